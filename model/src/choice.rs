@@ -1,0 +1,92 @@
+//! Which of several candidate files is served, and what the answer is if none is.
+
+/// What a look at the disk has shown of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A regular file of so many bytes.
+    File(u64),
+    /// Nothing, or something else than a regular file.
+    Nothing,
+    /// Permissions or symbolic links forbid the look.
+    Denied,
+    /// The look failed for a reason that says nothing about the file.
+    Failed,
+}
+
+/// Why no candidate is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// There is no such recording: 404.
+    NotFound,
+    /// Every look was denied: 403.
+    Forbidden,
+    /// A look failed, so nothing can be said: 500. A 404 would be believed, and kept, by caches.
+    Failed,
+}
+
+/// A search through candidates, the preferred one first.
+#[derive(Clone, Copy, Debug)]
+pub struct Search {
+    min_size: u64,
+    looks: usize,
+    denied: usize,
+    failed: bool,
+}
+
+impl Search {
+    /// Begins a search that passes over files of less than `min_size` bytes.
+    pub fn new(min_size: u64) -> Self {
+        Self { min_size, looks: 0, denied: 0, failed: false }
+    }
+
+    /// Takes what was seen of the next candidate and returns whether that is the one to serve.
+    pub fn takes(&mut self, seen: Seen) -> bool {
+        self.looks += 1;
+        match seen {
+            Seen::File(size) => return size >= self.min_size,
+            Seen::Nothing => {}
+            Seen::Denied => self.denied += 1,
+            Seen::Failed => self.failed = true,
+        }
+        false
+    }
+
+    /// What the answer is if no candidate was taken.
+    pub fn miss(self) -> Miss {
+        if self.failed {
+            Miss::Failed
+        } else if self.looks > 0 && self.denied == self.looks {
+            Miss::Forbidden
+        } else {
+            Miss::NotFound
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn searches() {
+        use Seen::{Denied, Failed, File, Nothing};
+        let rows: &[(&[Seen], Result<usize, Miss>, &str)] = &[
+            (&[], Err(Miss::NotFound), "no candidate"),
+            (&[File(10)], Ok(0), "just large enough"),
+            (&[File(9), File(10)], Ok(1), "the first is too small"),
+            (&[File(9)], Err(Miss::NotFound), "too small"),
+            (&[Nothing, File(11), File(12)], Ok(1), "the first that will do"),
+            (&[Denied, Denied], Err(Miss::Forbidden), "all denied"),
+            (&[Denied, Nothing], Err(Miss::NotFound), "one denied, one not there"),
+            (&[Denied, File(1)], Err(Miss::NotFound), "one denied, one too small"),
+            (&[Denied, File(10)], Ok(1), "one denied, one to serve"),
+            (&[Nothing, Failed, Denied], Err(Miss::Failed), "a failed look"),
+            (&[Failed, File(10)], Ok(1), "a failed look before one to serve"),
+        ];
+        for (seen, expected, what) in rows {
+            let mut search = Search::new(10);
+            let taken = seen.iter().position(|&seen| search.takes(seen));
+            assert_eq!(taken.ok_or_else(|| search.miss()), *expected, "{what}");
+        }
+    }
+}

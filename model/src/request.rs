@@ -1,0 +1,154 @@
+//! What a request asks for: a space, and a format of its recording.
+
+use core::fmt;
+
+use crate::format::{Formats, Selection};
+
+/// The longest space id, in bytes.
+pub const MAX_ID_LEN: usize = 128;
+
+/// A valid space id: 1 to [`MAX_ID_LEN`] characters out of `A-Z a-z 0-9 _ -`.
+///
+/// It holds no dot, slash or percent sign, so it can stand in a path or a header as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpaceId<'a>(&'a [u8]);
+
+impl<'a> SpaceId<'a> {
+    /// Returns the id if all of `bytes` is one.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let valid = (1..=MAX_ID_LEN).contains(&bytes.len()) && bytes.iter().all(|&b| is_id_byte(b));
+        valid.then_some(Self(bytes))
+    }
+
+    /// The characters of the id; all of them are ASCII.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+impl fmt::Display for SpaceId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|&b| fmt::Write::write_char(f, char::from(b)))
+    }
+}
+
+const fn is_id_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'_' || b == b'-'
+}
+
+/// A space and the formats of it that will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// The space.
+    pub id: SpaceId<'a>,
+    /// The formats; an error if none of the configured ones can be meant.
+    pub selection: Result<Selection, UnknownFormat>,
+}
+
+/// The resource does not begin with a space id, or something else than a format follows the id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidId;
+
+/// The word that asks for a format is neither `audio`, `video` nor a configured extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownFormat;
+
+impl<'a> Asked<'a> {
+    /// Reads `<id>` or `<id>.<format>`.
+    ///
+    /// `format` is asked for the format only where the resource has no suffix.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidId`] if the resource is anything else. A suffix that looks like an extension but is
+    /// no format that `formats` knows is an [`UnknownFormat`] in `selection`.
+    pub fn parse<'f>(
+        resource: &'a [u8],
+        formats: &Formats,
+        format: impl FnOnce() -> Option<&'f [u8]>,
+    ) -> Result<Self, InvalidId> {
+        let dot = resource.iter().position(|&b| !is_id_byte(b)).unwrap_or(resource.len());
+        let (id, suffix) = resource.split_at_checked(dot).ok_or(InvalidId)?;
+        let id = SpaceId::parse(id).ok_or(InvalidId)?;
+
+        let selection = match suffix {
+            [] => formats.select(format().unwrap_or_default()),
+            [b'.', word @ ..] if is_suffix(word) => formats.select(word),
+            _ => return Err(InvalidId),
+        };
+
+        Ok(Self { id, selection: selection.ok_or(UnknownFormat) })
+    }
+}
+
+fn is_suffix(word: &[u8]) -> bool {
+    !word.is_empty() && word.iter().all(u8::is_ascii_alphanumeric)
+}
+
+/// The value of the Allow header field (RFC 9110, section 10.2.1).
+pub const ALLOW: &str = "GET, HEAD, OPTIONS";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn formats() -> Formats {
+        Formats::default()
+    }
+
+    #[test]
+    fn ids() {
+        let longest = [b'a'; MAX_ID_LEN];
+        let too_long = [b'a'; MAX_ID_LEN + 1];
+        let rows: &[(&[u8], bool, &str)] = &[
+            (b"1lDxLnrWjwkGm", true, "as the recorder makes them"),
+            (b"a", true, "shortest"),
+            (&longest, true, "longest"),
+            (b"_-", true, "both punctuation marks"),
+            (b"", false, "empty"),
+            (&too_long, false, "one too long"),
+            (b"a.b", false, "dot"),
+            (b"a/b", false, "slash"),
+            (b"a b", false, "space"),
+            (b"a\0", false, "NUL"),
+            (b"a%2e", false, "percent sign"),
+            ("ä".as_bytes(), false, "not ASCII"),
+            (b"a\xff", false, "not UTF-8"),
+        ];
+        for (bytes, valid, what) in rows {
+            assert_eq!(SpaceId::parse(bytes).is_some(), *valid, "{what}");
+        }
+        assert_eq!(SpaceId(b"a-B_9").to_string(), "a-B_9");
+    }
+
+    #[test]
+    fn resources() {
+        let formats = formats();
+        let one = |word: &str| formats.select(word.as_bytes()).ok_or(UnknownFormat);
+        type Row<'a> = (&'a str, Option<&'a str>, Result<(&'a str, &'a str), InvalidId>, &'a str);
+        let rows: &[Row<'_>] = &[
+            ("x", None, Ok(("x", "")), "id alone"),
+            ("x", Some(""), Ok(("x", "")), "empty argument"),
+            ("x", Some("MP4"), Ok(("x", "mp4")), "argument in capitals"),
+            ("x.mp3", None, Ok(("x", "mp3")), "suffix"),
+            ("x.Mp3", Some("mp4"), Ok(("x", "mp3")), "the suffix comes first"),
+            ("x.audio", None, Ok(("x", "audio")), "a class of types as suffix"),
+            ("x.exe", None, Ok(("x", "exe")), "unknown suffix"),
+            ("x", Some("exe"), Ok(("x", "exe")), "unknown argument"),
+            ("x.", None, Err(InvalidId), "empty suffix"),
+            (".mp3", None, Err(InvalidId), "no id"),
+            ("x.mp3.mp3", None, Err(InvalidId), "two suffixes"),
+            ("x/y", None, Err(InvalidId), "two segments"),
+            ("../x", None, Err(InvalidId), "dot segment"),
+            ("x.mp3/", None, Err(InvalidId), "slash behind the suffix"),
+            ("", None, Err(InvalidId), "empty"),
+            ("x .mp3", None, Err(InvalidId), "space behind the id"),
+        ];
+        for (resource, argument, expected, what) in rows {
+            let asked = Asked::parse(resource.as_bytes(), &formats, || argument.map(str::as_bytes));
+            let expected = expected
+                .map(|(id, word)| Asked { id: SpaceId(id.as_bytes()), selection: one(word) });
+            assert_eq!(asked, expected, "{what}: {resource}");
+        }
+    }
+}
