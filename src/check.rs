@@ -1,0 +1,309 @@
+//! Checks that need to know all locations: `nginx -t` finds what a request would stumble over.
+
+#![forbid(unsafe_code)]
+
+use core::fmt;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
+use model::format::Formats;
+
+use crate::config::{Directory, Download, LocationConf};
+use crate::nginx::configuration::Conf;
+use crate::nginx::location::Location;
+use crate::nginx::log::{Level, Text};
+
+/// The checks have written to the log what is wrong.
+pub(crate) struct Refused;
+
+/// Directives that act in a later handler of the phase in which the module answers, and the
+/// modules that they belong to.
+const NEVER_ACT: [(&str, &core::ffi::CStr); 2] =
+    [("try_files", c"ngx_http_try_files_module"), ("mirror", c"ngx_http_mirror_module")];
+
+/// A space id for trying which location a URI selects.
+const SAMPLE: &str = "x";
+
+/// Checks an `xspace_download` and finds the locations that will serve its files.
+///
+/// `lcf` is the configuration of its location, `is_on` tells whether another location has the
+/// module on.
+pub(crate) fn download(
+    conf: &Conf<'_>,
+    download: &Download,
+    lcf: &LocationConf,
+    is_on: impl Fn(Location) -> bool,
+) -> Result<(), Refused> {
+    let check = Check { conf, download, lcf };
+    let Some(formats) = lcf.formats() else {
+        return check.fail("\"xspace_formats\" is not merged");
+    };
+    check.id_is_given()?;
+    let target = check.target(&is_on)?;
+    let routes = check.routes(target, formats)?;
+    if lcf.id.is_none() {
+        check.own_uris(formats, &is_on)?;
+    }
+    check.directory(target)?;
+    check.what_never_acts();
+
+    let mut served: Vec<Location> = routes.clone();
+    served.dedup();
+    for location in served {
+        check.warn_of_open_target(location);
+    }
+    // Only the first call for a location counts, and there is one.
+    let _ = download.routes.set(routes.into());
+    Ok(())
+}
+
+struct Check<'a> {
+    conf: &'a Conf<'a>,
+    download: &'a Download,
+    lcf: &'a LocationConf,
+}
+
+impl Check<'_> {
+    fn fail<T>(&self, message: impl fmt::Display) -> Result<T, Refused> {
+        self.conf.log_at(Level::Emerg, &self.download.place, message);
+        Err(Refused)
+    }
+
+    fn warn(&self, message: impl fmt::Display) {
+        self.conf.log_at(Level::Warn, &self.download.place, message);
+    }
+
+    /// Without `xspace_id` the id is what follows the location's prefix.
+    fn id_is_given(&self) -> Result<(), Refused> {
+        let location = self.download.location;
+        let kind = if location.is_named() {
+            "a named location"
+        } else if location.is_regex() {
+            "a regex location"
+        } else if location.is_exact() {
+            "an exact location"
+        } else if !location.name().ends_with(b"/") {
+            "a location whose prefix does not end with \"/\""
+        } else {
+            return Ok(());
+        };
+        if self.lcf.id.is_some() {
+            return Ok(());
+        }
+        self.fail(format_args!("\"xspace_id\" is required in {kind}: {}", Shown(location)))
+    }
+
+    /// The location that the target names: the longest prefix of it.
+    fn target(&self, is_on: impl Fn(Location) -> bool) -> Result<Location, Refused> {
+        let target = Text(&self.download.target);
+        let sample = self.file_uri("mp3");
+        let prefixes = self.download.server.select_prefix(&sample);
+        let names_target = |l: &&Location| self.download.target.starts_with(l.name());
+        let Some(&named) = prefixes.iter().rev().find(names_target) else {
+            return match self.download.server.select(&sample).last() {
+                Some(&regex) => self.fail(format_args!(
+                    "target \"{target}\" of \"xspace_download\" is regex location {}",
+                    Shown(regex)
+                )),
+                None => self.fail(format_args!(
+                    "no location matches target \"{target}\" of \"xspace_download\""
+                )),
+            };
+        };
+        if is_on(named) {
+            return self.fail(format_args!(
+                "target \"{target}\" of \"xspace_download\" is location {}, which has \
+                 \"xspace_download\" itself",
+                Shown(named)
+            ));
+        }
+        Ok(named)
+    }
+
+    /// For each format the location that a redirect will end in.
+    fn routes(&self, target: Location, formats: &Formats) -> Result<Vec<Location>, Refused> {
+        formats
+            .iter()
+            .map(|format| {
+                let uri = self.file_uri(format.extension());
+                let selected = self.download.server.select(&uri);
+                match selected.last() {
+                    Some(&location) if selected.contains(&target) => Ok(location),
+                    Some(&other) => self.fail(format_args!(
+                        "\"{}\", a file of target \"{}\", would be served by location {} instead \
+                         of location {}; \"location ^~ …\" keeps regex locations out",
+                        Text(&uri),
+                        Text(&self.download.target),
+                        Shown(other),
+                        Shown(target)
+                    )),
+                    None => self.fail(format_args!(
+                        "no location matches \"{}\", a file of target \"{}\"",
+                        Text(&uri),
+                        Text(&self.download.target)
+                    )),
+                }
+            })
+            .collect()
+    }
+
+    /// A request for a space, with and without suffix, has to end in the location.
+    fn own_uris(&self, formats: &Formats, is_on: impl Fn(Location) -> bool) -> Result<(), Refused> {
+        let own = self.download.location;
+        let suffixes = formats.iter().map(|format| format!(".{}", format.extension()));
+        for suffix in core::iter::once(String::new()).chain(suffixes) {
+            let uri = [own.name(), SAMPLE.as_bytes(), suffix.as_bytes()].concat();
+            let selected = self.download.server.select(&uri);
+            let Some(&location) = selected.last() else { continue };
+            if !selected.contains(&own) {
+                return self.fail(format_args!(
+                    "\"{}\", a URI of location {}, would be handled by location {} instead; \
+                     \"location ^~ …\" keeps regex locations out",
+                    Text(&uri),
+                    Shown(own),
+                    Shown(location)
+                ));
+            }
+            if location != own && !is_on(location) {
+                self.warn(format_args!(
+                    "\"{}\" is handled by nested location {}, which has no \"xspace_download\"",
+                    Text(&uri),
+                    Shown(location)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// There has to be a directory to look in.
+    fn directory(&self, target: Location) -> Result<(), Refused> {
+        match &self.lcf.directory {
+            Some(Directory::Off(place)) => {
+                self.conf.log_at(
+                    Level::Emerg,
+                    place,
+                    format_args!(
+                        "\"xspace_directory off\" leaves no way to find a file for location {}",
+                        Shown(self.download.location)
+                    ),
+                );
+                return Err(Refused);
+            }
+            Some(Directory::Path(path)) => {
+                self.warn_of_unreadable(path);
+                return Ok(());
+            }
+            None => {}
+        }
+
+        let root = target.root();
+        let inherits_root = !root.is_alias && root.path.as_ptr() == self.server_root();
+        if target.has_content_handler() && inherits_root {
+            self.warn(format_args!(
+                "target location {} has a content handler and no directory of its own, \
+                 \"xspace_directory\" is missing",
+                Shown(target)
+            ));
+        } else if root.has_variables {
+            self.warn(format_args!(
+                "target location {} has variables in its \"alias\" or \"root\", \
+                 \"xspace_directory\" is missing",
+                Shown(target)
+            ));
+        } else if root.is_alias {
+            let rest = self.download.target.strip_prefix(target.name()).unwrap_or_default();
+            self.warn_of_unreadable(&[root.path, rest].concat());
+        } else {
+            self.warn_of_unreadable(&[root.path, &self.download.target].concat());
+        }
+        Ok(())
+    }
+
+    fn server_root(&self) -> *const u8 {
+        self.download.server.root().path.as_ptr()
+    }
+
+    fn warn_of_unreadable(&self, path: &[u8]) {
+        if let Err(error) = fs::read_dir(OsStr::from_bytes(path)) {
+            self.warn(format_args!(
+                "directory \"{}\" of target \"{}\" cannot be read ({})",
+                Text(path),
+                Text(&self.download.target),
+                Errno(&error)
+            ));
+        }
+    }
+
+    fn warn_of_open_target(&self, location: Location) {
+        if !location.is_internal() {
+            self.warn(format_args!(
+                "target location {} of \"xspace_download\" is not \"internal\"",
+                Shown(location)
+            ));
+        }
+        let root = location.root();
+        let is_prefix = !location.is_regex() && !location.is_exact();
+        if root.is_alias
+            && is_prefix
+            && !root.has_variables
+            && root.path.ends_with(b"/") != location.name().ends_with(b"/")
+        {
+            self.warn(format_args!(
+                "\"alias\" of target location {} and the location differ in the trailing slash",
+                Shown(location)
+            ));
+        }
+    }
+
+    fn what_never_acts(&self) {
+        let location = self.download.location;
+        for (directive, module) in NEVER_ACT {
+            if self.conf.has_directive_of(module, location) {
+                self.warn(format_args!(
+                    "\"{directive}\" never acts in location {} beside \"xspace_download\"",
+                    Shown(location)
+                ));
+            }
+        }
+        if location.has_content_handler() {
+            self.warn(format_args!(
+                "a content handler never acts in location {} beside \"xspace_download\"",
+                Shown(location)
+            ));
+        }
+    }
+
+    fn file_uri(&self, extension: &str) -> Vec<u8> {
+        [&self.download.target, SAMPLE.as_bytes(), b".", extension.as_bytes()].concat()
+    }
+}
+
+/// A location in a message.
+struct Shown(Location);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.0.is_regex() {
+            "~ "
+        } else if self.0.is_exact() {
+            "= "
+        } else {
+            ""
+        };
+        write!(f, "\"{kind}{}\"", Text(self.0.name()))
+    }
+}
+
+/// A system error in nginx's form: `2: No such file or directory`.
+struct Errno<'a>(&'a std::io::Error);
+
+impl fmt::Display for Errno<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        match (self.0.raw_os_error(), text.split_once(" (os error ")) {
+            (Some(code), Some((text, _))) => write!(f, "{code}: {text}"),
+            _ => f.write_str(&text),
+        }
+    }
+}

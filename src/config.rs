@@ -1,0 +1,165 @@
+//! What the directives of a location say, and what a location takes over from those around it.
+//!
+//! The defaults of all directives are in [`LocationConf`]'s methods.
+
+#![forbid(unsafe_code)]
+
+use core::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+
+use model::filename::FileName;
+use model::format::Formats;
+use model::request::SpaceId;
+
+use crate::nginx::OutOfMemory;
+use crate::nginx::configuration::Place;
+use crate::nginx::location::Location;
+use crate::nginx::request::Request;
+use crate::nginx::value::ComplexValue;
+
+/// The module's configuration for all of `http {}`.
+#[derive(Debug, Default)]
+pub(crate) struct MainConf {
+    /// Every `xspace_download` that is on, to be checked when all locations are known.
+    pub(crate) downloads: RefCell<Vec<Rc<Download>>>,
+}
+
+/// The module's configuration of a location. `None`: not given, so taken over in
+/// [`merge`](Self::merge).
+#[derive(Debug, Default)]
+pub(crate) struct LocationConf {
+    pub(crate) download: Option<Switch<Rc<Download>>>,
+    pub(crate) id: Option<ComplexValue>,
+    pub(crate) format: Option<ComplexValue>,
+    pub(crate) attachment: Option<ComplexValue>,
+    pub(crate) filename: Option<ComplexValue>,
+    pub(crate) formats: Option<Rc<Formats>>,
+    pub(crate) min_size: Option<u64>,
+    pub(crate) directory: Option<Directory>,
+}
+
+/// A directive that can be `off`.
+#[derive(Clone, Debug)]
+pub(crate) enum Switch<T> {
+    On(T),
+    Off,
+}
+
+/// Where files are looked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Directory {
+    /// The path, with a slash at its end.
+    Path(&'static [u8]),
+    /// Nowhere.
+    Off(Place),
+}
+
+/// An `xspace_download` that is on.
+#[derive(Debug)]
+pub(crate) struct Download {
+    /// Begins and ends with a slash.
+    pub(crate) target: Vec<u8>,
+    /// The location that the directive stands in, and its server.
+    pub(crate) location: Location,
+    pub(crate) server: Location,
+    pub(crate) place: Place,
+    /// For each format the location that will serve it. Set when all locations are known.
+    pub(crate) routes: OnceCell<Box<[Location]>>,
+}
+
+impl Download {
+    /// The location that will serve a file of the format at this place in the list.
+    pub(crate) fn route(&self, format: usize) -> Option<Location> {
+        self.routes.get()?.get(format).copied()
+    }
+}
+
+impl LocationConf {
+    /// `xspace_download`; off by default.
+    pub(crate) fn download(&self) -> Option<&Download> {
+        match &self.download {
+            Some(Switch::On(download)) => Some(download),
+            Some(Switch::Off) | None => None,
+        }
+    }
+
+    /// `xspace_id`; by default what follows the location's prefix in the URI.
+    pub(crate) fn resource<'r>(
+        &self,
+        download: &Download,
+        request: &Request<'r>,
+    ) -> Result<&'r [u8], OutOfMemory> {
+        match self.id {
+            Some(id) => id.evaluate(request),
+            None => Ok(request.uri().strip_prefix(download.location.name()).unwrap_or_default()),
+        }
+    }
+
+    /// `xspace_format`; by default `$arg_format`.
+    pub(crate) fn format<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], OutOfMemory> {
+        match self.format {
+            Some(format) => format.evaluate(request),
+            None => Ok(request.argument("format").unwrap_or_default()),
+        }
+    }
+
+    /// Whether id and format follow from URI and query string alone, so that they are the same in
+    /// every phase after rewriting.
+    pub(crate) fn asks_by_uri_alone(&self) -> bool {
+        let by_uri = |value: Option<ComplexValue>| value.is_none_or(ComplexValue::is_constant);
+        by_uri(self.id) && by_uri(self.format)
+    }
+
+    /// `xspace_attachment`; by default `$arg_attachment`.
+    pub(crate) fn attachment<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], OutOfMemory> {
+        match self.attachment {
+            Some(attachment) => attachment.evaluate(request),
+            None => Ok(request.argument("attachment").unwrap_or_default()),
+        }
+    }
+
+    /// `xspace_formats`. Merging has set it in every location.
+    pub(crate) fn formats(&self) -> Option<&Formats> {
+        self.formats.as_deref()
+    }
+
+    /// `xspace_min_size`, in bytes; 0 by default.
+    pub(crate) fn min_size(&self) -> u64 {
+        self.min_size.unwrap_or(0)
+    }
+
+    /// `xspace_filename`; by default made of title, id and extension.
+    pub(crate) fn file_name<'a>(
+        &self,
+        request: &Request<'a>,
+        id: SpaceId<'a>,
+        extension: &'a str,
+    ) -> Result<FileName<'a>, OutOfMemory> {
+        Ok(match self.filename {
+            Some(name) => FileName::whole(name.evaluate(request)?, id, extension),
+            None => FileName::with_title(None, id, extension),
+        })
+    }
+
+    /// Takes over from the level around this one what is not given here.
+    ///
+    /// `xspace_download` and `xspace_id` belong to their location alone, but the blocks of `if`
+    /// and `limit_except` in it are the same location to a user.
+    pub(crate) fn merge(&mut self, outer: &Self, is_block: bool) {
+        if is_block {
+            self.download = outer.download.clone();
+            self.id = outer.id;
+        }
+        self.format = self.format.or(outer.format);
+        self.attachment = self.attachment.or(outer.attachment);
+        self.filename = self.filename.or(outer.filename);
+        self.min_size = self.min_size.or(outer.min_size);
+        if self.formats.is_none() {
+            let formats = outer.formats.clone();
+            self.formats = Some(formats.unwrap_or_else(|| Rc::new(Formats::default())));
+        }
+        if self.directory.is_none() {
+            self.directory = outer.directory.clone();
+        }
+    }
+}

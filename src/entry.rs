@@ -1,0 +1,398 @@
+//! The tables that nginx reads, and the functions in them.
+//!
+//! Each function makes safe values of what nginx hands over and calls the code that decides,
+//! inside the guard that keeps panics from nginx.
+
+use core::ffi::{c_char, c_void};
+use core::ptr;
+
+use nginx_sys::{
+    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_DECLINED, NGX_ERROR, NGX_HTTP_LOC_CONF,
+    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF,
+    NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_command_t, ngx_conf_t, ngx_http_add_variable,
+    ngx_http_module_t, ngx_http_output_header_filter_pt, ngx_http_phases_NGX_HTTP_PREACCESS_PHASE,
+    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_request_t, ngx_http_top_header_filter,
+    ngx_http_variable_value_t, ngx_int_t, ngx_module_t, ngx_str_t, ngx_uint_t,
+};
+use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
+
+use crate::check;
+use crate::config::{LocationConf, MainConf};
+use crate::directives::{self, Refusal};
+use crate::handler::{self, Answer};
+use crate::header_filter;
+use crate::nginx::OutOfMemory;
+use crate::nginx::configuration::Conf;
+use crate::nginx::guard::{self, fault_point};
+use crate::nginx::location::Location;
+use crate::nginx::log::Level;
+use crate::nginx::module::{LocationData, MainData, RequestData};
+use crate::nginx::pool::Cleanup;
+use crate::nginx::request::Request;
+use crate::record::Record;
+use crate::variables;
+
+const OK: ngx_int_t = NGX_OK as ngx_int_t;
+const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
+const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
+const INTERNAL_SERVER_ERROR: ngx_int_t = 500;
+
+// SAFETY: `create_main_conf` makes this type.
+unsafe impl MainData for MainConf {}
+
+// SAFETY: `create_loc_conf` makes this type.
+unsafe impl LocationData for LocationConf {}
+
+// SAFETY: there is no other type of request data.
+unsafe impl RequestData for Record<'_> {
+    const CLEANUP: Cleanup = drop_record;
+}
+
+extern "C" fn drop_record(record: *mut c_void) {
+    // SAFETY: nginx calls the function once for each record, with its address, when the request's
+    // pool goes. What the record points to is in the same pool, which is still there.
+    guard::catch(None, (), || unsafe { ptr::drop_in_place(record.cast::<Record<'_>>()) });
+}
+
+/* Tables */
+
+static MODULE_CONTEXT: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: Some(preconfiguration),
+    postconfiguration: Some(postconfiguration),
+    create_main_conf: Some(create_main_conf),
+    init_main_conf: None,
+    create_srv_conf: None,
+    merge_srv_conf: None,
+    create_loc_conf: Some(create_loc_conf),
+    merge_loc_conf: Some(merge_loc_conf),
+};
+
+/// The module as nginx knows it.
+#[used]
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals, unreachable_pub)]
+pub static mut ngx_http_xspace_module: ngx_module_t = ngx_module_t {
+    ctx: (&raw const MODULE_CONTEXT).cast_mut().cast(),
+    commands: (&raw mut COMMANDS).cast(),
+    type_: NGX_HTTP_MODULE as ngx_uint_t,
+    ..ngx_module_t::default()
+};
+
+/// What nginx looks up in a loadable module. `ngx::ngx_modules!` would leave the order empty.
+#[cfg(feature = "export-modules")]
+#[allow(non_upper_case_globals, unreachable_pub)]
+mod exports {
+    use super::*;
+
+    /// The modules in this library.
+    #[unsafe(no_mangle)]
+    pub static mut ngx_modules: [*const ngx_module_t; 2] =
+        [(&raw const ngx_http_xspace_module).cast(), ptr::null()];
+
+    /// Their names.
+    #[unsafe(no_mangle)]
+    pub static mut ngx_module_names: [*const c_char; 2] =
+        [c"ngx_http_xspace_module".as_ptr(), ptr::null()];
+
+    /// Before which module they stand: the place that nginx's own build gives to modules of the
+    /// type HTTP_AUX_FILTER. Without it the header filter would run before `not_modified`, and a
+    /// 304 would carry what it adds.
+    #[unsafe(no_mangle)]
+    pub static mut ngx_module_order: [*const c_char; 3] =
+        [c"ngx_http_xspace_module".as_ptr(), c"ngx_http_copy_filter_module".as_ptr(), ptr::null()];
+}
+
+const LOCATION: u32 = NGX_HTTP_LOC_CONF;
+const ANYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
+
+static mut COMMANDS: [ngx_command_t; 9] = [
+    command(c"xspace_download", LOCATION | NGX_CONF_TAKE1, set_download),
+    command(c"xspace_id", LOCATION | NGX_CONF_TAKE1, set_id),
+    command(c"xspace_format", ANYWHERE | NGX_CONF_TAKE1, set_format),
+    command(c"xspace_attachment", ANYWHERE | NGX_CONF_TAKE1, set_attachment),
+    command(c"xspace_formats", ANYWHERE | NGX_CONF_1MORE, set_formats),
+    command(c"xspace_min_size", ANYWHERE | NGX_CONF_TAKE1, set_min_size),
+    command(c"xspace_directory", ANYWHERE | NGX_CONF_TAKE1, set_directory),
+    command(c"xspace_filename", ANYWHERE | NGX_CONF_TAKE1, set_filename),
+    ngx_command_t::empty(),
+];
+
+type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
+
+const fn command(name: &'static core::ffi::CStr, kind: u32, set: Setter) -> ngx_command_t {
+    ngx_command_t {
+        name: ngx_str_t { len: name.count_bytes(), data: name.as_ptr().cast_mut().cast() },
+        type_: kind as ngx_uint_t,
+        set: Some(set),
+        conf: NGX_HTTP_LOC_CONF_OFFSET,
+        offset: 0,
+        post: ptr::null_mut(),
+    }
+}
+
+/* Configuration */
+
+/// Runs `body` with the configuration that nginx is reading.
+///
+/// # Safety
+///
+/// `cf` is what nginx hands to the functions of a module's context and commands.
+unsafe fn with_conf<R: Copy>(
+    cf: *mut ngx_conf_t,
+    failed: R,
+    body: impl FnOnce(&Conf<'_>) -> R,
+) -> R {
+    // SAFETY: by the contract.
+    let Some(conf) = (unsafe { Conf::from_raw(cf) }) else { return failed };
+    guard::catch(conf.log_handle(), failed, || body(&conf))
+}
+
+macro_rules! setter {
+    ($name:ident, $set:path) => {
+        unsafe extern "C" fn $name(
+            cf: *mut ngx_conf_t,
+            _: *mut ngx_command_t,
+            lcf: *mut c_void,
+        ) -> *mut c_char {
+            // SAFETY: nginx hands over the location's configuration, which `create_loc_conf` made
+            // and which nobody else uses meanwhile.
+            unsafe {
+                with_conf(cf, NGX_CONF_ERROR, |conf| match lcf.cast::<LocationConf>().as_mut() {
+                    Some(lcf) => apply(conf, lcf, $set),
+                    None => NGX_CONF_ERROR,
+                })
+            }
+        }
+    };
+}
+
+setter!(set_download, directives::download);
+setter!(set_id, directives::id);
+setter!(set_format, directives::format);
+setter!(set_attachment, directives::attachment);
+setter!(set_formats, directives::formats);
+setter!(set_min_size, directives::min_size);
+setter!(set_directory, directives::directory);
+setter!(set_filename, directives::filename);
+
+fn apply(
+    conf: &Conf<'_>,
+    lcf: &mut LocationConf,
+    set: fn(&mut LocationConf, &MainConf, &Conf<'_>) -> Result<(), Refusal>,
+) -> *mut c_char {
+    let Some(main) = conf.main_conf::<MainConf>() else { return NGX_CONF_ERROR };
+    match set(lcf, main, conf) {
+        Ok(()) => NGX_CONF_OK,
+        // nginx adds the directive's name and place.
+        Err(Refusal::Duplicate) => c"is duplicate".as_ptr().cast_mut(),
+        Err(Refusal::Invalid(message)) => {
+            conf.log_at(Level::Emerg, &conf.place(), message);
+            NGX_CONF_ERROR
+        }
+        Err(Refusal::Logged) => NGX_CONF_ERROR,
+    }
+}
+
+unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: nginx calls the function with its configuration.
+    unsafe { with_conf(cf, ptr::null_mut(), |conf| create::<MainConf>(conf, drop_main_conf)) }
+}
+
+unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: nginx calls the function with its configuration.
+    unsafe { with_conf(cf, ptr::null_mut(), |conf| create::<LocationConf>(conf, drop_loc_conf)) }
+}
+
+/// Makes a configuration that goes with its pool; null if there is no memory, as nginx expects.
+fn create<T: Default>(conf: &Conf<'_>, cleanup: Cleanup) -> *mut c_void {
+    match conf.pool().store_with(T::default(), cleanup) {
+        Ok(value) => ptr::from_ref(value).cast_mut().cast(),
+        Err(OutOfMemory) => ptr::null_mut(),
+    }
+}
+
+extern "C" fn drop_main_conf(conf: *mut c_void) {
+    // SAFETY: nginx calls the function once, with the address of what `create` stored with it,
+    // after the last request that began with the configuration has ended.
+    guard::catch(None, (), || unsafe { ptr::drop_in_place(conf.cast::<MainConf>()) });
+}
+
+extern "C" fn drop_loc_conf(conf: *mut c_void) {
+    // SAFETY: as in `drop_main_conf`.
+    guard::catch(None, (), || unsafe { ptr::drop_in_place(conf.cast::<LocationConf>()) });
+}
+
+unsafe extern "C" fn merge_loc_conf(
+    cf: *mut ngx_conf_t,
+    outer: *mut c_void,
+    own: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx hands over its configuration and two different ones that `create_loc_conf`
+    // made.
+    unsafe {
+        with_conf(cf, NGX_CONF_ERROR, |conf| {
+            let outer = outer.cast::<LocationConf>().as_ref();
+            let own = own.cast::<LocationConf>().as_mut();
+            let (Some(outer), Some(own)) = (outer, own) else { return NGX_CONF_ERROR };
+            own.merge(outer, conf.location().is_some_and(Location::is_block));
+            NGX_CONF_OK
+        })
+    }
+}
+
+unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    guard::install_hook();
+    // SAFETY: nginx calls the function with its configuration.
+    unsafe { with_conf(cf, ERROR, |_| if add_variables(cf) { OK } else { ERROR }) }
+}
+
+/// # Safety
+///
+/// `cf` is what nginx hands to `preconfiguration`.
+unsafe fn add_variables(cf: *mut ngx_conf_t) -> bool {
+    variables::ALL.iter().all(|(name, variable)| {
+        let mut name = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
+        // SAFETY: nginx copies the name in lower case and only reads it here; a variable that it
+        // returns is valid.
+        unsafe {
+            let added =
+                ngx_http_add_variable(cf, &raw mut name, NGX_HTTP_VAR_NOCACHEABLE as ngx_uint_t);
+            let Some(added) = added.as_mut() else { return false };
+            added.get_handler = Some(variable_value);
+            added.data = *variable as usize;
+        }
+        true
+    })
+}
+
+unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function with its configuration, after it has merged all of it and
+    // built the trees of locations.
+    unsafe { with_conf(cf, ERROR, |conf| if set_up(conf) { OK } else { ERROR }) }
+}
+
+fn set_up(conf: &Conf<'_>) -> bool {
+    fault_point("configuration");
+    let Some(main) = conf.main_conf::<MainConf>() else { return false };
+    let downloads = main.downloads.borrow();
+    if downloads.is_empty() {
+        // Nothing of the module runs for requests then.
+        return true;
+    }
+
+    let is_on = |location: Location| {
+        location.conf::<LocationConf>().is_some_and(|lcf| lcf.download().is_some())
+    };
+    let valid = downloads.iter().all(|download| {
+        download
+            .location
+            .conf::<LocationConf>()
+            .is_some_and(|lcf| check::download(conf, download, lcf, is_on).is_ok())
+    });
+    if !valid {
+        return false;
+    }
+
+    // SAFETY: nginx has one thread while it reads the configuration, and resets the chain of
+    // filters for each one that it reads.
+    unsafe {
+        NEXT_HEADER_FILTER = ngx_http_top_header_filter;
+        ngx_http_top_header_filter = Some(header_filter);
+    }
+    conf.add_phase_handler(ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, Some(note)).is_ok()
+        && conf.add_phase_handler(ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, Some(serve)).is_ok()
+}
+
+/* Requests */
+
+static mut NEXT_HEADER_FILTER: ngx_http_output_header_filter_pt = None;
+
+/// Runs a phase handler inside the guard.
+///
+/// # Safety
+///
+/// `r` is a request that nginx calls a phase handler for.
+unsafe fn phase(
+    r: *mut ngx_http_request_t,
+    handler: for<'r> fn(&Request<'r>, &'static LocationConf) -> Answer<'r>,
+) -> ngx_int_t {
+    // SAFETY: by the contract.
+    let Some(request) = (unsafe { Request::from_raw(r) }) else { return ERROR };
+    let Some(lcf) = request.location_conf::<LocationConf>() else { return DECLINED };
+    let log = request.log_handle();
+    match guard::catch(log, Answer::Status(INTERNAL_SERVER_ERROR), || handler(&request, lcf)) {
+        Answer::Declined => DECLINED,
+        Answer::Status(status) => status,
+        Answer::Redirect(uri) => request.redirect(uri),
+    }
+}
+
+unsafe extern "C" fn note(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function as a phase handler.
+    unsafe { phase(r, handler::note) }
+}
+
+unsafe extern "C" fn serve(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function as a phase handler.
+    unsafe {
+        phase(r, |request, lcf| {
+            if lcf.download().is_some() {
+                fault_point("handler");
+            }
+            handler::serve(request, lcf)
+        })
+    }
+}
+
+unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function for a valid request, and what was the top of the chain
+    // before is a filter.
+    unsafe {
+        if let Some(request) = Request::from_raw(r) {
+            let run = || {
+                fault_point("header_filter");
+                header_filter::run(&request)
+            };
+            if guard::catch(request.log_handle(), Err(OutOfMemory), run).is_err() {
+                return ERROR;
+            }
+        }
+        match NEXT_HEADER_FILTER {
+            Some(next) => next(r),
+            None => OK,
+        }
+    }
+}
+
+unsafe extern "C" fn variable_value(
+    r: *mut ngx_http_request_t,
+    place: *mut ngx_http_variable_value_t,
+    data: usize,
+) -> ngx_int_t {
+    let found = variables::ALL.iter().find(|(_, variable)| *variable as usize == data);
+    // SAFETY: nginx calls the function for a valid request.
+    let request = unsafe { Request::from_raw(r) };
+    let (Some((_, variable)), Some(request)) = (found, request) else { return ERROR };
+    let run = || {
+        fault_point("variable");
+        variables::value(*variable, &request)
+    };
+    let Ok(value) = guard::catch(request.log_handle(), Err(OutOfMemory), run) else {
+        return ERROR;
+    };
+    // SAFETY: `place` is a value that nginx wants to be filled, not always zeroed; each of its
+    // fields is set. The value's bytes are in the pool of the request or in the configuration.
+    unsafe { fill(&mut *place, value) };
+    OK
+}
+
+fn fill(place: &mut ngx_http_variable_value_t, value: Option<&[u8]>) {
+    // The field has 28 bits; nothing that the module makes is longer.
+    let bytes = value.filter(|bytes| bytes.len() < 1 << 28);
+    place.set_valid(u32::from(bytes.is_some()));
+    place.set_no_cacheable(1);
+    place.set_not_found(u32::from(bytes.is_none()));
+    place.set_escape(0);
+    place.set_len(bytes.map_or(0, |bytes| bytes.len() as u32));
+    place.data = bytes.map_or(ptr::null_mut(), |bytes| bytes.as_ptr().cast_mut());
+}

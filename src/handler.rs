@@ -1,0 +1,249 @@
+//! Answers a request for a space: finds the file and redirects to it.
+
+#![forbid(unsafe_code)]
+
+use model::choice::{Miss, Search, Seen};
+use model::disposition::Disposition;
+use model::format::{Format, Formats, MAX_EXTENSION_LEN, Selection};
+use model::request::{ALLOW, SpaceId};
+use nginx_sys::{NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_OPTIONS, ngx_err_t};
+
+use crate::config::{Directory, Download, LocationConf};
+use crate::nginx::OutOfMemory;
+use crate::nginx::file::{FilePath, InLocation, Look};
+use crate::nginx::location::Location;
+use crate::nginx::log::{Level, Text};
+use crate::nginx::request::Request;
+use crate::record::{Found, Outcome, Record, Source};
+
+/// What a phase handler wants nginx to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer<'r> {
+    /// Go on as if the module were not there.
+    Declined,
+    /// Answer with this status.
+    Status(isize),
+    /// Go on in the location of this path.
+    Redirect(&'r [u8]),
+}
+
+/// PREACCESS: notes what is asked for, so that a request which is refused later, and whose error
+/// page is in another location, still has its id in the log.
+pub(crate) fn note<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Answer<'r> {
+    if lcf.download().is_some() && Record::begin(request, lcf).is_err() {
+        return Answer::Status(500);
+    }
+    Answer::Declined
+}
+
+/// PRECONTENT: access has been granted.
+pub(crate) fn serve<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Answer<'r> {
+    let (Some(download), Some(formats)) = (lcf.download(), lcf.formats()) else {
+        if request.is_internal()
+            && let Some(record) = Record::find(request)
+        {
+            record.note_error_page(request);
+        }
+        return Answer::Declined;
+    };
+    let Ok(record) = Record::in_location(request, lcf) else { return Answer::Status(500) };
+    let task = Task { request, lcf, download, formats, record };
+    task.answer().unwrap_or_else(|OutOfMemory| task.refuse(Outcome::Error, 500))
+}
+
+/// A request that the module answers.
+struct Task<'q, 'r> {
+    request: &'q Request<'r>,
+    lcf: &'static LocationConf,
+    download: &'static Download,
+    formats: &'static Formats,
+    record: &'r Record<'r>,
+}
+
+/// What the last look has shown, for the log.
+struct LastLook<'r> {
+    path: FilePath<'r>,
+    errno: ngx_err_t,
+    location: Location,
+}
+
+impl<'r> Task<'_, 'r> {
+    fn refuse(&self, outcome: Outcome, status: isize) -> Answer<'r> {
+        self.record.outcome.set(Some(outcome));
+        Answer::Status(status)
+    }
+
+    fn answer(&self) -> Result<Answer<'r>, OutOfMemory> {
+        match self.request.method() {
+            NGX_HTTP_GET | NGX_HTTP_HEAD => {}
+            NGX_HTTP_OPTIONS => {
+                self.request.add_field("Allow", ALLOW.as_bytes())?;
+                return Ok(Answer::Status(204));
+            }
+            _ => {
+                self.request.add_field("Allow", ALLOW.as_bytes())?;
+                return Ok(self.refuse(Outcome::BadMethod, 405));
+            }
+        }
+
+        let Some(asked) = self.record.asked() else {
+            self.request.log(Level::Info, 0, format_args!("invalid space id"));
+            return Ok(self.refuse(Outcome::BadId, 404));
+        };
+        self.record.disposition.set(Disposition::from_argument(self.lcf.attachment(self.request)?));
+        let Ok(selection) = asked.selection else {
+            let id = asked.id;
+            self.request.log(Level::Info, 0, format_args!("unknown format of space \"{id}\""));
+            return Ok(self.refuse(Outcome::NotFound, 404));
+        };
+
+        let (found, miss) = self.find(asked.id, selection)?;
+        Ok(match found {
+            Some((format, uri)) => self.redirect(format, uri),
+            None => match miss {
+                Miss::NotFound => self.refuse(Outcome::NotFound, 404),
+                Miss::Forbidden => self.refuse(Outcome::Forbidden, 403),
+                Miss::Failed => self.refuse(Outcome::Error, 500),
+            },
+        })
+    }
+
+    fn redirect(&self, format: &'static Format, uri: &'r [u8]) -> Answer<'r> {
+        let file = uri.get(self.download.target.len()..).unwrap_or_default();
+        self.record.set_found(self.request, Found { format, file, source: Source::Directory });
+        if self.request.is_main() {
+            // The static and mp4 modules keep a media type that is already there; the header
+            // filter sees by it that no error was answered in between.
+            self.request.set_content_type(format.media_type());
+        }
+        Answer::Redirect(uri)
+    }
+
+    /// Looks for `<id>.<extension>` of each selected format. The first that will do is returned
+    /// with the path to redirect to.
+    fn find(
+        &self,
+        id: SpaceId<'_>,
+        selection: Selection,
+    ) -> Result<(Option<(&'static Format, &'r [u8])>, Miss), OutOfMemory> {
+        let target = &self.download.target;
+        let stem_len = target.len() + id.as_bytes().len() + 1;
+        let uri = self.request.pool().bytes(stem_len + MAX_EXTENSION_LEN)?;
+        put(uri, 0, target)?;
+        put(uri, target.len(), id.as_bytes())?;
+        put(uri, stem_len - 1, b".")?;
+
+        let mut search = Search::new(self.lcf.min_size());
+        let mut last: Option<LastLook<'r>> = None;
+        let mut old_extension = 0;
+        for (index, format) in self.formats.selected(selection) {
+            let extension = format.extension().as_bytes();
+            put(uri, stem_len, extension)?;
+            let len = stem_len + extension.len();
+            let location = self.download.route(index).ok_or(OutOfMemory)?;
+
+            let at = InLocation::enter(self.request, location, uri.get(..len).ok_or(OutOfMemory)?);
+            let mut path = match last.filter(|last| last.location == location) {
+                Some(last) if !location.maps_whole_path() => {
+                    let mut path = last.path;
+                    path.replace_tail(old_extension, extension).ok_or(OutOfMemory)?;
+                    path
+                }
+                _ => self.map(&at, uri.get(target.len()..len).ok_or(OutOfMemory)?)?,
+            };
+            let look = at.look(&mut path)?;
+            drop(at);
+
+            if search.takes(seen(look)) {
+                return Ok((Some((format, uri.get(..len).ok_or(OutOfMemory)?)), search.miss()));
+            }
+            old_extension = extension.len();
+            let errno = errno(look);
+            if let Look::Failed(_) = look {
+                let path = Text(path.as_bytes());
+                self.request.log(Level::Crit, errno, format_args!("look at \"{path}\" failed"));
+            }
+            last = Some(LastLook { path, errno, location });
+        }
+
+        if let Some(last) = last {
+            self.log_miss(id, selection, search.miss(), &last);
+        }
+        Ok((None, search.miss()))
+    }
+
+    fn map(&self, at: &InLocation<'_, 'r>, rest: &[u8]) -> Result<FilePath<'r>, OutOfMemory> {
+        match self.lcf.directory {
+            Some(Directory::Path(directory)) => at.below(directory, rest, MAX_EXTENSION_LEN),
+            _ => at.map(MAX_EXTENSION_LEN),
+        }
+    }
+
+    /// As the static module logs what it can't open; `log_not_found` of the target counts.
+    fn log_miss(&self, id: SpaceId<'_>, selection: Selection, miss: Miss, last: &LastLook<'r>) {
+        let path = Text(last.path.as_bytes());
+        match miss {
+            Miss::NotFound if !last.location.logs_not_found() => {}
+            Miss::NotFound if last.errno == 0 => self.request.log(
+                Level::Error,
+                0,
+                format_args!(
+                    "no file for space \"{id}\": \"{path}\" is not a regular file of at least {} \
+                     bytes{}",
+                    self.lcf.min_size(),
+                    Tried(self.formats, selection)
+                ),
+            ),
+            Miss::NotFound => self.request.log(
+                Level::Error,
+                last.errno,
+                format_args!(
+                    "no file for space \"{id}\": look at \"{path}\" failed{}",
+                    Tried(self.formats, selection)
+                ),
+            ),
+            Miss::Forbidden => self.request.log(
+                Level::Error,
+                last.errno,
+                format_args!("no access to a file for space \"{id}\": look at \"{path}\" failed"),
+            ),
+            // Logged where it happened.
+            Miss::Failed => {}
+        }
+    }
+}
+
+/// The extensions that were tried, if there were several.
+struct Tried<'a>(&'a Formats, Selection);
+
+impl core::fmt::Display for Tried<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        if self.0.selected(self.1).nth(1).is_none() {
+            return Ok(());
+        }
+        f.write_str(", the last of")?;
+        self.0.selected(self.1).try_for_each(|(_, format)| write!(f, " {}", format.extension()))
+    }
+}
+
+fn put(buffer: &mut [u8], at: usize, bytes: &[u8]) -> Result<(), OutOfMemory> {
+    let place = buffer.get_mut(at..).and_then(|rest| rest.get_mut(..bytes.len()));
+    place.ok_or(OutOfMemory)?.copy_from_slice(bytes);
+    Ok(())
+}
+
+fn seen(look: Look) -> Seen {
+    match look {
+        Look::File(size) => Seen::File(size),
+        Look::NotAFile | Look::Missing(_) => Seen::Nothing,
+        Look::Denied(_) => Seen::Denied,
+        Look::Failed(_) => Seen::Failed,
+    }
+}
+
+fn errno(look: Look) -> ngx_err_t {
+    match look {
+        Look::Missing(errno) | Look::Denied(errno) | Look::Failed(errno) => errno,
+        Look::File(_) | Look::NotAFile => 0,
+    }
+}

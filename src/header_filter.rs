@@ -1,0 +1,61 @@
+//! Sets Content-Type and Content-Disposition of a recording, and of nothing else.
+//!
+//! The filter runs behind `not_modified` and before `range_header`: a 304 is known, a 206 or 416
+//! that nginx itself makes is not. A 416 comes here twice, as the 200 that it was to be and as an
+//! error; what was added the first time is taken back then.
+
+#![forbid(unsafe_code)]
+
+use model::disposition::ContentDisposition;
+
+use crate::nginx::OutOfMemory;
+use crate::nginx::request::Request;
+use crate::record::{Found, Record};
+
+/// The field's name (RFC 6266).
+const CONTENT_DISPOSITION: &str = "Content-Disposition";
+
+/// Changes the header of the response if it is that of a recording.
+pub(crate) fn run(request: &Request<'_>) -> Result<(), OutOfMemory> {
+    if !request.is_internal() || !request.is_main() {
+        return Ok(());
+    }
+    let Some(record) = Record::find(request) else { return Ok(()) };
+    let Some(found) = record.found.get() else { return Ok(()) };
+    if let Some(value) = record.field.take() {
+        request.remove_field_of_value(value);
+    }
+
+    if matches!(request.status(), 200 | 206) && !record.is_error_page(request, &found) {
+        return describe(request, record, &found);
+    }
+
+    if request.has_content_type(found.format.media_type()) {
+        request.clear_content_type();
+    }
+    Ok(())
+}
+
+fn describe<'r>(
+    request: &Request<'r>,
+    record: &'r Record<'r>,
+    found: &Found<'r>,
+) -> Result<(), OutOfMemory> {
+    let Some(asked) = record.asked() else { return Ok(()) };
+    let value = ContentDisposition {
+        disposition: record.disposition.get(),
+        name: record.lcf().file_name(request, asked.id, found.format.extension())?,
+    };
+    let buffer = request.pool().bytes(value.max_len())?;
+    let len = value.write(buffer).ok_or(OutOfMemory)?;
+    let value: &'r [u8] = buffer.get(..len).ok_or(OutOfMemory)?;
+
+    if request.has_upstream() {
+        // An object store may send a field of its own.
+        request.remove_field(CONTENT_DISPOSITION);
+    }
+    request.set_content_type(found.format.media_type());
+    request.add_field(CONTENT_DISPOSITION, value)?;
+    record.field.set(Some(value));
+    Ok(())
+}

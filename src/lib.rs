@@ -1,0 +1,22 @@
+//! `ngx_http_xspace_module`: serves recorded spaces from inside NGINX.
+//!
+//! A request for `/download/<space_id>` is resolved to a file and redirected internally to a
+//! location that nginx serves it from, so ranges, conditional requests and protocols are nginx's
+//! own. From the outside in:
+//!
+//! - `entry`: the tables that nginx reads, and the functions in them;
+//! - `handler`, `header_filter`, `variables`: what is done for a request;
+//! - `directives`, `check`: what is done for the configuration;
+//! - `config`, `record`: what is known of a location and of a request;
+//! - `nginx`: the edge, the only place besides `entry` with `unsafe` code;
+//! - the crate `model`: what a request means, without nginx.
+
+mod check;
+mod config;
+mod directives;
+mod entry;
+mod handler;
+mod header_filter;
+mod nginx;
+mod record;
+mod variables;

@@ -1,0 +1,25 @@
+//! The edge to nginx: everything that touches nginx's memory.
+//!
+//! The rest of the module has no `unsafe` code. It works with the types of this file's children,
+//! whose methods rely on what nginx guarantees for the time of one call into the module:
+//!
+//! - the pointers of a request that [`Request`](request::Request) uses are not null where nginx
+//!   sets them before the first handler runs (`ngx_http_alloc_request`);
+//! - what stands in a request's pool stays until the request is freed, and nginx replaces strings
+//!   such as `r->uri` instead of writing into them;
+//! - configuration stays as long as a request that began with it (`ngx_clean_old_cycles`).
+
+pub(crate) mod configuration;
+pub(crate) mod file;
+pub(crate) mod guard;
+pub(crate) mod location;
+pub(crate) mod log;
+pub(crate) mod module;
+pub(crate) mod pool;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod value;
+
+/// An allocation failed. nginx answers 500, or ends a response that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutOfMemory;

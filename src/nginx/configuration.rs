@@ -1,0 +1,206 @@
+//! The configuration while nginx reads it.
+
+use core::ffi::{CStr, c_void};
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
+
+use nginx_sys::{
+    NGX_OK, ngx_array_push, ngx_array_t, ngx_conf_full_name, ngx_conf_t, ngx_http_conf_ctx_t,
+    ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
+    ngx_http_phases, ngx_int_t, ngx_module_t, ngx_parse_offset, ngx_str_t,
+};
+
+use super::OutOfMemory;
+use super::location::Location;
+use super::log::{Level, Log, Text};
+use super::module::{self, MainData};
+use super::pool::Pool;
+use super::request::{bytes, string};
+
+/// The configuration for the time of one call from nginx into the module.
+#[derive(Debug)]
+pub(crate) struct Conf<'c> {
+    raw: NonNull<ngx_conf_t>,
+    lives: PhantomData<&'c ()>,
+}
+
+/// Where a directive stands, for messages that are written after its block has ended: nginx's own
+/// function for them would name the end of `http {}` then.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    file: String,
+    line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+// SAFETY of this block's calls: nginx hands a valid `ngx_conf_t` to the functions of a module's
+// context and commands, with pool, cycle, log and, inside `http {}`, a `ngx_http_conf_ctx_t`.
+impl<'c> Conf<'c> {
+    /// # Safety
+    ///
+    /// `cf` is null or valid for `'c`, and nginx is reading `http {}`.
+    pub(crate) unsafe fn from_raw(cf: *mut ngx_conf_t) -> Option<Self> {
+        NonNull::new(cf).map(|raw| Self { raw, lives: PhantomData })
+    }
+
+    pub(super) fn as_raw(&self) -> *mut ngx_conf_t {
+        self.raw.as_ptr()
+    }
+
+    pub(crate) fn pool(&self) -> Pool<'static> {
+        // SAFETY: see above. The pool goes with the configuration (nginx.rs).
+        match unsafe { Pool::from_raw((*self.as_raw()).pool) } {
+            Some(pool) => pool,
+            None => unreachable!("a configuration without a pool"),
+        }
+    }
+
+    pub(crate) fn log_handle(&self) -> Option<Log> {
+        // SAFETY: see above.
+        unsafe { Log::from_raw((*self.as_raw()).log) }
+    }
+
+    pub(super) fn raw_argument(&self, index: usize) -> Option<ngx_str_t> {
+        // SAFETY: see above; `args` is an array of strings.
+        unsafe {
+            let args = (*self.as_raw()).args.as_ref()?;
+            args.as_slice::<ngx_str_t>().get(index).copied()
+        }
+    }
+
+    /// An argument of the directive that is being read; 0 is the directive's name.
+    pub(crate) fn argument(&self, index: usize) -> &'static [u8] {
+        // SAFETY: arguments stay in the configuration's pool.
+        self.raw_argument(index).map_or(&[], |argument| unsafe { bytes(argument) })
+    }
+
+    /// The arguments behind the directive's name.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &'static [u8]> {
+        // SAFETY: see above.
+        let count = unsafe { (*self.as_raw()).args.as_ref().map_or(0, |args| args.nelts) };
+        (1..count).map(|index| self.argument(index))
+    }
+
+    /// Where the directive stands that is being read.
+    pub(crate) fn place(&self) -> Place {
+        // SAFETY: see above; while a directive of a file is read `conf_file` is set, and is null
+        // or without a name for `-g` only.
+        unsafe {
+            match (*self.as_raw()).conf_file.as_ref() {
+                Some(file) => {
+                    Place { file: Text(bytes(file.file.name)).to_string(), line: file.line }
+                }
+                None => Place { file: "command line".into(), line: 0 },
+            }
+        }
+    }
+
+    /// Writes a message about the directive at `place`, in the form of nginx's own.
+    pub(crate) fn log_at(&self, level: Level, place: &Place, message: impl fmt::Display) {
+        if let Some(log) = self.log_handle() {
+            log.write(level, 0, format_args!("{message} in {place}"));
+        }
+    }
+
+    /// A size such as `1m`, in bytes.
+    pub(crate) fn parse_size(value: &[u8]) -> Option<u64> {
+        let mut value = string(value);
+        // SAFETY: the function only reads the string.
+        u64::try_from(unsafe { ngx_parse_offset(&raw mut value) }).ok()
+    }
+
+    /// A path, relative ones below nginx's prefix as `root` has them.
+    pub(crate) fn full_path(&self, path: &[u8]) -> Result<&'static [u8], OutOfMemory> {
+        // The function wants a NUL behind the path.
+        let copy = self.pool().bytes(path.len() + 1)?;
+        copy.iter_mut().zip(path).for_each(|(to, from)| *to = *from);
+        let mut name = ngx_str_t { len: path.len(), data: copy.as_mut_ptr() };
+        // SAFETY: see above; the result is in the configuration's pool.
+        unsafe {
+            let rc = ngx_conf_full_name((*self.as_raw()).cycle, &raw mut name, 0);
+            if rc == NGX_OK as ngx_int_t { Ok(bytes(name)) } else { Err(OutOfMemory) }
+        }
+    }
+
+    fn context(&self) -> *mut ngx_http_conf_ctx_t {
+        // SAFETY: see above.
+        unsafe { (*self.as_raw()).ctx.cast() }
+    }
+
+    /// The location that is being read or merged, or the server outside of any.
+    pub(crate) fn location(&self) -> Option<Location> {
+        // SAFETY: see above.
+        unsafe { Location::from_loc_conf((*self.context()).loc_conf) }
+    }
+
+    /// The server's own "location", in which all others are.
+    pub(crate) fn server(&self) -> Option<Location> {
+        // SAFETY: see above; the core module has a configuration in every server, and that its
+        // context.
+        unsafe {
+            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
+            let cscf: *mut ngx_http_core_srv_conf_t =
+                (*(*self.context()).srv_conf.add(index)).cast();
+            let context = cscf.as_ref()?.ctx.as_ref()?;
+            Location::from_loc_conf(context.loc_conf)
+        }
+    }
+
+    /// The module's configuration for all of `http {}`.
+    pub(crate) fn main_conf<T: MainData>(&self) -> Option<&'static T> {
+        // SAFETY: see above, and by the contract of `MainData`.
+        unsafe { (*(*self.context()).main_conf.add(module::ctx_index())).cast::<T>().as_ref() }
+    }
+
+    /// Whether a directive of another module whose configuration of a location begins with a
+    /// pointer is in effect in `location`.
+    ///
+    /// The modules meant are try_files (`ngx_http_try_file_t *try_files`) and mirror
+    /// (`ngx_array_t *mirror`): in all versions from 1.22 to 1.28 the pointer is the only or the
+    /// first field, and null where the directive is not in effect.
+    pub(crate) fn has_directive_of(&self, module_name: &CStr, location: Location) -> bool {
+        // SAFETY: see above; the cycle's array of modules ends with a null pointer, each module
+        // has a name by then, and one of this name has the configuration described.
+        unsafe {
+            let mut modules: *mut *mut ngx_module_t = (*(*self.as_raw()).cycle).modules;
+            while let Some(module) = (*modules).as_ref() {
+                if !module.name.is_null() && CStr::from_ptr(module.name) == module_name {
+                    let conf: *mut *mut c_void = location.conf_of(module.ctx_index).cast();
+                    return !conf.is_null() && !(*conf).is_null();
+                }
+                modules = modules.add(1);
+            }
+        }
+        false
+    }
+
+    /// Adds a handler to a phase.
+    pub(crate) fn add_phase_handler(
+        &self,
+        phase: ngx_http_phases,
+        handler: ngx_http_handler_pt,
+    ) -> Result<(), OutOfMemory> {
+        // SAFETY: see above; the core module has a main configuration, with a list of handlers
+        // for each phase.
+        unsafe {
+            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
+            let cmcf: *mut ngx_http_core_main_conf_t =
+                (*(*self.context()).main_conf.add(index)).cast();
+            let phases = &raw mut (*cmcf).phases;
+            let handlers: *mut ngx_array_t =
+                &raw mut (*phases).get_mut(phase as usize).ok_or(OutOfMemory)?.handlers;
+            let place = ngx_array_push(handlers).cast::<ngx_http_handler_pt>();
+            if place.is_null() {
+                return Err(OutOfMemory);
+            }
+            place.write(handler);
+        }
+        Ok(())
+    }
+}

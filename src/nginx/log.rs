@@ -1,0 +1,69 @@
+//! nginx's error log.
+
+use core::fmt;
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use nginx_sys::{
+    NGX_LOG_ALERT, NGX_LOG_CRIT, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN, ngx_err_t,
+    ngx_log_t,
+};
+
+/// Levels of the error log, the most severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Emerg = NGX_LOG_EMERG as isize,
+    Alert = NGX_LOG_ALERT as isize,
+    Crit = NGX_LOG_CRIT as isize,
+    Error = NGX_LOG_ERR as isize,
+    Warn = NGX_LOG_WARN as isize,
+    Info = NGX_LOG_INFO as isize,
+}
+
+/// A log that stays valid while the value is used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Log(NonNull<ngx_log_t>);
+
+impl Log {
+    /// # Safety
+    ///
+    /// `log` is null or valid for as long as the value is used.
+    pub(crate) unsafe fn from_raw(log: *mut ngx_log_t) -> Option<Self> {
+        NonNull::new(log).map(Self)
+    }
+
+    /// Writes a line if the log takes this level. nginx adds the text of `errno`, unless it is 0,
+    /// and what the log knows of client and request.
+    pub(crate) fn write(self, level: Level, errno: ngx_err_t, message: fmt::Arguments<'_>) {
+        let log = self.0.as_ptr();
+        // SAFETY: the log is valid, by the contract of `from_raw`.
+        if level as usize > unsafe { (*log).log_level } {
+            return;
+        }
+        let mut buffer = [const { MaybeUninit::uninit() }; ngx::log::LOG_BUFFER_SIZE];
+        let message = ngx::log::write_fmt(&mut buffer, message);
+        // SAFETY: as above.
+        unsafe { ngx::log::log_error(level as usize, log, errno, message) };
+    }
+}
+
+/// Bytes of a path or a name in a message: as they are where they are text, escaped where not.
+pub(crate) struct Text<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if c.is_control() {
+                    write!(f, "{}", c.escape_default())?;
+                } else {
+                    fmt::Write::write_char(f, c)?;
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}

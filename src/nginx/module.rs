@@ -1,0 +1,45 @@
+//! The module's place in nginx's tables.
+
+use core::ptr;
+
+use nginx_sys::ngx_module_t;
+
+use super::pool::Cleanup;
+
+unsafe extern "C" {
+    /// Declared here as a C module would in its header, so that the edge can find the module's
+    /// configuration and context without knowing its handlers; `entry.rs` defines it.
+    static ngx_http_xspace_module: ngx_module_t;
+}
+
+/// The module's index in the arrays `main_conf`, `loc_conf` and `r->ctx`.
+pub(super) fn ctx_index() -> usize {
+    // SAFETY: nginx writes the field in `ngx_http_block`, before it calls any function of the
+    // module, and never while one runs.
+    unsafe { ptr::addr_of!(ngx_http_xspace_module.ctx_index).read() }
+}
+
+/// The type of the module's configuration for all of `http {}`.
+///
+/// # Safety
+///
+/// Implemented by one type only, the one that the module's `create_main_conf` makes.
+pub(crate) unsafe trait MainData: 'static {}
+
+/// The type of the module's configuration in a location.
+///
+/// # Safety
+///
+/// Implemented by one type only, the one that the module's `create_loc_conf` makes.
+pub(crate) unsafe trait LocationData: 'static {}
+
+/// The type of what the module remembers of a request.
+///
+/// # Safety
+///
+/// Implemented by one type only, whatever its lifetime, which is asked for with the lifetime of
+/// the request.
+pub(crate) unsafe trait RequestData {
+    /// Drops the value; the address of the function is used for nothing else.
+    const CLEANUP: Cleanup;
+}

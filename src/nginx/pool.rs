@@ -1,0 +1,99 @@
+//! Memory that is freed with a request or with a configuration.
+
+use core::marker::PhantomData;
+use core::mem;
+use core::ptr::{self, NonNull};
+use core::slice;
+
+use nginx_sys::{NGX_ALIGNMENT, ngx_palloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t};
+
+use super::OutOfMemory;
+
+/// A pool that lives at least as long as `'p`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pool<'p> {
+    raw: NonNull<ngx_pool_t>,
+    lives: PhantomData<&'p ()>,
+}
+
+/// What a pool calls with the address of a value before it goes; the address of the function also
+/// tells such a value from others in the pool.
+pub(crate) type Cleanup = extern "C" fn(*mut core::ffi::c_void);
+
+impl<'p> Pool<'p> {
+    /// # Safety
+    ///
+    /// `pool` is null or valid for `'p`.
+    pub(crate) unsafe fn from_raw(pool: *mut ngx_pool_t) -> Option<Self> {
+        NonNull::new(pool).map(|raw| Self { raw, lives: PhantomData })
+    }
+
+    /// Allocates `len` bytes, all 0.
+    pub(crate) fn bytes(self, len: usize) -> Result<&'p mut [u8], OutOfMemory> {
+        // SAFETY: the pool is valid; the memory is `len` bytes that nothing else points to, and
+        // they are initialized before a slice of them exists.
+        unsafe {
+            let bytes = NonNull::new(ngx_pnalloc(self.raw.as_ptr(), len).cast::<u8>())
+                .ok_or(OutOfMemory)?
+                .as_ptr();
+            ptr::write_bytes(bytes, 0, len);
+            Ok(slice::from_raw_parts_mut(bytes, len))
+        }
+    }
+
+    /// Moves a value into the pool. It is never dropped.
+    pub(crate) fn store<T: Copy>(self, value: T) -> Result<&'p mut T, OutOfMemory> {
+        const { assert!(mem::align_of::<T>() <= NGX_ALIGNMENT) };
+        // SAFETY: the pool is valid; the memory is large enough and aligned (`ngx_palloc` aligns
+        // to NGX_ALIGNMENT), and nothing else points to it.
+        unsafe {
+            let place =
+                NonNull::new(ngx_palloc(self.raw.as_ptr(), mem::size_of::<T>()).cast::<T>())
+                    .ok_or(OutOfMemory)?
+                    .as_ptr();
+            place.write(value);
+            Ok(&mut *place)
+        }
+    }
+
+    /// Moves a value into the pool, which calls `cleanup` with its address before it goes.
+    pub(crate) fn store_with<T>(self, value: T, cleanup: Cleanup) -> Result<&'p T, OutOfMemory> {
+        const { assert!(mem::align_of::<T>() <= NGX_ALIGNMENT) };
+        // SAFETY: as in `store`; the entry's memory comes from `ngx_palloc`, and nginx leaves its
+        // handler null until we set it.
+        unsafe {
+            let entry = NonNull::new(ngx_pool_cleanup_add(self.raw.as_ptr(), mem::size_of::<T>()))
+                .ok_or(OutOfMemory)?
+                .as_ptr();
+            let place = (*entry).data.cast::<T>();
+            place.write(value);
+            (*entry).handler = Some(cleanup);
+            Ok(&*place)
+        }
+    }
+
+    /// The values that were moved into the pool with this `cleanup`, the latest first.
+    ///
+    /// # Safety
+    ///
+    /// Each call of [`store_with`](Self::store_with) with this `cleanup` had a value of type `T`.
+    pub(crate) unsafe fn stored<T: 'p>(self, cleanup: Cleanup) -> impl Iterator<Item = &'p T> {
+        // SAFETY: the pool is valid, and so is its list of cleanup entries.
+        let mut next = unsafe { (*self.raw.as_ptr()).cleanup };
+        core::iter::from_fn(move || {
+            while !next.is_null() {
+                // SAFETY: an entry of the list is valid, and `data` of one with our handler
+                // is a `T` by the contract of this function.
+                unsafe {
+                    let entry = next;
+                    next = (*entry).next;
+                    let ours = (*entry).handler.is_some_and(|h| ptr::fn_addr_eq(h, cleanup));
+                    if ours {
+                        return Some(&*(*entry).data.cast::<T>());
+                    }
+                }
+            }
+            None
+        })
+    }
+}

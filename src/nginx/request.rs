@@ -1,0 +1,187 @@
+//! A request, as far as the module reads it and passes it on.
+
+use core::marker::PhantomData;
+use core::ptr::{self, NonNull};
+use core::slice;
+
+use nginx_sys::{
+    NGX_DONE, NGX_OK, ngx_http_arg, ngx_http_finalize_request, ngx_http_internal_redirect,
+    ngx_http_request_t, ngx_int_t, ngx_str_t,
+};
+
+use super::OutOfMemory;
+use super::log::{Level, Log};
+use super::module::{self, LocationData, RequestData};
+use super::pool::Pool;
+
+/// A request for the time `'r` of one call from nginx into the module.
+#[derive(Debug)]
+pub(crate) struct Request<'r> {
+    raw: NonNull<ngx_http_request_t>,
+    lives: PhantomData<&'r ()>,
+}
+
+/// The bytes of a string.
+///
+/// # Safety
+///
+/// `data` is valid for `len` bytes that don't change during `'a`, unless `len` is 0.
+pub(super) unsafe fn bytes<'a>(string: ngx_str_t) -> &'a [u8] {
+    if string.len == 0 || string.data.is_null() {
+        return &[];
+    }
+    // SAFETY: by the contract of this function.
+    unsafe { slice::from_raw_parts(string.data, string.len) }
+}
+
+/// A string that points to `bytes`. nginx must not write to it.
+pub(super) fn string(bytes: &[u8]) -> ngx_str_t {
+    ngx_str_t { len: bytes.len(), data: bytes.as_ptr().cast_mut() }
+}
+
+// SAFETY of this block's calls: `raw` is a valid request for `'r` by the contract of `from_raw`,
+// nginx has set its pool, connection, main request and configuration arrays before any handler
+// runs, and runs no other code on the request while the module works on it.
+impl<'r> Request<'r> {
+    /// # Safety
+    ///
+    /// `r` is null or a request that nginx calls the module for, valid for `'r`.
+    pub(crate) unsafe fn from_raw(r: *mut ngx_http_request_t) -> Option<Self> {
+        NonNull::new(r).map(|raw| Self { raw, lives: PhantomData })
+    }
+
+    pub(crate) fn as_raw(&self) -> *mut ngx_http_request_t {
+        self.raw.as_ptr()
+    }
+
+    /// The client's request, of which this may be a subrequest.
+    pub(crate) fn main(&self) -> Self {
+        // SAFETY: `main` is set in `ngx_http_alloc_request` and `ngx_http_subrequest`.
+        let main = unsafe { NonNull::new((*self.as_raw()).main) };
+        Self { raw: main.unwrap_or(self.raw), lives: PhantomData }
+    }
+
+    pub(crate) fn is_main(&self) -> bool {
+        // SAFETY: see above.
+        unsafe { ptr::eq((*self.as_raw()).main, self.as_raw()) }
+    }
+
+    /// Whether the request was redirected inside nginx, or is a subrequest.
+    pub(crate) fn is_internal(&self) -> bool {
+        // SAFETY: see above.
+        unsafe { (*self.as_raw()).internal() != 0 }
+    }
+
+    /// The method's bit: `NGX_HTTP_GET` and so on.
+    pub(crate) fn method(&self) -> u32 {
+        // SAFETY: see above. The bits of all methods are below 1 << 32.
+        unsafe { (*self.as_raw()).method as u32 }
+    }
+
+    /// The path of the URI, decoded and normalized.
+    pub(crate) fn uri(&self) -> &'r [u8] {
+        // SAFETY: see above; the bytes stay while the request lives (nginx.rs).
+        unsafe { bytes((*self.as_raw()).uri) }
+    }
+
+    /// An argument of the query string as it stands there, as `$arg_name` has it.
+    pub(crate) fn argument(&self, name: &'static str) -> Option<&'r [u8]> {
+        // SAFETY: see above; `ngx_http_arg` only reads the name, and the value points into
+        // `r->args`.
+        unsafe {
+            if (*self.as_raw()).args.len == 0 {
+                return None;
+            }
+            let mut value = ngx_str_t::empty();
+            let name = string(name.as_bytes());
+            let rc = ngx_http_arg(self.as_raw(), name.data, name.len, &raw mut value);
+            (rc == NGX_OK as ngx_int_t).then(|| bytes(value))
+        }
+    }
+
+    pub(crate) fn pool(&self) -> Pool<'r> {
+        // SAFETY: a request has a pool as long as it lives, and subrequests share it.
+        let pool = unsafe { Pool::from_raw((*self.as_raw()).pool) };
+        match pool {
+            Some(pool) => pool,
+            None => unreachable!("a request without a pool"),
+        }
+    }
+
+    pub(crate) fn log_handle(&self) -> Option<Log> {
+        // SAFETY: a request has a connection, and that a log, as long as it lives.
+        unsafe { Log::from_raw((*(*self.as_raw()).connection).log) }
+    }
+
+    /// Writes a line to the error log; `errno` of 0 adds nothing.
+    pub(crate) fn log(
+        &self,
+        level: Level,
+        errno: nginx_sys::ngx_err_t,
+        message: core::fmt::Arguments<'_>,
+    ) {
+        if let Some(log) = self.log_handle() {
+            log.write(level, errno, message);
+        }
+    }
+
+    /// The module's configuration in the location that the request is in now.
+    pub(crate) fn location_conf<T: LocationData>(&self) -> Option<&'static T> {
+        // SAFETY: see above; nginx has an element for each HTTP module. That the configuration
+        // outlives the request, and so is as good as static for what a request keeps, is one of
+        // the guarantees of nginx.rs.
+        unsafe { (*(*self.as_raw()).loc_conf.add(module::ctx_index())).cast::<T>().as_ref() }
+    }
+
+    /// What the module remembers of this request.
+    ///
+    /// nginx empties `r->ctx` at every internal redirect; the value is then found again in the
+    /// pool, as the realip module does it.
+    pub(crate) fn context<T: RequestData + 'r>(
+        &self,
+        is_own: impl Fn(&T) -> bool,
+    ) -> Option<&'r T> {
+        // SAFETY: see above; contexts of the module and values with its CLEANUP are of type `T`,
+        // by the contract of `RequestData`.
+        unsafe {
+            let place = (*self.as_raw()).ctx.add(module::ctx_index());
+            if let Some(context) = (*place).cast::<T>().as_ref() {
+                return Some(context);
+            }
+            if !self.is_internal() {
+                return None;
+            }
+            let context = self.pool().stored::<T>(T::CLEANUP).find(|context| is_own(context))?;
+            *place = ptr::from_ref(context).cast_mut().cast();
+            Some(context)
+        }
+    }
+
+    /// Makes the module remember a value for this request.
+    pub(crate) fn set_context<T: RequestData + 'r>(&self, value: T) -> Result<&'r T, OutOfMemory> {
+        let context = self.pool().store_with(value, T::CLEANUP)?;
+        // SAFETY: see above; nginx has an element of `ctx` for each HTTP module.
+        unsafe {
+            *(*self.as_raw()).ctx.add(module::ctx_index()) =
+                ptr::from_ref(context).cast_mut().cast();
+        }
+        Ok(context)
+    }
+
+    /// Redirects the request inside nginx, with its query string, and returns what a phase handler
+    /// has to return then. `uri` is the decoded path: nginx neither decodes nor splits it.
+    pub(crate) fn redirect(self, uri: &'r [u8]) -> ngx_int_t {
+        // SAFETY: see above; nginx copies both strings and keeps pointers to their bytes, which
+        // live as long as the request. A phase handler gives back the count that the redirect
+        // took on `r->main` by finalizing with NGX_DONE (as the try_files module does), and does
+        // not touch the request afterwards: `self` is gone.
+        unsafe {
+            let r = self.as_raw();
+            let mut uri = string(uri);
+            let mut args = (*r).args;
+            ngx_http_internal_redirect(r, &raw mut uri, &raw mut args);
+            ngx_http_finalize_request(r, NGX_DONE as ngx_int_t);
+        }
+        NGX_DONE as ngx_int_t
+    }
+}

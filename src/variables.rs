@@ -1,0 +1,129 @@
+//! The values of the module's variables.
+//!
+//! They speak of the client's request, also where a subrequest asks for them. Before the module's
+//! handlers have run, what is asked for is read from the URI as it is then.
+
+#![forbid(unsafe_code)]
+
+use model::filename::FileName;
+use model::play::is_play;
+use nginx_sys::NGX_HTTP_GET;
+
+use crate::config::LocationConf;
+use crate::nginx::OutOfMemory;
+use crate::nginx::request::Request;
+use crate::record::{self, Found, Record};
+
+/// A variable of the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Variable {
+    Id,
+    Format,
+    File,
+    Title,
+    Filename,
+    Disposition,
+    Source,
+    Outcome,
+    Counted,
+}
+
+/// All variables with their names.
+pub(crate) const ALL: [(&str, Variable); 9] = [
+    ("xspace_id", Variable::Id),
+    ("xspace_format", Variable::Format),
+    ("xspace_file", Variable::File),
+    ("xspace_title", Variable::Title),
+    ("xspace_filename", Variable::Filename),
+    ("xspace_disposition", Variable::Disposition),
+    ("xspace_source", Variable::Source),
+    ("xspace_outcome", Variable::Outcome),
+    ("xspace_counted", Variable::Counted),
+];
+
+/// The value of a variable for a request; `None` if it has none.
+pub(crate) fn value<'r>(
+    variable: Variable,
+    request: &Request<'r>,
+) -> Result<Option<&'r [u8]>, OutOfMemory> {
+    let request = &request.main();
+    let record = Record::find(request);
+    match variable {
+        Variable::Id => return id(request, record),
+        Variable::Format => return format(request, record),
+        _ => {}
+    }
+    let Some(record) = record else { return Ok(None) };
+    let found = record.found.get();
+    Ok(match variable {
+        Variable::File => found.map(|found| found.file),
+        Variable::Filename => match found {
+            Some(found) => Some(file_name(request, record, &found)?),
+            None => None,
+        },
+        Variable::Disposition => found.map(|_| record.disposition.get().as_str().as_bytes()),
+        Variable::Source => found.map(|found| found.source.as_str().as_bytes()),
+        Variable::Outcome => record.outcome.get().map(|outcome| outcome.as_str().as_bytes()),
+        Variable::Counted => is_counted(request, record).then_some(b"1"),
+        // Nothing that this version knows of has a title.
+        Variable::Title | Variable::Id | Variable::Format => None,
+    })
+}
+
+fn id<'r>(
+    request: &Request<'r>,
+    record: Option<&'r Record<'r>>,
+) -> Result<Option<&'r [u8]>, OutOfMemory> {
+    let asked = match record {
+        Some(record) => record.asked(),
+        None => asked_before(request)?.map(|(asked, _)| asked),
+    };
+    Ok(asked.map(|asked| asked.id.as_bytes()))
+}
+
+/// The chosen extension, before the choice the word that was asked with: always one that the
+/// configuration knows.
+fn format<'r>(
+    request: &Request<'r>,
+    record: Option<&'r Record<'r>>,
+) -> Result<Option<&'r [u8]>, OutOfMemory> {
+    if let Some(found) = record.and_then(|record| record.found.get()) {
+        return Ok(Some(found.format.extension().as_bytes()));
+    }
+    let asked = match record {
+        Some(record) => record.asked().map(|asked| (asked, record.lcf())),
+        None => asked_before(request)?,
+    };
+    Ok(asked.and_then(|(asked, lcf)| {
+        let word = lcf.formats()?.word(asked.selection.ok()?);
+        (!word.is_empty()).then_some(word.as_bytes())
+    }))
+}
+
+/// What is asked for, before the request has a record.
+fn asked_before<'r>(
+    request: &Request<'r>,
+) -> Result<Option<(model::request::Asked<'r>, &'static LocationConf)>, OutOfMemory> {
+    let Some(lcf) = request.location_conf::<LocationConf>() else { return Ok(None) };
+    Ok(record::asked(request, lcf)?.map(|asked| (asked, lcf)))
+}
+
+fn file_name<'r>(
+    request: &Request<'r>,
+    record: &'r Record<'r>,
+    found: &Found<'r>,
+) -> Result<&'r [u8], OutOfMemory> {
+    let Some(asked) = record.asked() else { return Ok(&[]) };
+    let name: FileName<'_> = record.lcf().file_name(request, asked.id, found.format.extension())?;
+    let buffer = request.pool().bytes(name.max_len())?;
+    let len = name.write(buffer).ok_or(OutOfMemory)?;
+    buffer.get(..len).ok_or(OutOfMemory).map(|name| &*name)
+}
+
+/// Whether the response starts a play; a page instead of the recording does not.
+fn is_counted<'r>(request: &Request<'r>, record: &'r Record<'r>) -> bool {
+    record.field.get().is_some()
+        && request.method() == NGX_HTTP_GET
+        && is_play(request.status(), request.content_range())
+}
