@@ -6,7 +6,7 @@ use model::choice::{Miss, Search, Seen};
 use model::disposition::Disposition;
 use model::format::{Format, Formats, MAX_EXTENSION_LEN, Selection};
 use model::request::{ALLOW, SpaceId};
-use nginx_sys::{NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_OPTIONS, ngx_err_t};
+use nginx_sys::{NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_OPTIONS};
 
 use crate::config::{Directory, Download, LocationConf};
 use crate::nginx::OutOfMemory;
@@ -60,11 +60,15 @@ struct Task<'q, 'r> {
     record: &'r Record<'r>,
 }
 
-/// What the last look has shown, for the log.
+/// The chosen format with the path to redirect to, or why there is none.
+type Choice<'r> = Result<(&'static Format, &'r [u8]), Miss>;
+
+/// The last look that was in vain.
 struct LastLook<'r> {
     path: FilePath<'r>,
-    errno: ngx_err_t,
+    look: Look,
     location: Location,
+    extension_len: usize,
 }
 
 impl<'r> Task<'_, 'r> {
@@ -97,14 +101,11 @@ impl<'r> Task<'_, 'r> {
             return Ok(self.refuse(Outcome::NotFound, 404));
         };
 
-        let (found, miss) = self.find(asked.id, selection)?;
-        Ok(match found {
-            Some((format, uri)) => self.redirect(format, uri),
-            None => match miss {
-                Miss::NotFound => self.refuse(Outcome::NotFound, 404),
-                Miss::Forbidden => self.refuse(Outcome::Forbidden, 403),
-                Miss::Failed => self.refuse(Outcome::Error, 500),
-            },
+        Ok(match self.find(asked.id, selection)? {
+            Ok((format, uri)) => self.redirect(format, uri),
+            Err(Miss::NotFound) => self.refuse(Outcome::NotFound, 404),
+            Err(Miss::Forbidden) => self.refuse(Outcome::Forbidden, 403),
+            Err(Miss::Failed) => self.refuse(Outcome::Error, 500),
         })
     }
 
@@ -119,57 +120,46 @@ impl<'r> Task<'_, 'r> {
         Answer::Redirect(uri)
     }
 
-    /// Looks for `<id>.<extension>` of each selected format. The first that will do is returned
-    /// with the path to redirect to.
-    fn find(
-        &self,
-        id: SpaceId<'_>,
-        selection: Selection,
-    ) -> Result<(Option<(&'static Format, &'r [u8])>, Miss), OutOfMemory> {
-        let target = &self.download.target;
-        let stem_len = target.len() + id.as_bytes().len() + 1;
+    /// Looks for `<id>.<extension>` of each selected format, until one will do.
+    fn find(&self, id: SpaceId<'_>, selection: Selection) -> Result<Choice<'r>, OutOfMemory> {
+        let target_len = self.download.target.len();
+        let stem_len = target_len + id.as_bytes().len() + 1;
         let uri = self.request.pool().bytes(stem_len + MAX_EXTENSION_LEN)?;
-        put(uri, 0, target)?;
-        put(uri, target.len(), id.as_bytes())?;
+        put(uri, 0, &self.download.target)?;
+        put(uri, target_len, id.as_bytes())?;
         put(uri, stem_len - 1, b".")?;
 
         let mut search = Search::new(self.lcf.min_size());
         let mut last: Option<LastLook<'r>> = None;
-        let mut old_extension = 0;
         for (index, format) in self.formats.selected(selection) {
             let extension = format.extension().as_bytes();
             put(uri, stem_len, extension)?;
             let len = stem_len + extension.len();
-            let location = self.download.route(index).ok_or(OutOfMemory)?;
+            let candidate = uri.get(..len).ok_or(OutOfMemory)?;
 
-            let at = InLocation::enter(self.request, location, uri.get(..len).ok_or(OutOfMemory)?);
-            let mut path = match last.filter(|last| last.location == location) {
-                Some(last) if !location.maps_whole_path() => {
-                    let mut path = last.path;
-                    path.replace_tail(old_extension, extension).ok_or(OutOfMemory)?;
+            let location = self.download.route(index).ok_or(OutOfMemory)?;
+            let at = InLocation::enter(self.request, location, candidate);
+            let same = last.filter(|last| last.location == location && !location.maps_whole_path());
+            let mut path = match same {
+                Some(LastLook { mut path, extension_len, .. }) => {
+                    path.replace_tail(extension_len, extension).ok_or(OutOfMemory)?;
                     path
                 }
-                _ => self.map(&at, uri.get(target.len()..len).ok_or(OutOfMemory)?)?,
+                None => self.map(&at, candidate.get(target_len..).ok_or(OutOfMemory)?)?,
             };
             let look = at.look(&mut path)?;
             drop(at);
 
             if search.takes(seen(look)) {
-                return Ok((Some((format, uri.get(..len).ok_or(OutOfMemory)?)), search.miss()));
+                return Ok(Ok((format, uri.get(..len).ok_or(OutOfMemory)?)));
             }
-            old_extension = extension.len();
-            let errno = errno(look);
-            if let Look::Failed(_) = look {
-                let path = Text(path.as_bytes());
-                self.request.log(Level::Crit, errno, format_args!("look at \"{path}\" failed"));
-            }
-            last = Some(LastLook { path, errno, location });
+            last = Some(LastLook { path, look, location, extension_len: extension.len() });
         }
 
         if let Some(last) = last {
             self.log_miss(id, selection, search.miss(), &last);
         }
-        Ok((None, search.miss()))
+        Ok(Err(search.miss()))
     }
 
     fn map(&self, at: &InLocation<'_, 'r>, rest: &[u8]) -> Result<FilePath<'r>, OutOfMemory> {
@@ -182,33 +172,27 @@ impl<'r> Task<'_, 'r> {
     /// As the static module logs what it can't open; `log_not_found` of the target counts.
     fn log_miss(&self, id: SpaceId<'_>, selection: Selection, miss: Miss, last: &LastLook<'r>) {
         let path = Text(last.path.as_bytes());
-        match miss {
-            Miss::NotFound if !last.location.logs_not_found() => {}
-            Miss::NotFound if last.errno == 0 => self.request.log(
-                Level::Error,
+        let tried = Tried(self.formats, selection);
+        let level = match miss {
+            Miss::NotFound if !last.location.logs_not_found() => return,
+            Miss::NotFound | Miss::Forbidden => Level::Error,
+            Miss::Failed => Level::Crit,
+        };
+        match last.look {
+            Look::Missing(errno) | Look::Denied(errno) | Look::Failed(errno) => self.request.log(
+                level,
+                errno,
+                format_args!("no file for space \"{id}\": a look at \"{path}\"{tried} failed"),
+            ),
+            Look::File(_) | Look::NotAFile => self.request.log(
+                level,
                 0,
                 format_args!(
-                    "no file for space \"{id}\": \"{path}\" is not a regular file of at least {} \
-                     bytes{}",
-                    self.lcf.min_size(),
-                    Tried(self.formats, selection)
+                    "no file for space \"{id}\": \"{path}\"{tried} is not a regular file of at \
+                     least {} bytes",
+                    self.lcf.min_size()
                 ),
             ),
-            Miss::NotFound => self.request.log(
-                Level::Error,
-                last.errno,
-                format_args!(
-                    "no file for space \"{id}\": look at \"{path}\" failed{}",
-                    Tried(self.formats, selection)
-                ),
-            ),
-            Miss::Forbidden => self.request.log(
-                Level::Error,
-                last.errno,
-                format_args!("no access to a file for space \"{id}\": look at \"{path}\" failed"),
-            ),
-            // Logged where it happened.
-            Miss::Failed => {}
         }
     }
 }
@@ -221,8 +205,9 @@ impl core::fmt::Display for Tried<'_> {
         if self.0.selected(self.1).nth(1).is_none() {
             return Ok(());
         }
-        f.write_str(", the last of")?;
-        self.0.selected(self.1).try_for_each(|(_, format)| write!(f, " {}", format.extension()))
+        f.write_str(" (the last of")?;
+        self.0.selected(self.1).try_for_each(|(_, format)| write!(f, " {}", format.extension()))?;
+        f.write_str(")")
     }
 }
 
@@ -238,12 +223,5 @@ fn seen(look: Look) -> Seen {
         Look::NotAFile | Look::Missing(_) => Seen::Nothing,
         Look::Denied(_) => Seen::Denied,
         Look::Failed(_) => Seen::Failed,
-    }
-}
-
-fn errno(look: Look) -> ngx_err_t {
-    match look {
-        Look::Missing(errno) | Look::Denied(errno) | Look::Failed(errno) => errno,
-        Look::File(_) | Look::NotAFile => 0,
     }
 }

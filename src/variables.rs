@@ -118,7 +118,7 @@ fn file_name<'r>(
     let name: FileName<'_> = record.lcf().file_name(request, asked.id, found.format.extension())?;
     let buffer = request.pool().bytes(name.max_len())?;
     let len = name.write(buffer).ok_or(OutOfMemory)?;
-    buffer.get(..len).ok_or(OutOfMemory).map(|name| &*name)
+    buffer.get(..len).ok_or(OutOfMemory)
 }
 
 /// Whether the response starts a play; a page instead of the recording does not.
