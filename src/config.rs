@@ -11,7 +11,7 @@ use model::filename::FileName;
 use model::format::Formats;
 use model::request::SpaceId;
 
-use crate::nginx::OutOfMemory;
+use crate::nginx::Failure;
 use crate::nginx::configuration::Place;
 use crate::nginx::location::Location;
 use crate::nginx::request::Request;
@@ -88,7 +88,7 @@ impl LocationConf {
         &self,
         download: &Download,
         request: &Request<'r>,
-    ) -> Result<&'r [u8], OutOfMemory> {
+    ) -> Result<&'r [u8], Failure> {
         match self.id {
             Some(id) => id.evaluate(request),
             None => Ok(request.uri().strip_prefix(download.location.name()).unwrap_or_default()),
@@ -96,7 +96,7 @@ impl LocationConf {
     }
 
     /// `xspace_format`; by default `$arg_format`.
-    pub(crate) fn format<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], OutOfMemory> {
+    pub(crate) fn format<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], Failure> {
         match self.format {
             Some(format) => format.evaluate(request),
             None => Ok(request.argument("format").unwrap_or_default()),
@@ -111,7 +111,7 @@ impl LocationConf {
     }
 
     /// `xspace_attachment`; by default `$arg_attachment`.
-    pub(crate) fn attachment<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], OutOfMemory> {
+    pub(crate) fn attachment<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], Failure> {
         match self.attachment {
             Some(attachment) => attachment.evaluate(request),
             None => Ok(request.argument("attachment").unwrap_or_default()),
@@ -134,7 +134,7 @@ impl LocationConf {
         request: &Request<'a>,
         id: SpaceId<'a>,
         extension: &'a str,
-    ) -> Result<FileName<'a>, OutOfMemory> {
+    ) -> Result<FileName<'a>, Failure> {
         Ok(match self.filename {
             Some(name) => FileName::whole(name.evaluate(request)?, id, extension),
             None => FileName::with_title(None, id, extension),

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use model::format::{FormatError, Formats};
 
 use crate::config::{Directory, Download, LocationConf, MainConf, Switch};
-use crate::nginx::OutOfMemory;
+use crate::nginx::Failure;
 use crate::nginx::configuration::Conf;
 use crate::nginx::log::Text;
 use crate::nginx::value::{ComplexValue, NotCompiled};
@@ -33,9 +33,9 @@ impl From<NotCompiled> for Refusal {
     }
 }
 
-impl From<OutOfMemory> for Refusal {
-    fn from(_: OutOfMemory) -> Self {
-        Self::Invalid("out of memory".into())
+impl From<Failure> for Refusal {
+    fn from(_: Failure) -> Self {
+        Self::Logged
     }
 }
 

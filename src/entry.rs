@@ -21,7 +21,7 @@ use crate::config::{LocationConf, MainConf};
 use crate::directives::{self, Refusal};
 use crate::handler::{self, Answer};
 use crate::header_filter;
-use crate::nginx::OutOfMemory;
+use crate::nginx::Failure;
 use crate::nginx::configuration::Conf;
 use crate::nginx::guard::{self, fault_point};
 use crate::nginx::location::Location;
@@ -207,7 +207,7 @@ unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
 fn create<T: Default>(conf: &Conf<'_>, cleanup: Cleanup) -> *mut c_void {
     match conf.pool().store_with(T::default(), cleanup) {
         Ok(value) => ptr::from_ref(value).cast_mut().cast(),
-        Err(OutOfMemory) => ptr::null_mut(),
+        Err(Failure) => ptr::null_mut(),
     }
 }
 
@@ -353,7 +353,7 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
                 fault_point("header_filter");
                 header_filter::run(&request)
             };
-            if guard::catch(request.log_handle(), Err(OutOfMemory), run).is_err() {
+            if guard::catch(request.log_handle(), Err(Failure), run).is_err() {
                 return ERROR;
             }
         }
@@ -377,7 +377,7 @@ unsafe extern "C" fn variable_value(
         fault_point("variable");
         variables::value(*variable, &request)
     };
-    let Ok(value) = guard::catch(request.log_handle(), Err(OutOfMemory), run) else {
+    let Ok(value) = guard::catch(request.log_handle(), Err(Failure), run) else {
         return ERROR;
     };
     // SAFETY: `place` is a value that nginx wants to be filled, not always zeroed; each of its

@@ -5,11 +5,12 @@
 use model::choice::{Miss, Search, Seen};
 use model::disposition::Disposition;
 use model::format::{Format, Formats, MAX_EXTENSION_LEN, Selection};
+use model::path::CandidatePath;
 use model::request::{ALLOW, SpaceId};
 use nginx_sys::{NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_OPTIONS};
 
 use crate::config::{Directory, Download, LocationConf};
-use crate::nginx::OutOfMemory;
+use crate::nginx::Failure;
 use crate::nginx::file::{FilePath, InLocation, Look};
 use crate::nginx::location::Location;
 use crate::nginx::log::{Level, Text};
@@ -40,6 +41,7 @@ pub(crate) fn note<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Ans
 pub(crate) fn serve<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Answer<'r> {
     let (Some(download), Some(formats)) = (lcf.download(), lcf.formats()) else {
         if request.is_internal()
+            && request.is_main()
             && let Some(record) = Record::find(request)
         {
             record.note_error_page(request);
@@ -48,7 +50,7 @@ pub(crate) fn serve<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> An
     };
     let Ok(record) = Record::in_location(request, lcf) else { return Answer::Status(500) };
     let task = Task { request, lcf, download, formats, record };
-    task.answer().unwrap_or_else(|OutOfMemory| task.refuse(Outcome::Error, 500))
+    task.answer().unwrap_or_else(|Failure| task.refuse(Outcome::Error, 500))
 }
 
 /// A request that the module answers.
@@ -61,14 +63,14 @@ struct Task<'q, 'r> {
 }
 
 /// The chosen format with the path to redirect to, or why there is none.
-type Choice<'r> = Result<(&'static Format, &'r [u8]), Miss>;
+type Choice<'r> = Result<(&'static Format, CandidatePath<'r>), Miss>;
 
 /// The last look that was in vain.
 struct LastLook<'r> {
     path: FilePath<'r>,
     look: Look,
     location: Location,
-    extension_len: usize,
+    format: &'static Format,
 }
 
 impl<'r> Task<'_, 'r> {
@@ -77,7 +79,7 @@ impl<'r> Task<'_, 'r> {
         Answer::Status(status)
     }
 
-    fn answer(&self) -> Result<Answer<'r>, OutOfMemory> {
+    fn answer(&self) -> Result<Answer<'r>, Failure> {
         match self.request.method() {
             NGX_HTTP_GET | NGX_HTTP_HEAD => {}
             NGX_HTTP_OPTIONS => {
@@ -102,15 +104,16 @@ impl<'r> Task<'_, 'r> {
         };
 
         Ok(match self.find(asked.id, selection)? {
-            Ok((format, uri)) => self.redirect(format, uri),
+            Ok((format, path)) => self.redirect(format, path),
             Err(Miss::NotFound) => self.refuse(Outcome::NotFound, 404),
             Err(Miss::Forbidden) => self.refuse(Outcome::Forbidden, 403),
             Err(Miss::Failed) => self.refuse(Outcome::Error, 500),
         })
     }
 
-    fn redirect(&self, format: &'static Format, uri: &'r [u8]) -> Answer<'r> {
-        let file = uri.get(self.download.target.len()..).unwrap_or_default();
+    fn redirect(&self, format: &'static Format, path: CandidatePath<'r>) -> Answer<'r> {
+        let (uri, target_len) = path.into_uri();
+        let file = uri.get(target_len..).unwrap_or_default();
         self.record.set_found(self.request, Found { format, file, source: Source::Directory });
         if self.request.is_main() {
             // The static and mp4 modules keep a media type that is already there; the header
@@ -121,39 +124,25 @@ impl<'r> Task<'_, 'r> {
     }
 
     /// Looks for `<id>.<extension>` of each selected format, until one will do.
-    fn find(&self, id: SpaceId<'_>, selection: Selection) -> Result<Choice<'r>, OutOfMemory> {
-        let target_len = self.download.target.len();
-        let stem_len = target_len + id.as_bytes().len() + 1;
-        let uri = self.request.pool().bytes(stem_len + MAX_EXTENSION_LEN)?;
-        put(uri, 0, &self.download.target)?;
-        put(uri, target_len, id.as_bytes())?;
-        put(uri, stem_len - 1, b".")?;
-
+    fn find(&self, id: SpaceId<'_>, selection: Selection) -> Result<Choice<'r>, Failure> {
+        let target = &self.download.target;
+        let buffer = self.request.pool().bytes(CandidatePath::buffer_len(target, id))?;
+        let mut candidate = CandidatePath::new(buffer, target, id).ok_or(Failure)?;
         let mut search = Search::new(self.lcf.min_size());
         let mut last: Option<LastLook<'r>> = None;
+
         for (index, format) in self.formats.selected(selection) {
-            let extension = format.extension().as_bytes();
-            put(uri, stem_len, extension)?;
-            let len = stem_len + extension.len();
-            let candidate = uri.get(..len).ok_or(OutOfMemory)?;
-
-            let location = self.download.route(index).ok_or(OutOfMemory)?;
-            let at = InLocation::enter(self.request, location, candidate);
-            let same = last.filter(|last| last.location == location && !location.maps_whole_path());
-            let mut path = match same {
-                Some(LastLook { mut path, extension_len, .. }) => {
-                    path.replace_tail(extension_len, extension).ok_or(OutOfMemory)?;
-                    path
-                }
-                None => self.map(&at, candidate.get(target_len..).ok_or(OutOfMemory)?)?,
-            };
-            let look = at.look(&mut path)?;
-            drop(at);
-
-            if search.takes(seen(look)) {
-                return Ok(Ok((format, uri.get(..len).ok_or(OutOfMemory)?)));
+            candidate.set_extension(format.extension()).ok_or(Failure)?;
+            let location = self.download.route(index).ok_or(Failure)?;
+            let look = self.look(&candidate, location, format, last)?;
+            if search.takes(seen(look.look)) {
+                return Ok(Ok((format, candidate)));
             }
-            last = Some(LastLook { path, look, location, extension_len: extension.len() });
+            if let Look::Failed(errno) = look.look {
+                let path = Text(look.path.as_bytes());
+                self.request.log(Level::Crit, errno, format_args!("look at \"{path}\" failed"));
+            }
+            last = Some(look);
         }
 
         if let Some(last) = last {
@@ -162,30 +151,49 @@ impl<'r> Task<'_, 'r> {
         Ok(Err(search.miss()))
     }
 
-    fn map(&self, at: &InLocation<'_, 'r>, rest: &[u8]) -> Result<FilePath<'r>, OutOfMemory> {
-        match self.lcf.directory {
-            Some(Directory::Path(directory)) => at.below(directory, rest, MAX_EXTENSION_LEN),
-            _ => at.map(MAX_EXTENSION_LEN),
-        }
+    /// Looks at a candidate where `location` would serve it from. The path of the look before is
+    /// used again if it differs in the extension only.
+    fn look(
+        &self,
+        candidate: &CandidatePath<'_>,
+        location: Location,
+        format: &'static Format,
+        before: Option<LastLook<'r>>,
+    ) -> Result<LastLook<'r>, Failure> {
+        let at = InLocation::enter(self.request, location, candidate.uri());
+        let before = before.filter(|b| b.location == location && !location.maps_whole_path());
+        let mut path = match (before, &self.lcf.directory) {
+            (Some(LastLook { mut path, format: old, .. }), _) => {
+                path.replace_tail(old.extension().len(), format.extension()).ok_or(Failure)?;
+                path
+            }
+            (None, Some(Directory::Path(directory))) => {
+                at.below(directory, candidate.file(), MAX_EXTENSION_LEN)?
+            }
+            (None, _) => at.map(MAX_EXTENSION_LEN)?,
+        };
+        let look = at.look(&mut path)?;
+        Ok(LastLook { path, look, location, format })
     }
 
     /// As the static module logs what it can't open; `log_not_found` of the target counts.
     fn log_miss(&self, id: SpaceId<'_>, selection: Selection, miss: Miss, last: &LastLook<'r>) {
         let path = Text(last.path.as_bytes());
         let tried = Tried(self.formats, selection);
-        let level = match miss {
+        match miss {
             Miss::NotFound if !last.location.logs_not_found() => return,
-            Miss::NotFound | Miss::Forbidden => Level::Error,
-            Miss::Failed => Level::Crit,
-        };
+            Miss::NotFound | Miss::Forbidden => {}
+            // Logged where it happened.
+            Miss::Failed => return,
+        }
         match last.look {
             Look::Missing(errno) | Look::Denied(errno) | Look::Failed(errno) => self.request.log(
-                level,
+                Level::Error,
                 errno,
                 format_args!("no file for space \"{id}\": a look at \"{path}\"{tried} failed"),
             ),
             Look::File(_) | Look::NotAFile => self.request.log(
-                level,
+                Level::Error,
                 0,
                 format_args!(
                     "no file for space \"{id}\": \"{path}\"{tried} is not a regular file of at \
@@ -209,12 +217,6 @@ impl core::fmt::Display for Tried<'_> {
         self.0.selected(self.1).try_for_each(|(_, format)| write!(f, " {}", format.extension()))?;
         f.write_str(")")
     }
-}
-
-fn put(buffer: &mut [u8], at: usize, bytes: &[u8]) -> Result<(), OutOfMemory> {
-    let place = buffer.get_mut(at..).and_then(|rest| rest.get_mut(..bytes.len()));
-    place.ok_or(OutOfMemory)?.copy_from_slice(bytes);
-    Ok(())
 }
 
 fn seen(look: Look) -> Seen {

@@ -8,7 +8,7 @@
 
 use model::disposition::ContentDisposition;
 
-use crate::nginx::OutOfMemory;
+use crate::nginx::Failure;
 use crate::nginx::request::Request;
 use crate::record::{Found, Record};
 
@@ -16,7 +16,7 @@ use crate::record::{Found, Record};
 const CONTENT_DISPOSITION: &str = "Content-Disposition";
 
 /// Changes the header of the response if it is that of a recording.
-pub(crate) fn run(request: &Request<'_>) -> Result<(), OutOfMemory> {
+pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
     if !request.is_internal() || !request.is_main() {
         return Ok(());
     }
@@ -40,15 +40,15 @@ fn describe<'r>(
     request: &Request<'r>,
     record: &'r Record<'r>,
     found: &Found<'r>,
-) -> Result<(), OutOfMemory> {
+) -> Result<(), Failure> {
     let Some(asked) = record.asked() else { return Ok(()) };
     let value = ContentDisposition {
         disposition: record.disposition.get(),
         name: record.lcf().file_name(request, asked.id, found.format.extension())?,
     };
     let buffer = request.pool().bytes(value.max_len())?;
-    let len = value.write(buffer).ok_or(OutOfMemory)?;
-    let value: &'r [u8] = buffer.get(..len).ok_or(OutOfMemory)?;
+    let len = value.write(buffer).ok_or(Failure)?;
+    let value: &'r [u8] = buffer.get(..len).ok_or(Failure)?;
 
     if request.has_upstream() {
         // An object store may send a field of its own.

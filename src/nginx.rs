@@ -20,6 +20,7 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod value;
 
-/// An allocation failed. nginx answers 500, or ends a response that has begun.
+/// An allocation failed, or something does not hold that nginx or the module itself guarantees.
+/// nginx answers 500, or ends a response that has begun.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct OutOfMemory;
+pub(crate) struct Failure;

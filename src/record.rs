@@ -14,7 +14,7 @@ use model::request::Asked;
 use nginx_sys::ngx_http_request_t;
 
 use crate::config::LocationConf;
-use crate::nginx::OutOfMemory;
+use crate::nginx::Failure;
 use crate::nginx::request::Request;
 
 /// How a request went, for `$xspace_outcome`.
@@ -92,7 +92,7 @@ impl<'r> Record<'r> {
     pub(crate) fn begin(
         request: &Request<'r>,
         lcf: &'static LocationConf,
-    ) -> Result<&'r Self, OutOfMemory> {
+    ) -> Result<&'r Self, Failure> {
         let record = match Self::find(request) {
             Some(record) => {
                 record.lcf.set(lcf);
@@ -123,7 +123,7 @@ impl<'r> Record<'r> {
     pub(crate) fn in_location(
         request: &Request<'r>,
         lcf: &'static LocationConf,
-    ) -> Result<&'r Self, OutOfMemory> {
+    ) -> Result<&'r Self, Failure> {
         match Self::find(request) {
             Some(record) if ptr::eq(record.lcf.get(), lcf) && lcf.asks_by_uri_alone() => Ok(record),
             _ => Self::begin(request, lcf),
@@ -173,7 +173,7 @@ impl<'r> Record<'r> {
 pub(crate) fn asked<'r>(
     request: &Request<'r>,
     lcf: &LocationConf,
-) -> Result<Option<Asked<'r>>, OutOfMemory> {
+) -> Result<Option<Asked<'r>>, Failure> {
     let (Some(download), Some(formats)) = (lcf.download(), lcf.formats()) else { return Ok(None) };
     let resource = lcf.resource(download, request)?;
     let mut failed = None;

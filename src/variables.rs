@@ -10,7 +10,7 @@ use model::play::is_play;
 use nginx_sys::NGX_HTTP_GET;
 
 use crate::config::LocationConf;
-use crate::nginx::OutOfMemory;
+use crate::nginx::Failure;
 use crate::nginx::request::Request;
 use crate::record::{self, Found, Record};
 
@@ -46,7 +46,7 @@ pub(crate) const ALL: [(&str, Variable); 9] = [
 pub(crate) fn value<'r>(
     variable: Variable,
     request: &Request<'r>,
-) -> Result<Option<&'r [u8]>, OutOfMemory> {
+) -> Result<Option<&'r [u8]>, Failure> {
     let request = &request.main();
     let record = Record::find(request);
     match variable {
@@ -74,7 +74,7 @@ pub(crate) fn value<'r>(
 fn id<'r>(
     request: &Request<'r>,
     record: Option<&'r Record<'r>>,
-) -> Result<Option<&'r [u8]>, OutOfMemory> {
+) -> Result<Option<&'r [u8]>, Failure> {
     let asked = match record {
         Some(record) => record.asked(),
         None => asked_before(request)?.map(|(asked, _)| asked),
@@ -87,7 +87,7 @@ fn id<'r>(
 fn format<'r>(
     request: &Request<'r>,
     record: Option<&'r Record<'r>>,
-) -> Result<Option<&'r [u8]>, OutOfMemory> {
+) -> Result<Option<&'r [u8]>, Failure> {
     if let Some(found) = record.and_then(|record| record.found.get()) {
         return Ok(Some(found.format.extension().as_bytes()));
     }
@@ -104,7 +104,7 @@ fn format<'r>(
 /// What is asked for, before the request has a record.
 fn asked_before<'r>(
     request: &Request<'r>,
-) -> Result<Option<(model::request::Asked<'r>, &'static LocationConf)>, OutOfMemory> {
+) -> Result<Option<(model::request::Asked<'r>, &'static LocationConf)>, Failure> {
     let Some(lcf) = request.location_conf::<LocationConf>() else { return Ok(None) };
     Ok(record::asked(request, lcf)?.map(|asked| (asked, lcf)))
 }
@@ -113,12 +113,12 @@ fn file_name<'r>(
     request: &Request<'r>,
     record: &'r Record<'r>,
     found: &Found<'r>,
-) -> Result<&'r [u8], OutOfMemory> {
+) -> Result<&'r [u8], Failure> {
     let Some(asked) = record.asked() else { return Ok(&[]) };
     let name: FileName<'_> = record.lcf().file_name(request, asked.id, found.format.extension())?;
     let buffer = request.pool().bytes(name.max_len())?;
-    let len = name.write(buffer).ok_or(OutOfMemory)?;
-    buffer.get(..len).ok_or(OutOfMemory)
+    let len = name.write(buffer).ok_or(Failure)?;
+    buffer.get(..len).ok_or(Failure)
 }
 
 /// Whether the response starts a play; a page instead of the recording does not.

@@ -9,6 +9,7 @@
 //! - [`choice`]: which of several files is served, and what a miss means;
 //! - [`filename`]: the file name that a user is shown;
 //! - [`disposition`]: the Content-Disposition header field (RFC 6266, RFC 8187);
+//! - [`path`]: the URI paths of candidate files;
 //! - [`play`]: which responses count as the start of a play.
 
 #![forbid(unsafe_code)]
@@ -17,5 +18,6 @@ pub mod choice;
 pub mod disposition;
 pub mod filename;
 pub mod format;
+pub mod path;
 pub mod play;
 pub mod request;

@@ -11,7 +11,7 @@ use nginx_sys::{
     ngx_http_phases, ngx_int_t, ngx_module_t, ngx_parse_offset, ngx_str_t,
 };
 
-use super::OutOfMemory;
+use super::Failure;
 use super::location::Location;
 use super::log::{Level, Log, Text};
 use super::module::{self, MainData};
@@ -55,10 +55,7 @@ impl<'c> Conf<'c> {
 
     pub(crate) fn pool(&self) -> Pool<'static> {
         // SAFETY: see above. The pool goes with the configuration (nginx.rs).
-        match unsafe { Pool::from_raw((*self.as_raw()).pool) } {
-            Some(pool) => pool,
-            None => unreachable!("a configuration without a pool"),
-        }
+        unsafe { Pool::from_raw(NonNull::new_unchecked((*self.as_raw()).pool)) }
     }
 
     pub(crate) fn log_handle(&self) -> Option<Log> {
@@ -116,7 +113,7 @@ impl<'c> Conf<'c> {
     }
 
     /// A path, relative ones below nginx's prefix as `root` has them.
-    pub(crate) fn full_path(&self, path: &[u8]) -> Result<&'static [u8], OutOfMemory> {
+    pub(crate) fn full_path(&self, path: &[u8]) -> Result<&'static [u8], Failure> {
         // The function wants a NUL behind the path.
         let copy = self.pool().bytes(path.len() + 1)?;
         copy.iter_mut().zip(path).for_each(|(to, from)| *to = *from);
@@ -124,7 +121,7 @@ impl<'c> Conf<'c> {
         // SAFETY: see above; the result is in the configuration's pool.
         unsafe {
             let rc = ngx_conf_full_name((*self.as_raw()).cycle, &raw mut name, 0);
-            if rc == NGX_OK as ngx_int_t { Ok(bytes(name)) } else { Err(OutOfMemory) }
+            if rc == NGX_OK as ngx_int_t { Ok(bytes(name)) } else { Err(Failure) }
         }
     }
 
@@ -185,7 +182,7 @@ impl<'c> Conf<'c> {
         &self,
         phase: ngx_http_phases,
         handler: ngx_http_handler_pt,
-    ) -> Result<(), OutOfMemory> {
+    ) -> Result<(), Failure> {
         // SAFETY: see above; the core module has a main configuration, with a list of handlers
         // for each phase.
         unsafe {
@@ -194,10 +191,10 @@ impl<'c> Conf<'c> {
                 (*(*self.context()).main_conf.add(index)).cast();
             let phases = &raw mut (*cmcf).phases;
             let handlers: *mut ngx_array_t =
-                &raw mut (*phases).get_mut(phase as usize).ok_or(OutOfMemory)?.handlers;
+                &raw mut (*phases).get_mut(phase as usize).ok_or(Failure)?.handlers;
             let place = ngx_array_push(handlers).cast::<ngx_http_handler_pt>();
             if place.is_null() {
-                return Err(OutOfMemory);
+                return Err(Failure);
             }
             place.write(handler);
         }

@@ -8,7 +8,7 @@ use nginx_sys::{
     ngx_open_cached_file, ngx_open_file_info_t, ngx_str_t,
 };
 
-use super::OutOfMemory;
+use super::Failure;
 use super::location::Location;
 use super::request::{Request, string};
 
@@ -38,10 +38,10 @@ pub(crate) struct FilePath<'r> {
 
 impl<'r> FilePath<'r> {
     /// Puts `tail` in place of the last `old` bytes; `None` if the path has no room for it.
-    pub(crate) fn replace_tail(&mut self, old: usize, tail: &[u8]) -> Option<()> {
+    pub(crate) fn replace_tail(&mut self, old: usize, tail: &str) -> Option<()> {
         let start = self.len.checked_sub(old)?;
         let end = start + tail.len();
-        self.bytes.get_mut(start..end)?.copy_from_slice(tail);
+        self.bytes.get_mut(start..end)?.copy_from_slice(tail.as_bytes());
         *self.bytes.get_mut(end)? = 0;
         self.len = end;
         Some(())
@@ -80,7 +80,7 @@ impl<'q, 'r> InLocation<'q, 'r> {
 
     /// The path of the request's URI below `alias` or `root`, with room for a tail that is longer
     /// by `room` bytes.
-    pub(crate) fn map(&self, room: usize) -> Result<FilePath<'r>, OutOfMemory> {
+    pub(crate) fn map(&self, room: usize) -> Result<FilePath<'r>, Failure> {
         let mut path = ngx_str_t::empty();
         let mut root_length = 0;
         // SAFETY: the request is valid. The core allocates `room` bytes more than it returns and
@@ -93,7 +93,7 @@ impl<'q, 'r> InLocation<'q, 'r> {
                 room,
             );
             if last.is_null() {
-                return Err(OutOfMemory);
+                return Err(Failure);
             }
             let len = last.offset_from(path.data).unsigned_abs();
             core::ptr::write_bytes(last, 0, room + 1);
@@ -108,17 +108,17 @@ impl<'q, 'r> InLocation<'q, 'r> {
         directory: &[u8],
         rest: &[u8],
         room: usize,
-    ) -> Result<FilePath<'r>, OutOfMemory> {
+    ) -> Result<FilePath<'r>, Failure> {
         let len = directory.len() + rest.len();
         let bytes = self.request.pool().bytes(len + room + 1)?;
-        let (head, tail) = bytes.split_at_mut_checked(directory.len()).ok_or(OutOfMemory)?;
+        let (head, tail) = bytes.split_at_mut_checked(directory.len()).ok_or(Failure)?;
         head.copy_from_slice(directory);
-        tail.get_mut(..rest.len()).ok_or(OutOfMemory)?.copy_from_slice(rest);
+        tail.get_mut(..rest.len()).ok_or(Failure)?.copy_from_slice(rest);
         Ok(FilePath { bytes, len })
     }
 
     /// Looks at a path through the location's `open_file_cache`, obeying its `disable_symlinks`.
-    pub(crate) fn look(&self, path: &mut FilePath<'r>) -> Result<Look, OutOfMemory> {
+    pub(crate) fn look(&self, path: &mut FilePath<'r>) -> Result<Look, Failure> {
         let r = self.request.as_raw();
         let clcf = self.location.as_raw();
         let mut name = ngx_str_t { len: path.len, data: path.bytes.as_mut_ptr() };
@@ -137,7 +137,7 @@ impl<'q, 'r> InLocation<'q, 'r> {
 
             let rc = ngx_http_set_disable_symlinks(r, clcf, &raw mut name, &raw mut of);
             if rc != NGX_OK as ngx_int_t {
-                return Err(OutOfMemory);
+                return Err(Failure);
             }
 
             let cache = (*clcf).open_file_cache;
@@ -150,7 +150,7 @@ impl<'q, 'r> InLocation<'q, 'r> {
                 });
             }
             match u32::try_from(of.err).unwrap_or(u32::MAX) {
-                0 => Err(OutOfMemory),
+                0 => Err(Failure),
                 NGX_ENOENT | NGX_ENOTDIR | NGX_ENAMETOOLONG => Ok(Look::Missing(of.err)),
                 NGX_EACCES | NGX_ELOOP | NGX_EMLINK => Ok(Look::Denied(of.err)),
                 _ => Ok(Look::Failed(of.err)),

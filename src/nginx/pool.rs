@@ -7,7 +7,7 @@ use core::slice;
 
 use nginx_sys::{NGX_ALIGNMENT, ngx_palloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t};
 
-use super::OutOfMemory;
+use super::Failure;
 
 /// A pool that lives at least as long as `'p`.
 #[derive(Clone, Copy, Debug)]
@@ -23,18 +23,18 @@ pub(crate) type Cleanup = extern "C" fn(*mut core::ffi::c_void);
 impl<'p> Pool<'p> {
     /// # Safety
     ///
-    /// `pool` is null or valid for `'p`.
-    pub(crate) unsafe fn from_raw(pool: *mut ngx_pool_t) -> Option<Self> {
-        NonNull::new(pool).map(|raw| Self { raw, lives: PhantomData })
+    /// `pool` is valid for `'p`.
+    pub(crate) unsafe fn from_raw(pool: NonNull<ngx_pool_t>) -> Self {
+        Self { raw: pool, lives: PhantomData }
     }
 
     /// Allocates `len` bytes, all 0.
-    pub(crate) fn bytes(self, len: usize) -> Result<&'p mut [u8], OutOfMemory> {
+    pub(crate) fn bytes(self, len: usize) -> Result<&'p mut [u8], Failure> {
         // SAFETY: the pool is valid; the memory is `len` bytes that nothing else points to, and
         // they are initialized before a slice of them exists.
         unsafe {
             let bytes = NonNull::new(ngx_pnalloc(self.raw.as_ptr(), len).cast::<u8>())
-                .ok_or(OutOfMemory)?
+                .ok_or(Failure)?
                 .as_ptr();
             ptr::write_bytes(bytes, 0, len);
             Ok(slice::from_raw_parts_mut(bytes, len))
@@ -42,14 +42,14 @@ impl<'p> Pool<'p> {
     }
 
     /// Moves a value into the pool. It is never dropped.
-    pub(crate) fn store<T: Copy>(self, value: T) -> Result<&'p mut T, OutOfMemory> {
+    pub(crate) fn store<T: Copy>(self, value: T) -> Result<&'p mut T, Failure> {
         const { assert!(mem::align_of::<T>() <= NGX_ALIGNMENT) };
         // SAFETY: the pool is valid; the memory is large enough and aligned (`ngx_palloc` aligns
         // to NGX_ALIGNMENT), and nothing else points to it.
         unsafe {
             let place =
                 NonNull::new(ngx_palloc(self.raw.as_ptr(), mem::size_of::<T>()).cast::<T>())
-                    .ok_or(OutOfMemory)?
+                    .ok_or(Failure)?
                     .as_ptr();
             place.write(value);
             Ok(&mut *place)
@@ -57,13 +57,13 @@ impl<'p> Pool<'p> {
     }
 
     /// Moves a value into the pool, which calls `cleanup` with its address before it goes.
-    pub(crate) fn store_with<T>(self, value: T, cleanup: Cleanup) -> Result<&'p T, OutOfMemory> {
+    pub(crate) fn store_with<T>(self, value: T, cleanup: Cleanup) -> Result<&'p T, Failure> {
         const { assert!(mem::align_of::<T>() <= NGX_ALIGNMENT) };
         // SAFETY: as in `store`; the entry's memory comes from `ngx_palloc`, and nginx leaves its
         // handler null until we set it.
         unsafe {
             let entry = NonNull::new(ngx_pool_cleanup_add(self.raw.as_ptr(), mem::size_of::<T>()))
-                .ok_or(OutOfMemory)?
+                .ok_or(Failure)?
                 .as_ptr();
             let place = (*entry).data.cast::<T>();
             place.write(value);

@@ -9,7 +9,7 @@ use nginx_sys::{
     ngx_http_request_t, ngx_int_t, ngx_str_t,
 };
 
-use super::OutOfMemory;
+use super::Failure;
 use super::log::{Level, Log};
 use super::module::{self, LocationData, RequestData};
 use super::pool::Pool;
@@ -101,11 +101,7 @@ impl<'r> Request<'r> {
 
     pub(crate) fn pool(&self) -> Pool<'r> {
         // SAFETY: a request has a pool as long as it lives, and subrequests share it.
-        let pool = unsafe { Pool::from_raw((*self.as_raw()).pool) };
-        match pool {
-            Some(pool) => pool,
-            None => unreachable!("a request without a pool"),
-        }
+        unsafe { Pool::from_raw(NonNull::new_unchecked((*self.as_raw()).pool)) }
     }
 
     pub(crate) fn log_handle(&self) -> Option<Log> {
@@ -158,7 +154,7 @@ impl<'r> Request<'r> {
     }
 
     /// Makes the module remember a value for this request.
-    pub(crate) fn set_context<T: RequestData + 'r>(&self, value: T) -> Result<&'r T, OutOfMemory> {
+    pub(crate) fn set_context<T: RequestData + 'r>(&self, value: T) -> Result<&'r T, Failure> {
         let context = self.pool().store_with(value, T::CLEANUP)?;
         // SAFETY: see above; nginx has an element of `ctx` for each HTTP module.
         unsafe {

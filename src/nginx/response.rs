@@ -5,7 +5,7 @@ use core::slice;
 
 use nginx_sys::{ngx_list_part_t, ngx_list_push, ngx_str_t, ngx_table_elt_t};
 
-use super::OutOfMemory;
+use super::Failure;
 use super::request::{Request, bytes, string};
 
 // SAFETY of this block's calls: as for the other methods of `Request`.
@@ -72,14 +72,14 @@ impl<'r> Request<'r> {
     }
 
     /// Adds a field to the response.
-    pub(crate) fn add_field(&self, name: &'static str, value: &'r [u8]) -> Result<(), OutOfMemory> {
+    pub(crate) fn add_field(&self, name: &'static str, value: &'r [u8]) -> Result<(), Failure> {
         // SAFETY: see above; `ngx_list_push` returns null or memory for one element, of which
         // each field is set at once.
         unsafe {
             let list = &raw mut (*self.as_raw()).headers_out.headers;
             let element = ngx_list_push(list).cast::<ngx_table_elt_t>();
             if element.is_null() {
-                return Err(OutOfMemory);
+                return Err(Failure);
             }
             element.write(ngx_table_elt_t {
                 hash: 1,

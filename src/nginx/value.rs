@@ -8,7 +8,7 @@ use nginx_sys::{
     ngx_http_complex_value, ngx_http_complex_value_t, ngx_int_t, ngx_str_t,
 };
 
-use super::OutOfMemory;
+use super::Failure;
 use super::configuration::Conf;
 use super::request::Request;
 
@@ -31,7 +31,7 @@ impl ComplexValue {
             values: core::ptr::null_mut(),
             u: nginx_sys::ngx_http_complex_value_t__bindgen_ty_1 { size: 0 },
         });
-        let value = NonNull::from(value.map_err(|OutOfMemory| NotCompiled)?);
+        let value = NonNull::from(value.map_err(|Failure| NotCompiled)?);
 
         // SAFETY: all fields of the C struct are set, the remaining flags to 0, which is their
         // meaning of "no"; the value outlives the configuration's parsing, and `source` is only
@@ -53,14 +53,14 @@ impl ComplexValue {
     }
 
     /// The value for a request.
-    pub(crate) fn evaluate<'r>(self, request: &Request<'r>) -> Result<&'r [u8], OutOfMemory> {
+    pub(crate) fn evaluate<'r>(self, request: &Request<'r>) -> Result<&'r [u8], Failure> {
         let mut value = ngx_str_t::empty();
         // SAFETY: request and value are valid; the result points to the request's pool or to the
         // configuration, both of which live as long as the request.
         unsafe {
             let rc = ngx_http_complex_value(request.as_raw(), self.0.as_ptr(), &raw mut value);
             if rc != NGX_OK as ngx_int_t {
-                return Err(OutOfMemory);
+                return Err(Failure);
             }
             Ok(super::request::bytes(value))
         }
