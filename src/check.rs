@@ -279,19 +279,12 @@ impl Check<'_> {
     }
 }
 
-/// A location in a message.
+/// A location in a message, by its name as nginx's own messages have it.
 struct Shown(Location);
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.0.is_regex() {
-            "~ "
-        } else if self.0.is_exact() {
-            "= "
-        } else {
-            ""
-        };
-        write!(f, "\"{kind}{}\"", Text(self.0.name()))
+        write!(f, "\"{}\"", Text(self.0.name()))
     }
 }
 

@@ -138,10 +138,7 @@ impl<'r> Task<'_, 'r> {
             if search.takes(seen(look.look)) {
                 return Ok(Ok((format, candidate)));
             }
-            if let Look::Failed(errno) = look.look {
-                let path = Text(look.path.as_bytes());
-                self.request.log(Level::Crit, errno, format_args!("look at \"{path}\" failed"));
-            }
+            self.log_passed_over(&look);
             last = Some(look);
         }
 
@@ -174,6 +171,28 @@ impl<'r> Task<'_, 'r> {
         };
         let look = at.look(&mut path)?;
         Ok(LastLook { path, look, location, format })
+    }
+
+    /// A file that is there and not taken is worth a line of its own: the last look, which the
+    /// log shows of a miss, is often at another one.
+    fn log_passed_over(&self, passed: &LastLook<'r>) {
+        let path = Text(passed.path.as_bytes());
+        match passed.look {
+            Look::File(size) => self.request.log(
+                Level::Info,
+                0,
+                format_args!("\"{path}\" is passed over: {size} bytes, less than xspace_min_size"),
+            ),
+            Look::NotAFile => self.request.log(
+                Level::Info,
+                0,
+                format_args!("\"{path}\" is passed over: not a regular file"),
+            ),
+            Look::Failed(errno) => {
+                self.request.log(Level::Crit, errno, format_args!("look at \"{path}\" failed"));
+            }
+            Look::Missing(_) | Look::Denied(_) => {}
+        }
     }
 
     /// As the static module logs what it can't open; `log_not_found` of the target counts.
