@@ -40,11 +40,10 @@ pub(crate) fn note<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Ans
 /// PRECONTENT: access has been granted.
 pub(crate) fn serve<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Answer<'r> {
     let (Some(download), Some(formats)) = (lcf.download(), lcf.formats()) else {
-        if request.is_internal()
-            && request.is_main()
-            && let Some(record) = Record::find(request)
-        {
-            record.note_error_page(request);
+        if request.is_internal() && request.is_main() {
+            if let Some(record) = Record::find(request) {
+                record.note_error_page(request);
+            }
         }
         return Answer::Declined;
     };

@@ -151,9 +151,8 @@ impl<'r> Record<'r> {
     /// location, before that has made a response: the media type that was set at the redirect is
     /// still there, unless the core has removed it to answer an error.
     pub(crate) fn note_error_page(&self, request: &Request<'r>) {
-        if let Some(found) = self.found.get()
-            && !request.has_content_type(found.format.media_type())
-        {
+        let cleared = |found: Found<'r>| !request.has_content_type(found.format.media_type());
+        if self.found.get().is_some_and(cleared) {
             self.error_page.set(true);
         }
     }

@@ -177,7 +177,8 @@ impl Location {
             None => {}
         }
 
-        if try_regex && let Some(location) = self.find_regex(uri) {
+        let regex = if try_regex { self.find_regex(uri) } else { None };
+        if let Some(location) = regex {
             path.truncate(depth);
             path.push(location);
             location.find(uri, with_regex, path);
