@@ -1,0 +1,99 @@
+//! What is under test: the nginx executable, the module and what this nginx was built with.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+
+use crate::files::project_dir;
+
+/// The nginx and the module under test.
+#[derive(Debug)]
+pub struct Build {
+    /// The nginx executable.
+    pub nginx: PathBuf,
+    /// The module; none if it is compiled into nginx.
+    pub module: Option<PathBuf>,
+    /// The module with the cargo feature `fault-injection`.
+    pub fault_module: Option<PathBuf>,
+    version: (u32, u32, u32),
+    arguments: String,
+}
+
+/// The build that the environment names, `build/nginx` with its module by default.
+pub fn build() -> &'static Build {
+    static BUILD: OnceLock<Build> = OnceLock::new();
+    BUILD.get_or_init(Build::from_environment)
+}
+
+impl Build {
+    fn from_environment() -> Self {
+        let nginx = match env::var_os("XSPACE_TEST_NGINX") {
+            Some(path) if !path.is_empty() => PathBuf::from(path),
+            _ => project_dir().join("build/nginx"),
+        };
+        let module = match env::var_os("XSPACE_TEST_MODULE") {
+            Some(path) if path.is_empty() => None,
+            Some(path) => Some(PathBuf::from(path)),
+            None => Some(project_dir().join("build/ngx_http_xspace_module.so")),
+        };
+        let fault_module =
+            env::var_os("XSPACE_TEST_FAULT_MODULE").filter(|p| !p.is_empty()).map(PathBuf::from);
+
+        for path in module.iter().chain(&fault_module) {
+            assert!(path.is_file(), "there is no module at {}", path.display());
+        }
+
+        let output = Command::new(&nginx)
+            .arg("-V")
+            .output()
+            .unwrap_or_else(|e| panic!("cannot run {}: {e}", nginx.display()));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let version = parse_version(&text)
+            .unwrap_or_else(|| panic!("{} -V names no version: {text}", nginx.display()));
+
+        Self { nginx, module, fault_module, version, arguments: text }
+    }
+
+    /// Whether this nginx was configured `--with-<feature>`, `http_v3` or `threads` say.
+    pub fn has(&self, feature: &str) -> bool {
+        match feature {
+            "fault_module" => self.fault_module.is_some(),
+            "http2_directive" => self.version >= (1, 25, 1),
+            _ => self.arguments.split_whitespace().any(|word| match word.strip_prefix("--with-") {
+                Some(name) => name == feature || name.strip_suffix("_module") == Some(feature),
+                None => false,
+            }),
+        }
+    }
+
+    /// Tells whether this build has the feature, and says on stdout, past the capture of the
+    /// test runner, that a test, or its rows for the
+    /// feature, were passed over if it has not.
+    #[must_use = "a test without the feature it needs has to return"]
+    pub fn require(&self, feature: &str) -> bool {
+        let has = self.has(feature);
+        if !has {
+            static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+            let thread = std::thread::current();
+            let test = thread.name().unwrap_or("a test");
+            let line = format!("passed over: {test} (this nginx has no {feature})\n");
+            let mut said = SAID.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            if said.insert(line.clone()) {
+                // Nothing depends on stdout being open.
+                let _ = io::stdout().write_all(line.as_bytes());
+            }
+        }
+        has
+    }
+}
+
+fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
+    let rest = text.split("nginx version: nginx/").nth(1)?;
+    let mut numbers =
+        rest.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse().ok());
+    Some((numbers.next()?, numbers.next()?, numbers.next()?))
+}

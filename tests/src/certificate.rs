@@ -1,0 +1,31 @@
+//! One throw-away certificate for all servers of a run.
+
+use std::sync::OnceLock;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::CertificateDer;
+
+/// Certificate and key of `localhost`.
+pub(crate) struct Certificate {
+    /// For the clients' trust store.
+    pub(crate) der: CertificateDer<'static>,
+    /// For nginx.
+    pub(crate) pem: String,
+    /// The private key, for nginx.
+    pub(crate) key_pem: String,
+}
+
+/// The certificate of this run.
+pub(crate) fn certificate() -> &'static Certificate {
+    static CERTIFICATE: OnceLock<Certificate> = OnceLock::new();
+    CERTIFICATE.get_or_init(|| {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(vec!["localhost".into()])
+                .expect("a self-signed certificate");
+        Certificate {
+            der: cert.der().clone(),
+            pem: cert.pem(),
+            key_pem: signing_key.serialize_pem(),
+        }
+    })
+}

@@ -1,0 +1,25 @@
+//! Harness of the integration tests: a real NGINX per test, real files, real clients.
+//!
+//! A test describes a [`Site`] (files, pieces of configuration), starts it, asks it over one of
+//! the [`Protocol`]s and looks at [`Response`]s and logs. When the running [`Nginx`] goes out of
+//! scope it is stopped, and the test fails if a worker died or the error log holds something
+//! that no healthy run writes.
+
+#![forbid(unsafe_op_in_unsafe_fn)]
+#![warn(missing_docs)]
+
+mod build;
+mod certificate;
+mod client;
+mod files;
+mod nginx;
+mod ports;
+mod raw;
+mod site;
+
+pub use build::{Build, build};
+pub use client::{Connection, Error, Protocol, Request, Response, block_on, was_not_processed};
+pub use files::{bytes, project_dir, real_recording, same_bytes};
+pub use nginx::Nginx;
+pub use raw::{RawConnection, read_responses};
+pub use site::{Checked, Site, lines_marked};

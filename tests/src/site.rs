@@ -1,0 +1,400 @@
+//! A site: a directory with files and the configuration that serves them.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::build::build;
+use crate::certificate::certificate;
+use crate::nginx::Nginx;
+use crate::ports::free_port;
+
+/// Files and configuration, not running yet.
+///
+/// In every piece of configuration `{dir}` stands for the site's directory, `{port}` for the
+/// plain port, `{tls}` for the port of TLS and QUIC and `{other}` for one more plain port, on
+/// which nothing listens unless the configuration says so.
+#[derive(Debug)]
+pub struct Site {
+    dir: PathBuf,
+    main: String,
+    http: String,
+    server: String,
+    whole: Option<String>,
+    module: Option<PathBuf>,
+    environment: Vec<(String, String)>,
+    pub(crate) allowed: Vec<String>,
+    pub(crate) ports: [u16; 3],
+}
+
+/// What `nginx -t` said.
+#[derive(Debug)]
+pub struct Checked {
+    /// Whether it accepted the configuration.
+    pub ok: bool,
+    /// All it wrote.
+    pub output: String,
+}
+
+impl Site {
+    /// A server without any location.
+    #[expect(clippy::new_without_default, reason = "makes a directory")]
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+
+        let parent = std::env::temp_dir();
+        let dir = loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let dir = parent.join(format!("xspace-{}-{number}", process::id()));
+            match fs::create_dir(&dir) {
+                Ok(()) => break dir,
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(e) => panic!("cannot make {}: {e}", dir.display()),
+            }
+        };
+        let site = Self {
+            dir,
+            main: String::new(),
+            http: String::new(),
+            server: String::new(),
+            whole: None,
+            module: build().module.clone(),
+            environment: Vec::new(),
+            allowed: Vec::new(),
+            ports: [0; 3],
+        };
+        set_mode(&site.dir, 0o755);
+        site.make_dir("html");
+        site.make_dir("downloads");
+        site
+    }
+
+    /// A server with the smallest useful configuration: `/download/` is redirected to
+    /// `/downloads/`, an alias for `{dir}/downloads/`.
+    pub fn simple() -> Self {
+        Self::with_download("").server(DOWNLOADS)
+    }
+
+    /// `location ^~ /download/` with `xspace_download` and what is given here; no target.
+    pub fn with_download(directives: &str) -> Self {
+        Self::new().server(&format!(
+            "location ^~ /download/ {{ xspace_download /downloads/; {directives} }}"
+        ))
+    }
+
+    /// The smallest useful configuration with more directives in `/download/` and in the target.
+    pub fn with_directives(download: &str, target: &str) -> Self {
+        Self::with_download(download).server(&format!(
+            "location ^~ /downloads/ {{ internal; alias {{dir}}/downloads/; {target} }}"
+        ))
+    }
+
+    /// Adds to the main context.
+    #[must_use]
+    pub fn main(mut self, text: &str) -> Self {
+        push_line(&mut self.main, text);
+        self
+    }
+
+    /// Adds to `http {}`.
+    #[must_use]
+    pub fn http(mut self, text: &str) -> Self {
+        push_line(&mut self.http, text);
+        self
+    }
+
+    /// Adds to the server.
+    #[must_use]
+    pub fn server(mut self, text: &str) -> Self {
+        push_line(&mut self.server, text);
+        self
+    }
+
+    /// The whole configuration, in place of the pieces.
+    #[must_use]
+    pub fn whole(mut self, text: &str) -> Self {
+        self.whole = Some(text.to_owned());
+        self
+    }
+
+    /// Another module than the one under test.
+    #[must_use]
+    pub fn module(mut self, path: &Path) -> Self {
+        self.module = Some(path.to_owned());
+        self
+    }
+
+    /// Sets a variable in the environment of nginx itself; workers have it only if the
+    /// configuration says so.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lines of the error log with this text are expected, whatever their level.
+    #[must_use]
+    pub fn allow(mut self, text: &str) -> Self {
+        self.allowed.push(text.to_owned());
+        self
+    }
+
+    /// Writes a file that the workers can read.
+    #[must_use]
+    pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        self.write(name, content);
+        self
+    }
+
+    /// Writes a file of this site, its directories as well.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        if let Some((parent, _)) = name.rsplit_once('/') {
+            self.make_dir(parent);
+        }
+        let path = self.dir.join(name);
+        fs::write(&path, content).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        set_mode(&path, 0o644);
+        path
+    }
+
+    /// Makes a directory, and those above it, for the workers to read.
+    pub fn make_dir(&self, name: &str) -> PathBuf {
+        let mut path = self.dir.clone();
+        for segment in name.split('/').filter(|s| !s.is_empty()) {
+            path.push(segment);
+            match fs::create_dir(&path) {
+                Ok(()) => set_mode(&path, 0o755),
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(e) => panic!("cannot make {}: {e}", path.display()),
+            }
+        }
+        path
+    }
+
+    /// Sets the mode of a file of this site.
+    pub fn chmod(&self, name: &str, mode: u32) {
+        set_mode(&self.dir.join(name), mode);
+    }
+
+    /// Makes a symbolic link in the site that points to `to`.
+    pub fn symlink(&self, to: impl AsRef<Path>, name: &str) {
+        std::os::unix::fs::symlink(to, self.dir.join(name))
+            .unwrap_or_else(|e| panic!("symbolic link {name}: {e}"));
+    }
+
+    /// The site's directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the configuration is written.
+    pub fn conf_path(&self) -> PathBuf {
+        self.dir.join("nginx.conf")
+    }
+
+    /// Writes the configuration with the present ports and gives its text.
+    pub fn write_conf(&self) -> String {
+        let text = self.render();
+        fs::write(self.conf_path(), &text).expect("nginx.conf can be written");
+        text
+    }
+
+    /// Writes `cert.pem` and `key.pem`, which the clients trust.
+    pub fn write_certificate(&self) {
+        fs::write(self.dir.join("cert.pem"), &certificate().pem).expect("cert.pem");
+        fs::write(self.dir.join("key.pem"), &certificate().key_pem).expect("key.pem");
+    }
+
+    /// Runs `nginx -t`.
+    pub fn check(&mut self) -> Checked {
+        if self.ports[0] == 0 {
+            self.choose_ports();
+        }
+        self.write_conf();
+        let output = self.command().arg("-t").output().expect("nginx can be run");
+        Checked {
+            ok: output.status.success(),
+            output: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Starts nginx and waits until it answers.
+    pub fn start(self) -> Nginx {
+        Nginx::start(self)
+    }
+
+    pub(crate) fn choose_ports(&mut self) {
+        self.ports = [free_port(), free_port(), free_port()];
+    }
+
+    /// nginx on this site's configuration.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&build().nginx);
+        command
+            .arg("-p")
+            .arg(format!("{}/", self.dir.display()))
+            .arg("-c")
+            .arg(self.conf_path())
+            .arg("-e")
+            .arg(self.dir.join("error.log"))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn error_log(&self) -> String {
+        match fs::read(self.dir.join("error.log")) {
+            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// Fails if the error log has a line that a healthy run does not write.
+    pub(crate) fn check_error_log(&self) -> Result<(), String> {
+        const BAD: [&str; 5] = ["[alert]", "[crit]", "[emerg]", "panicked", "exited on signal"];
+        let log = self.error_log();
+        let bad: Vec<&str> = log
+            .lines()
+            .filter(|line| BAD.iter().any(|word| line.contains(word)))
+            .filter(|line| !self.allowed.iter().any(|text| line.contains(text)))
+            .collect();
+        if bad.is_empty() { Ok(()) } else { Err(format!("the error log has {}", bad.join("\n"))) }
+    }
+
+    /// `load_module` for the module under test; empty if it is compiled in.
+    fn load_module(&self) -> String {
+        match &self.module {
+            Some(path) => format!("load_module \"{}\";", path.display()),
+            None => String::new(),
+        }
+    }
+
+    fn render(&self) -> String {
+        let text = match &self.whole {
+            Some(text) => text.replace("{load_module}", &self.load_module()),
+            None => self.render_pieces(),
+        };
+        let [port, tls, other] = self.ports.map(|port| port.to_string());
+        text.replace("{user}", &user_directive())
+            .replace("{dir}", self.dir.to_str().expect("a UTF-8 path"))
+            .replace("{port}", &port)
+            .replace("{tls}", &tls)
+            .replace("{other}", &other)
+    }
+
+    fn render_pieces(&self) -> String {
+        self.write_certificate();
+
+        let mut listen = String::from("listen 127.0.0.1:{port};\n");
+        if build().has("http2_directive") {
+            listen.push_str("        listen 127.0.0.1:{tls} ssl;\n        http2 on;\n");
+        } else {
+            listen.push_str("        listen 127.0.0.1:{tls} ssl http2;\n");
+        }
+        if build().has("http_v3") {
+            listen.push_str("        listen 127.0.0.1:{tls} quic;\n");
+        }
+
+        // "off" outranks every other access_log of its level.
+        let access_log = if self.http.contains("access_log") { "" } else { "access_log off;" };
+        let load_module = self.load_module();
+        let Self { main, http, server, .. } = self;
+        format!(
+            "{load_module}
+{{user}}
+daemon off;
+worker_processes 1;
+pid {{dir}}/nginx.pid;
+lock_file {{dir}}/nginx.lock;
+error_log {{dir}}/error.log info;
+{main}
+events {{
+    worker_connections 512;
+}}
+http {{
+    {access_log}
+    client_body_temp_path {{dir}}/temp-body;
+    proxy_temp_path {{dir}}/temp-proxy;
+    fastcgi_temp_path {{dir}}/temp-fastcgi;
+    uwsgi_temp_path {{dir}}/temp-uwsgi;
+    scgi_temp_path {{dir}}/temp-scgi;
+    default_type application/octet-stream;
+{http}
+    server {{
+        {listen}
+        server_name localhost;
+        ssl_certificate {{dir}}/cert.pem;
+        ssl_certificate_key {{dir}}/key.pem;
+        root {{dir}}/html;
+{server}
+    }}
+}}
+"
+        )
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the site is kept in {}", self.dir.display());
+            return;
+        }
+        if let Err(e) = fs::remove_dir_all(&self.dir) {
+            println!("{} could not be removed: {e}", self.dir.display());
+        }
+    }
+}
+
+impl Checked {
+    /// Fails unless there is a line with the level, the message and, behind it, one of the places.
+    #[track_caller]
+    pub fn expect_line(&self, level: &str, message: &str, places: &[String], what: &str) {
+        let found = self.output.lines().any(|line| {
+            line.contains(&format!("[{level}]"))
+                && line.contains(message)
+                && (places.is_empty() || places.iter().any(|place| line.ends_with(place)))
+        });
+        assert!(
+            found,
+            "{what}: no [{level}] line with {message:?} and its place {places:?} in\n{}",
+            self.output
+        );
+    }
+}
+
+/// Numbers of the lines that have the comment `#!`, as `:LINE`.
+pub fn lines_marked(conf_path: &Path, conf: &str) -> Vec<String> {
+    conf.lines()
+        .enumerate()
+        .filter(|(_, line)| line.contains("#!"))
+        .map(|(index, _)| format!(" in {}:{}", conf_path.display(), index + 1))
+        .collect()
+}
+
+/// The target of the smallest configuration.
+const DOWNLOADS: &str = "location ^~ /downloads/ { internal; alias {dir}/downloads/; }";
+
+/// Workers without privileges, also when the tests run as root: what root may read says nothing.
+fn user_directive() -> String {
+    // SAFETY: geteuid() has no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        return String::new();
+    }
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let group = if groups.contains("\nnogroup:") { "nogroup" } else { "nobody" };
+    format!("user nobody {group};")
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .unwrap_or_else(|e| panic!("mode of {}: {e}", path.display()));
+}
+
+fn push_line(to: &mut String, text: &str) {
+    to.push_str(text);
+    to.push('\n');
+}

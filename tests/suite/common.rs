@@ -1,0 +1,65 @@
+//! What several themes need.
+
+use xspace_tests::{Nginx, Protocol, Request, Response, Site, bytes};
+
+/// A space with an mp3 in most tests.
+pub const ID: &str = "1lDxLnrWjwkGm";
+
+/// Another space, with an m4a where it has a file.
+pub const OTHER: &str = "1YqKDqWqdPLGV";
+
+/// No file has this id.
+pub const MISSING: &str = "1ZkKzXbYyLmGv";
+
+/// The address of [`ID`].
+pub const PATH: &str = "/download/1lDxLnrWjwkGm";
+
+/// The address of [`MISSING`].
+pub const MISSING_PATH: &str = "/download/1ZkKzXbYyLmGv";
+
+/// The file of [`ID`] below the site's directory.
+pub const FILE: &str = "downloads/1lDxLnrWjwkGm.mp3";
+
+/// Length of [`recording`]; not a multiple of any buffer's size.
+pub const SIZE: usize = 300_007;
+
+/// The content of [`FILE`].
+pub fn recording() -> Vec<u8> {
+    bytes(1, SIZE)
+}
+
+/// The smallest configuration with one recording.
+pub fn one_recording() -> Site {
+    Site::simple().file(FILE, recording())
+}
+
+/// Fails unless it is the whole recording of [`ID`] with the module's headers.
+#[track_caller]
+pub fn assert_recording(response: &Response, what: &str) {
+    assert_eq!(response.status, 200, "{what}: {response:?}");
+    assert_eq!(response.header("content-type"), Some("audio/mpeg"), "{what}");
+    assert_eq!(
+        response.header("content-disposition"),
+        Some("inline; filename=\"1lDxLnrWjwkGm.mp3\""),
+        "{what}"
+    );
+    xspace_tests::same_bytes(&response.body, &recording(), what);
+}
+
+/// Fails if the answer has anything of the module's headers or of a recording.
+#[track_caller]
+pub fn assert_no_recording(response: &Response, status: u16, what: &str) {
+    assert_eq!(response.status, status, "{what}: {response:?}");
+    assert_eq!(response.header("content-disposition"), None, "{what}: {response:?}");
+    let media_type = response.header("content-type").unwrap_or_default();
+    assert!(
+        !media_type.starts_with("audio/") && !media_type.starts_with("video/"),
+        "{what}: {response:?}"
+    );
+    assert!(response.body.len() < SIZE / 2, "{what}: {response:?}");
+}
+
+/// GET over HTTP/2.
+pub fn get_http2(nginx: &Nginx, path: &str) -> Response {
+    nginx.send(Protocol::Http2, &Request::get(path))
+}

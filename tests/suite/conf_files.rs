@@ -1,0 +1,176 @@
+//! Every file of nginx-conf/ is accepted by `nginx -t`, and does what it says.
+//!
+//! The first line of each tells the features of NGINX that it is for: `# nginx: any` or
+//! `# nginx: http_v3`.
+
+use std::fs;
+
+use xspace_tests::{Nginx, Protocol, Request, Site, build, bytes, project_dir, same_bytes};
+
+use crate::common::{FILE, ID, MISSING, MISSING_PATH, PATH};
+
+/// Long enough for every xspace_min_size in the files.
+const LONG: usize = 1_200_000;
+
+/// Names and texts of the files.
+fn conf_files() -> Vec<(String, String)> {
+    let dir = project_dir().join("nginx-conf");
+    let mut files: Vec<(String, String)> = fs::read_dir(&dir)
+        .unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+        .map(|path| {
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (name, fs::read_to_string(&path).expect("UTF-8 text"))
+        })
+        .collect();
+    files.sort();
+    assert!(files.len() >= 6, "{files:?}");
+    files
+}
+
+/// Whether this nginx has what the file needs; says so if not.
+fn is_for_this_nginx(name: &str, text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    let features = first
+        .strip_prefix("# nginx: ")
+        .unwrap_or_else(|| panic!("{name} does not begin with \"# nginx: \""));
+    features.split_whitespace().all(|feature| feature == "any" || build().require(feature))
+}
+
+/// The site of a file: its paths, ports and addresses are those of the test.
+fn site(name: &str, text: &str) -> Site {
+    const LOAD: &str = "load_module modules/ngx_http_xspace_module.so;";
+    assert!(text.contains(LOAD), "{name} does not load the module");
+    let text = text
+        .replace(LOAD, "{load_module}")
+        .replace("/srv/xspace/", "{dir}/srv/")
+        .replace("/etc/ssl/xspace/fullchain.pem", "{dir}/cert.pem")
+        .replace("/etc/ssl/xspace/privkey.pem", "{dir}/key.pem")
+        .replace(" listen 80;", " listen 127.0.0.1:{port};")
+        .replace(" listen 443 ", " listen 127.0.0.1:{tls} ")
+        .replace("127.0.0.1:8080", "127.0.0.1:{other}");
+    let main = "{user} daemon off; worker_processes 1; pid {dir}/nginx.pid;
+                lock_file {dir}/nginx.lock; error_log {dir}/error.log info;";
+    let http = "http {
+                client_body_temp_path {dir}/temp-body; proxy_temp_path {dir}/temp-proxy;
+                fastcgi_temp_path {dir}/temp-fastcgi; uwsgi_temp_path {dir}/temp-uwsgi;
+                scgi_temp_path {dir}/temp-scgi; access_log {dir}/access.log;
+                server { listen 127.0.0.1:{other}; return 200 \"app: $request_uri\"; }";
+    let site = Site::new()
+        .whole(&format!("{main}\n{}", text.replacen("\nhttp {", &format!("\n{http}"), 1)));
+    site.write_certificate();
+    site.make_dir("srv/log");
+    site.make_dir("srv/downloads");
+    site.file(&format!("srv/{FILE}"), bytes(1, LONG))
+}
+
+fn start(name: &str) -> Option<Nginx> {
+    let (_, text) = conf_files()
+        .into_iter()
+        .find(|(file, _)| file == name)
+        .unwrap_or_else(|| panic!("there is no {name}"));
+    is_for_this_nginx(name, &text).then(|| site(name, &text).start())
+}
+
+#[test]
+fn each_is_accepted_without_a_warning() {
+    let mut tried = 0;
+    for (name, text) in conf_files() {
+        if !is_for_this_nginx(&name, &text) {
+            continue;
+        }
+        let checked = site(&name, &text).check();
+        assert!(checked.ok, "{name}: {}", checked.output);
+        let warning = checked.output.lines().find(|line| {
+            // A file for older versions has to write it in the old way.
+            line.contains("[warn]")
+                && !line.contains("\"listen ... http2\" directive is deprecated")
+        });
+        assert_eq!(warning, None, "{name}");
+        tried += 1;
+    }
+    assert!(tried >= 5, "only {tried} files are for this nginx");
+}
+
+#[test]
+fn each_serves_a_recording() {
+    for (name, text) in conf_files() {
+        if !text.starts_with("# nginx: any") || !text.contains("location ^~ /download/") {
+            continue;
+        }
+        if !text.contains(" listen 80;") || text.contains("return 301") {
+            // Only over TLS: tried over all protocols below.
+            continue;
+        }
+        let nginx = site(&name, &text).start();
+        let response = nginx.get_with(PATH, "Range", "bytes=0-9");
+        assert_eq!(response.status, 206, "{name}: {response:?}");
+        assert_eq!(response.body, &bytes(1, LONG)[..10], "{name}");
+        assert_eq!(response.header("content-type"), Some("audio/mpeg"), "{name}");
+        let direct = nginx.get(&format!("/downloads/{ID}.mp3"));
+        assert!(direct.header("content-disposition").is_none(), "{name}: {direct:?}");
+        assert!(direct.body.len() < LONG, "{name}: {direct:?}");
+    }
+}
+
+#[test]
+fn cors_headers_are_on_every_answer() {
+    let Some(nginx) = start("cors.conf") else { return };
+    for request in [
+        Request::get(PATH),
+        Request::get(PATH).range("bytes=0-9"),
+        Request::get(PATH).range("bytes=99999999-"),
+        Request::get(MISSING_PATH),
+        Request::new("OPTIONS", PATH),
+    ] {
+        let request = request.header("Origin", "https://a.example");
+        let response = nginx.send(Protocol::Http1, &request);
+        assert_eq!(response.header("access-control-allow-origin"), Some("*"), "{response:?}");
+    }
+    let response = nginx.get_with(PATH, "Range", "bytes=0-9");
+    let exposed = response.header("access-control-expose-headers").expect("exposed headers");
+    for name in ["Content-Range", "Accept-Ranges", "Content-Length", "Content-Disposition"] {
+        assert!(exposed.contains(name), "{exposed}");
+    }
+}
+
+#[test]
+fn replaced_applications_routes_are_served() {
+    let Some(nginx) = start("replaced-application.conf") else { return };
+    for path in [PATH.to_owned(), format!("/spaces/{ID}/download")] {
+        let response = nginx.get_with(&path, "Range", "bytes=0-1");
+        assert_eq!((response.status, response.body.len()), (206, 2), "{path}");
+    }
+    for path in [MISSING_PATH.to_owned(), format!("/spaces/{MISSING}/download"), "/".to_owned()] {
+        assert_eq!(nginx.get(&path).text(), format!("app: {path}"), "{path}");
+    }
+}
+
+#[test]
+fn plays_log_counts_plays() {
+    let Some(nginx) = start("access-log.conf") else { return };
+    nginx.get(PATH);
+    nginx.get_with(PATH, "Range", "bytes=5000-");
+    nginx.get_with(PATH, "Range", "bytes=0-1");
+    nginx.get_with(PATH, "Range", "bytes=0-");
+    nginx.get(MISSING_PATH);
+    let lines = nginx.log_lines("srv/log/plays.log", 2);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains(ID)), "{lines:?}");
+}
+
+#[test]
+fn encrypted_protocols_are_served() {
+    for (name, protocols) in [
+        ("https-http2.conf", &[Protocol::Http2][..]),
+        ("https-http2-http3.conf", &[Protocol::Http2, Protocol::Http3]),
+    ] {
+        let Some(nginx) = start(name) else { continue };
+        for protocol in protocols {
+            let response = nginx.send(*protocol, &Request::get(PATH));
+            assert_eq!(response.status, 200, "{name} {protocol:?}");
+            same_bytes(&response.body, &bytes(1, LONG), name);
+        }
+    }
+}

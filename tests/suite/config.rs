@@ -1,0 +1,744 @@
+//! What `nginx -t` says about a configuration.
+
+use xspace_tests::{Site, build, lines_marked};
+
+/// The target of most rows.
+const TARGET: &str = "location ^~ /downloads/ { internal; alias {dir}/downloads/; }\n";
+
+/// `nginx -t` with this in the server; the message's `…` stands for any text. The line with
+/// `#!` is the one that has to be named.
+#[track_caller]
+fn expect(level: &str, what: &str, server: &str, message: &str) {
+    expect_site(level, what, Site::new().server(server), message);
+}
+
+#[track_caller]
+fn expect_site(level: &str, what: &str, mut site: Site, message: &str) {
+    let checked = site.check();
+    let places = lines_marked(&site.conf_path(), &site.write_conf());
+    let message = message.replace("{dir}", site.dir().to_str().expect("a UTF-8 path"));
+    let line = checked
+        .output
+        .lines()
+        .find(|line| line.contains(&format!("[{level}]")) && has_parts(line, &message));
+    let Some(line) = line else {
+        panic!("{what}: no [{level}] line {message:?} in\n{}", checked.output);
+    };
+    assert!(
+        places.is_empty() || places.iter().any(|place| line.ends_with(place.as_str())),
+        "{what}: {line:?} does not end with one of {places:?}"
+    );
+    assert_eq!(checked.ok, level == "warn", "{what}: exit status of nginx -t");
+}
+
+#[track_caller]
+fn error(what: &str, server: &str, message: &str) {
+    expect("emerg", what, server, message);
+}
+
+#[track_caller]
+fn warning(what: &str, server: &str, message: &str) {
+    expect("warn", what, server, message);
+}
+
+/// Accepted without a warning.
+#[track_caller]
+fn fine(what: &str, server: &str) {
+    fine_site(what, Site::new().server(server));
+}
+
+#[track_caller]
+fn fine_site(what: &str, mut site: Site) {
+    let checked = site.check();
+    assert!(checked.ok, "{what}: {}", checked.output);
+    assert!(!checked.output.contains("[warn]"), "{what}: {}", checked.output);
+}
+
+fn has_parts(mut line: &str, message: &str) -> bool {
+    for part in message.split('…') {
+        match line.find(part) {
+            Some(at) => line = &line[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+#[test]
+fn target_must_begin_and_end_with_a_slash() {
+    for target in ["downloads/", "/downloads", "downloads", "\"\"", "https://localhost/"] {
+        error(
+            target,
+            &format!("location ^~ /download/ {{\nxspace_download {target}; #!\n}}\n{TARGET}"),
+            &format!(
+                "invalid target \"{}\" in \"xspace_download\": it must begin and end with \"/\"",
+                target.trim_matches('"')
+            ),
+        );
+    }
+}
+
+#[test]
+fn target_must_match_a_location() {
+    let message = "no location matches target \"/nowhere/\" of \"xspace_download\"";
+    error(
+        "no such prefix",
+        &format!("location ^~ /download/ {{\n xspace_download /nowhere/; #!\n}}\n{TARGET}"),
+        message,
+    );
+    error(
+        "an exact location is no prefix",
+        "location ^~ /download/ {\n xspace_download /nowhere/; #!\n}
+         location = /nowhere/x.mp3 { internal; root {dir}; }",
+        message,
+    );
+    error(
+        "a named location is none",
+        "location ^~ /download/ {\n xspace_download /nowhere/; #!\n}
+         location @nowhere { root {dir}; }",
+        message,
+    );
+    error(
+        "one of another server",
+        "location ^~ /download/ {\n xspace_download /nowhere/; #!\n}
+         }
+         server {
+             listen 127.0.0.1:{other};
+             location ^~ /nowhere/ { internal; alias {dir}/downloads/; }",
+        message,
+    );
+}
+
+#[test]
+fn target_must_not_have_xspace_download_itself() {
+    error(
+        "itself",
+        "location ^~ /download/ {\n xspace_download /download/; #!\n}",
+        "target \"/download/\" of \"xspace_download\" is location \"/download/\", which has \
+         \"xspace_download\" itself",
+    );
+    error(
+        "a chain",
+        &format!(
+            "location ^~ /a/ {{\n xspace_download /b/; #!\n}}
+             location ^~ /b/ {{ xspace_download /downloads/; }}\n{TARGET}"
+        ),
+        "target \"/b/\" of \"xspace_download\" is location \"/b/\", which has \
+         \"xspace_download\" itself",
+    );
+    error(
+        "a longer prefix within itself",
+        "location ^~ /download/ {\n xspace_download /download/files/; #!\n}",
+        "target \"/download/files/\" of \"xspace_download\" is location \"/download/\", which has \
+         \"xspace_download\" itself",
+    );
+}
+
+#[test]
+fn target_must_not_be_a_regex_location() {
+    error(
+        "regex",
+        "location ^~ /download/ {\n xspace_download /downloads/; #!\n}
+         location ~ ^/downloads/(.*)$ { internal; alias {dir}/downloads/$1; }",
+        "target \"/downloads/\" of \"xspace_download\" is regex location \"…^/downloads/(.*)$\"",
+    );
+}
+
+#[test]
+fn regex_location_must_not_take_the_targets_files() {
+    let target = "location /downloads/ { internal; alias {dir}/downloads/; }\n";
+    for (what, regex, file) in [
+        ("any case", r"~* \.(mp3|css)$", "/downloads/x.mp3"),
+        ("a later format", r"~ \.mp4$", "/downloads/x.mp4"),
+        ("the directory", r"~ ^/downloads/.*\.wav", "/downloads/x.wav"),
+    ] {
+        error(
+            what,
+            &format!(
+                "location ^~ /download/ {{\n xspace_download /downloads/; #!\n}}
+                 {target} location {regex} {{ expires 30d; }}"
+            ),
+            &format!(
+                "\"{file}\", a file of target \"/downloads/\", would be served by location \"…\" \
+                 instead of location \"/downloads/\""
+            ),
+        );
+    }
+    error(
+        "only a format of the location's own list",
+        &format!(
+            "location ^~ /download/ {{\n xspace_download /downloads/; #!
+                 xspace_formats mp3 flac;\n}}
+             {target} location ~ \\.flac$ {{ expires 30d; }}"
+        ),
+        "\"/downloads/x.flac\", a file of target \"/downloads/\", would be served by location \
+         \"…\\.flac$\" instead of location \"/downloads/\"",
+    );
+}
+
+#[test]
+fn other_location_must_not_take_the_own_addresses() {
+    for (what, location, uri) in [
+        ("by extension", r"~* \.(mp3|css)$", "/download/x.mp3"),
+        ("by a later format", r"~ \.mp4$", "/download/x.mp4"),
+        ("by directory", r"~ ^/download/", "/download/x"),
+    ] {
+        error(
+            what,
+            &format!(
+                "location /download/ {{\n xspace_download /downloads/; #!\n}}
+                 {TARGET} location {location} {{ expires 30d; }}"
+            ),
+            &format!(
+                "\"{uri}\", a URI of location \"/download/\", would be handled by location \
+                 \"…\" instead"
+            ),
+        );
+    }
+}
+
+#[test]
+fn nested_location_that_takes_the_own_addresses_is_warned_of() {
+    warning(
+        "regex",
+        &format!(
+            "location ^~ /download/ {{\n xspace_download /downloads/; #!
+                 location ~ \\.m4a$ {{ expires 30d; }}\n}}\n{TARGET}"
+        ),
+        "\"/download/x.m4a\" is handled by nested location \"…\\.m4a$\", which has no \
+         \"xspace_download\"",
+    );
+    fine(
+        "with its own",
+        &format!(
+            "location ^~ /download/ {{ xspace_download /downloads/;
+                 location ~ ^/download/(?<sid>[^/]+)\\.m4a$ {{
+                     xspace_download /downloads/; xspace_id $sid; xspace_format m4a;
+                 }}
+             }}\n{TARGET}"
+        ),
+    );
+}
+
+#[test]
+fn line_breaks_in_a_media_type_are_refused() {
+    let mut site = Site::new().server(&format!(
+        "location ^~ /download/ {{ xspace_download /downloads/;
+             xspace_formats \"xyz=audio/x\\r\\nX-Evil: 1\";\n}}\n{TARGET}"
+    ));
+    let checked = site.check();
+    assert!(!checked.ok, "{}", checked.output);
+    assert!(checked.output.contains("invalid format \"xyz=audio/x"), "{}", checked.output);
+}
+
+#[test]
+fn xspace_id_is_required_where_the_uri_has_no_id() {
+    for location in [
+        "~ ^/spaces/([^/]+)/download$",
+        "~* ^/talk/",
+        "= /latest",
+        "@named",
+        "/download",
+        "^~ /download",
+    ] {
+        error(
+            location,
+            &format!("location {location} {{\n xspace_download /downloads/; #!\n}}\n{TARGET}"),
+            "\"xspace_id\" is required in ",
+        );
+        fine(
+            location,
+            &format!(
+                "location {location} {{ xspace_download /downloads/; xspace_id $arg_id; }}
+                 {TARGET}"
+            ),
+        );
+    }
+    error(
+        "exact, though it ends with a slash",
+        &format!("location = /download/ {{\n xspace_download /downloads/; #!\n}}\n{TARGET}"),
+        "\"xspace_id\" is required in ",
+    );
+    error(
+        "not inherited from the enclosing location",
+        &format!(
+            "location ^~ /a/ {{ xspace_id $arg_id;
+                 location = /a/b {{\n xspace_download /downloads/; #!\n}} }}\n{TARGET}"
+        ),
+        "\"xspace_id\" is required in ",
+    );
+}
+
+#[test]
+fn formats_are_checked() {
+    for (formats, message) in [
+        ("xyz", r#"format "xyz" has no known media type, write "xyz=type/subtype""#),
+        ("mp3 txt", r#"format "txt" has no known media type, write "txt=type/subtype""#),
+        ("mp3 mp3", r#"duplicate format "mp3""#),
+        ("mp3 wav mp3=audio/mpeg", r#"duplicate format "mp3"#),
+        ("mp3 MP3", r#"duplicate format "…""#),
+        ("mp3/x", r#"invalid format "mp3/x"#),
+        (".mp3", r#"invalid format ".mp3"#),
+        ("../mp3", r#"invalid format "../mp3"#),
+        ("tar.gz", r#"invalid format "tar.gz"#),
+        ("=audio/x", r#"invalid format "=audio/x"#),
+        ("xyz=", r#"invalid format "xyz="#),
+        ("xyz=audio", r#"invalid format "xyz=audio"#),
+        ("xyz=/x", r#"invalid format "xyz=/x"#),
+        ("xyz=audio/", r#"invalid format "xyz=audio/"#),
+        (r#""""#, r#"invalid format """#),
+    ] {
+        error(
+            formats,
+            &format!(
+                "location ^~ /download/ {{ xspace_download /downloads/;\n
+                 xspace_formats {formats}; #!\n}}\n{TARGET}"
+            ),
+            message,
+        );
+    }
+}
+
+#[test]
+fn every_named_media_type_is_built_in() {
+    fine(
+        "built in",
+        &format!(
+            "xspace_formats mp3 m4a m4b aac wav ogg oga opus flac weba mp4 m4v webm mkv mov;
+             location ^~ /download/ {{ xspace_download /downloads/; }}\n{TARGET}"
+        ),
+    );
+    fine(
+        "given",
+        &format!(
+            "xspace_formats xyz=audio/x-y mp3=audio/x-mp3 ts=video/mp2t;
+             location ^~ /download/ {{ xspace_download /downloads/; }}\n{TARGET}"
+        ),
+    );
+}
+
+#[test]
+fn directory_off_leaves_no_way_to_find_a_file() {
+    let message = r#""xspace_directory off" leaves no way to find a file"#;
+    error(
+        "in the location",
+        &format!(
+            "location ^~ /download/ {{\n xspace_download /downloads/; #!
+             xspace_directory off; #!\n}}\n{TARGET}"
+        ),
+        message,
+    );
+    error(
+        "inherited",
+        &format!(
+            "\nxspace_directory off; #!
+             location ^~ /download/ {{\n xspace_download /downloads/; #!\n}}\n{TARGET}"
+        ),
+        message,
+    );
+    fine("where the module is off", "xspace_directory off; location ^~ /download/ { return 204; }");
+}
+
+#[test]
+fn duplicate_directives_are_refused() {
+    for (first, second) in [
+        ("xspace_download /downloads/", "xspace_download /downloads/"),
+        ("xspace_download off", "xspace_download /downloads/"),
+        ("xspace_id $arg_id", "xspace_id $arg_id"),
+        ("xspace_format $arg_f", "xspace_format mp3"),
+        ("xspace_attachment 1", "xspace_attachment 1"),
+        ("xspace_formats mp3", "xspace_formats wav"),
+        ("xspace_min_size 1", "xspace_min_size 2"),
+        ("xspace_directory {dir}", "xspace_directory off"),
+        ("xspace_filename a", "xspace_filename b"),
+    ] {
+        let name = first.split(' ').next().expect("a name");
+        error(
+            name,
+            &format!("location ^~ /download/ {{\n {first};\n {second}; #!\n}}\n{TARGET}"),
+            &format!("\"{name}\" directive is duplicate"),
+        );
+    }
+}
+
+#[test]
+fn bad_sizes_are_refused() {
+    for size in ["banana", "-1", "1x", "\"\"", "99999999999999999999"] {
+        error(
+            size,
+            &format!(
+                "location ^~ /download/ {{ xspace_download /downloads/;\n
+                 xspace_min_size {size}; #!\n}}\n{TARGET}"
+            ),
+            "\"xspace_min_size\"",
+        );
+    }
+    for size in ["0", "1", "64k", "1m", "1M"] {
+        fine(
+            size,
+            &format!(
+                "location ^~ /download/ {{ xspace_download /downloads/; xspace_min_size {size}; }}
+                 {TARGET}"
+            ),
+        );
+    }
+}
+
+#[test]
+fn wrong_numbers_of_arguments_are_refused() {
+    for directive in [
+        "xspace_download",
+        "xspace_download /a/ /b/",
+        "xspace_id",
+        "xspace_id a b",
+        "xspace_format",
+        "xspace_attachment a b",
+        "xspace_formats",
+        "xspace_min_size",
+        "xspace_directory",
+        "xspace_filename a b",
+    ] {
+        let name = directive.split(' ').next().expect("a name");
+        error(
+            directive,
+            &format!("location ^~ /download/ {{\n {directive}; #!\n}}\n{TARGET}"),
+            &format!("invalid number of arguments in \"{name}\" directive"),
+        );
+    }
+}
+
+#[test]
+fn directives_are_refused_outside_their_contexts() {
+    for directive in ["xspace_download /downloads/", "xspace_id $arg_id"] {
+        let message =
+            format!("\"{}\" directive is not allowed here", directive.split(' ').next().unwrap());
+        error("server", &format!("\n{directive}; #!\n{TARGET}"), &message);
+        let site = Site::new().http(&format!("\n{directive}; #!")).server(TARGET);
+        expect_site("emerg", "http", site, &message);
+    }
+    for directive in ["xspace_format a", "xspace_formats mp3", "xspace_min_size 1"] {
+        let message =
+            format!("\"{}\" directive is not allowed here", directive.split(' ').next().unwrap());
+        let site = Site::new().main(&format!("\n{directive}; #!"));
+        expect_site("emerg", "main", site, &message);
+    }
+}
+
+#[test]
+fn unknown_variables_are_refused() {
+    for directive in ["xspace_id", "xspace_format", "xspace_attachment", "xspace_filename"] {
+        error(
+            directive,
+            &format!(
+                "location ^~ /download/ {{ xspace_download /downloads/;
+                 {directive} $no_such_variable;\n}}\n{TARGET}"
+            ),
+            "unknown \"no_such_variable\" variable",
+        );
+    }
+}
+
+#[test]
+fn errors_name_the_line_of_an_included_file() {
+    let mut site =
+        Site::new().server("include {dir}/download.conf;\nlocation / { }\n").server(TARGET).file(
+            "download.conf",
+            "# a comment\nlocation ^~ /download/ {\n    xspace_download /downloads/;\n    \
+             xspace_formats mp3 xyz;\n}\n",
+        );
+    let checked = site.check();
+    let place = format!(" in {}/download.conf:4", site.dir().display());
+    assert!(!checked.ok);
+    checked.expect_line("emerg", "format \"xyz\" has no known media type", &[place], "setter");
+
+    let mut site = Site::new().server("include {dir}/download.conf;\nlocation / { }\n").file(
+        "download.conf",
+        "# a comment\nlocation ^~ /download/ {\n    xspace_download /download/;\n}\n",
+    );
+    let checked = site.check();
+    let place = format!(" in {}/download.conf:3", site.dir().display());
+    assert!(!checked.ok);
+    checked.expect_line("emerg", "has \"xspace_download\" itself", &[place], "after the block");
+}
+
+#[test]
+fn warning_names_the_line_of_an_included_file() {
+    let mut site = Site::new()
+        .server("include {dir}/download.conf;\nlocation ^~ /downloads/ { root {dir}; }\n")
+        .file("download.conf", "\n\nlocation ^~ /download/ { xspace_download /downloads/; }\n");
+    let checked = site.check();
+    let place = format!(" in {}/download.conf:3", site.dir().display());
+    assert!(checked.ok, "{}", checked.output);
+    checked.expect_line("warn", "is not \"internal\"", &[place], "warning");
+}
+
+#[test]
+fn every_server_is_checked() {
+    error(
+        "second server",
+        &format!(
+            "location ^~ /download/ {{ xspace_download /downloads/; }}\n{TARGET}
+             }}
+             server {{
+                 listen 127.0.0.1:{{other}};
+                 location ^~ /download/ {{\n xspace_download /nowhere/; #!\n}}"
+        ),
+        "no location matches target \"/nowhere/\"",
+    );
+}
+
+#[test]
+fn target_that_is_not_internal_is_warned_of() {
+    warning(
+        "public",
+        "location ^~ /download/ {\n xspace_download /downloads/; #!\n}
+         location ^~ /downloads/ { alias {dir}/downloads/; }",
+        "target location \"/downloads/\" of \"xspace_download\" is not \"internal\"",
+    );
+}
+
+#[test]
+fn directory_that_cannot_be_read_is_warned_of() {
+    warning(
+        "alias",
+        "location ^~ /download/ {\n xspace_download /downloads/; #!\n}
+         location ^~ /downloads/ { internal; alias {dir}/nowhere/; }",
+        "directory \"{dir}/nowhere…\" of target \"/downloads/\" cannot be read \
+         (2: No such file or directory)",
+    );
+    warning(
+        "root",
+        "location ^~ /download/ {\n xspace_download /downloads/; #!\n}
+         location ^~ /downloads/ { internal; root {dir}/nowhere; }",
+        "directory \"{dir}/nowhere/downloads…\" of target \"/downloads/\" cannot be read (2: ",
+    );
+    warning(
+        "longer target",
+        "location ^~ /download/ {\n xspace_download /downloads/2025/; #!\n}
+         location ^~ /downloads/ { internal; alias {dir}/downloads/; }",
+        "directory \"{dir}/downloads/2025…\" of target \"/downloads/2025/\" cannot be read (2: ",
+    );
+    warning(
+        "xspace_directory",
+        &format!(
+            "location ^~ /download/ {{\n xspace_download /downloads/; #!
+             xspace_directory {{dir}}/nowhere; #!\n}}\n{TARGET}"
+        ),
+        "directory \"{dir}/nowhere…\" … cannot be read (2: ",
+    );
+    expect_site(
+        "warn",
+        "a file",
+        Site::new()
+            .server(
+                "location ^~ /download/ {\n xspace_download /downloads/; #!\n}
+                 location ^~ /downloads/ { internal; alias {dir}/a-file/; }",
+            )
+            .file("a-file", "no directory"),
+        "directory \"{dir}/a-file…\" of target \"/downloads/\" cannot be read (20: Not a directory)",
+    );
+}
+
+#[test]
+fn alias_with_another_trailing_slash_than_its_location_is_warned_of() {
+    warning(
+        "only the alias",
+        "location ^~ /download/ {\n xspace_download /downloads/; #!\n}
+         location ^~ /downloads { internal; alias {dir}/downloads/; }",
+        "\"alias\" of target location \"/downloads\" and the location differ in the trailing slash",
+    );
+    warning(
+        "only the location",
+        "location ^~ /download/ {\n xspace_download /downloads/; #!\n}
+         location ^~ /downloads/ { internal; alias {dir}/downloads; }",
+        "\"alias\" of target location \"/downloads/\" and the location differ in the trailing \
+         slash",
+    );
+    fine(
+        "neither",
+        "location ^~ /download/ { xspace_download /downloads/; }
+         location ^~ /downloads { internal; alias {dir}/downloads; }",
+    );
+}
+
+#[test]
+fn content_handler_without_a_directory_is_warned_of() {
+    let target = "location ^~ /downloads/ { internal; proxy_pass http://127.0.0.1:9; }";
+    warning(
+        "proxied",
+        &format!("location ^~ /download/ {{\n xspace_download /downloads/; #!\n}}\n{target}"),
+        "target location \"/downloads/\" has a content handler and no directory of its own, \
+         \"xspace_directory\" is missing",
+    );
+    fine(
+        "proxied, with a directory",
+        &format!(
+            "location ^~ /download/ {{
+                 xspace_download /downloads/; xspace_directory {{dir}}/downloads;
+             }}
+             {target}"
+        ),
+    );
+}
+
+#[test]
+fn variables_in_the_targets_path_are_warned_of() {
+    for path in ["alias {dir}/$host/;", "root {dir}/$host;"] {
+        let target = format!("location ^~ /downloads/ {{ internal; {path} }}");
+        warning(
+            path,
+            &format!("location ^~ /download/ {{\n xspace_download /downloads/; #!\n}}\n{target}"),
+            "target location \"/downloads/\" has variables in its \"alias\" or \"root\", \
+             \"xspace_directory\" is missing",
+        );
+        fine(
+            path,
+            &format!(
+                "location ^~ /download/ {{
+                     xspace_download /downloads/; xspace_directory {{dir}}/downloads;
+                 }}
+                 {target}"
+            ),
+        );
+    }
+}
+
+#[test]
+fn directives_that_never_act_beside_it_are_warned_of() {
+    for (directive, message) in [
+        ("try_files $uri =404", "\"try_files\" never acts in location \"/download/\" beside"),
+        ("mirror /mirror", "\"mirror\" never acts in location \"/download/\" beside"),
+        (
+            "proxy_pass http://127.0.0.1:9",
+            "a content handler never acts in location \"/download/\" beside",
+        ),
+        (
+            "fastcgi_pass 127.0.0.1:9",
+            "a content handler never acts in location \"/download/\" beside",
+        ),
+        ("stub_status", "a content handler never acts in location \"/download/\" beside"),
+    ] {
+        // The line may be that of either directive.
+        warning(
+            directive,
+            &format!(
+                "location ^~ /download/ {{\n xspace_download /downloads/; #!\n {directive}; #!\n}}
+                 {TARGET}"
+            ),
+            &format!("{message} \"xspace_download\""),
+        );
+    }
+    if build().require("http_mp4") {
+        warning(
+            "mp4",
+            &format!(
+                "location ^~ /download/ {{\n xspace_download /downloads/; #!\n mp4; #!\n}}
+                 {TARGET}"
+            ),
+            "a content handler never acts in location \"/download/\" beside \"xspace_download\"",
+        );
+    }
+}
+
+#[test]
+fn usual_configurations_are_accepted_without_a_warning() {
+    let download = "location ^~ /download/ { xspace_download /downloads/; }\n";
+    for (what, server) in [
+        ("smallest", format!("{download}{TARGET}")),
+        ("root", format!("{download} location ^~ /downloads/ {{ internal; root {{dir}}; }}")),
+        (
+            "the server's root",
+            format!("root {{dir}}; {download} location ^~ /downloads/ {{ internal; }}")
+                .replace("root {dir};", ""),
+        ),
+        (
+            "a shorter target location",
+            "location ^~ /download/ { xspace_download /files/downloads/; }
+             location ^~ /files/ { internal; alias {dir}/; }"
+                .to_owned(),
+        ),
+        (
+            "a nested target location",
+            "location ^~ /download/ { xspace_download /files/downloads/; }
+             location ^~ /files/ {
+                 internal;
+                 location ^~ /files/downloads/ { internal; alias {dir}/downloads/; }
+             }"
+            .to_owned(),
+        ),
+        (
+            "a regex nested in the target",
+            format!(
+                "{download} location ^~ /downloads/ {{
+                     internal; alias {{dir}}/downloads/;
+                     location ~ \\.mp4$ {{ limit_rate 1m; }}
+                 }}"
+            ),
+        ),
+        (
+            "a regex that ^~ keeps away",
+            format!("{download}{TARGET} location ~* \\.(mp3|css)$ {{ expires 30d; }}"),
+        ),
+        (
+            "a regex that takes nothing of ours",
+            "location /download/ { xspace_download /downloads/; }
+             location /downloads/ { internal; alias {dir}/downloads/; }
+             location ~ \\.(css|flac)$ { expires 30d; }"
+                .to_owned(),
+        ),
+        (
+            "regex location",
+            format!(
+                "location ~ ^/spaces/(?<sid>[^/]+)/download$ {{
+                     xspace_download /downloads/; xspace_id $sid;
+                 }}\n{TARGET}"
+            ),
+        ),
+        (
+            "two locations, one target",
+            format!(
+                "{download} location ^~ /audio/ {{
+                     xspace_download /downloads/; xspace_formats mp3 m4a;
+                 }}\n{TARGET}"
+            ),
+        ),
+        (
+            "blocks in the location",
+            format!(
+                "location ^~ /download/ {{
+                     xspace_download /downloads/;
+                     if ($arg_attachment) {{ set $x 1; }}
+                     limit_except GET {{ deny all; }}
+                 }}\n{TARGET}"
+            ),
+        ),
+        ("off", "location ^~ /download/ { xspace_download off; }".to_owned()),
+        (
+            "all directives in the server",
+            format!(
+                "xspace_format $arg_f; xspace_attachment $arg_dl; xspace_formats mp3 wav;
+                 xspace_min_size 1m; xspace_directory {{dir}}/downloads;
+                 xspace_filename $arg_name;\n{download}{TARGET}"
+            ),
+        ),
+        ("try_files of the server", format!("try_files $uri =404;\n{download}{TARGET}")),
+    ] {
+        if what == "the server's root" {
+            // {dir}/html/downloads has to exist.
+            let site = Site::new().server(&server);
+            site.make_dir("html/downloads");
+            fine_site(what, site);
+        } else {
+            fine(what, &server);
+        }
+    }
+}
+
+#[test]
+fn directives_are_accepted_in_http() {
+    let site = Site::simple().http(
+        "xspace_format $arg_f; xspace_attachment $arg_dl; xspace_formats mp3 wav;
+         xspace_min_size 1m; xspace_directory {dir}/downloads; xspace_filename $arg_name;",
+    );
+    fine_site("http", site);
+}

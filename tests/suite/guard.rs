@@ -1,0 +1,100 @@
+//! A panic stays a failed request. The module is one with faults compiled in.
+
+use xspace_tests::{Nginx, Request, Site, build};
+
+use crate::common::{FILE, PATH, assert_no_recording, recording};
+
+/// A site with the faulty module, none if there is no such module.
+fn site() -> Option<Site> {
+    if !build().require("fault_module") {
+        return None;
+    }
+    let module = build().fault_module.as_deref().expect("just asked for");
+    Some(
+        Site::simple()
+            .module(module)
+            .allow("panicked")
+            .server("location = /plain { return 200 plain; }")
+            .server("location = /variable { return 200 \"[$xspace_id]\"; }")
+            .file(FILE, recording()),
+    )
+}
+
+fn panics(nginx: &Nginx) -> usize {
+    nginx.error_log().matches("panicked").count()
+}
+
+/// The worker is still the same and answers.
+#[track_caller]
+fn assert_alive(nginx: &Nginx, workers: &[u32]) {
+    assert_eq!(nginx.get("/plain").text(), "plain");
+    assert_eq!(nginx.workers(), workers);
+}
+
+#[test]
+fn panic_in_the_handler_is_500() {
+    let Some(site) = site() else { return };
+    let nginx = site.main("env XSPACE_FAULT=handler;").start();
+    let workers = nginx.workers();
+    let mut count = 0;
+    for protocol in nginx.protocols() {
+        for _ in 0..2 {
+            let response = nginx.send(protocol, &Request::get(PATH));
+            assert_no_recording(&response, 500, &format!("{protocol:?}"));
+            count += 1;
+            nginx.wait_error(&["[alert]", "panicked at"]);
+            assert_eq!(panics(&nginx), count, "one line each: {}", nginx.error_log());
+        }
+    }
+    assert_alive(&nginx, &workers);
+}
+
+#[test]
+fn panic_in_the_header_filter_is_500() {
+    let Some(site) = site() else { return };
+    let nginx = site.main("env XSPACE_FAULT=header_filter;").start();
+    let workers = nginx.workers();
+    let mut count = 0;
+    for protocol in nginx.protocols() {
+        let response = nginx.send(protocol, &Request::get(PATH));
+        assert_no_recording(&response, 500, &format!("{protocol:?}"));
+        count += 1;
+        nginx.wait_error(&["[alert]", "panicked at"]);
+        assert_eq!(panics(&nginx), count, "one line each: {}", nginx.error_log());
+    }
+    assert_alive(&nginx, &workers);
+}
+
+#[test]
+fn panic_in_a_variable_leaves_it_empty_or_fails_the_request() {
+    let Some(site) = site() else { return };
+    let nginx = site.main("env XSPACE_FAULT=variable;").start();
+    let workers = nginx.workers();
+    for protocol in nginx.protocols() {
+        let response = nginx.send(protocol, &Request::get("/variable"));
+        assert!(
+            response.status == 500 || (response.status == 200 && response.text() == "[]"),
+            "{protocol:?}: {response:?}"
+        );
+    }
+    nginx.wait_error(&["[alert]", "panicked at"]);
+    assert_alive(&nginx, &workers);
+}
+
+#[test]
+fn panic_while_reading_the_configuration_fails_the_check() {
+    let Some(site) = site() else { return };
+    let mut site = site.environment("XSPACE_FAULT", "configuration").main("env XSPACE_FAULT;");
+    let checked = site.check();
+    assert!(!checked.ok, "{}", checked.output);
+    assert_eq!(checked.output.matches("panicked at").count(), 1, "{}", checked.output);
+    assert!(checked.output.contains("test failed"), "{}", checked.output);
+}
+
+#[test]
+fn without_a_fault_the_same_module_serves() {
+    let Some(site) = site() else { return };
+    let nginx = site.start();
+    crate::common::assert_recording(&nginx.get(PATH), "no fault");
+    assert_eq!(panics(&nginx), 0);
+}

@@ -1,0 +1,329 @@
+//! Where the module's headers appear, and where they do not.
+
+use xspace_tests::{Protocol, Request, Response, Site};
+
+use crate::common::{
+    FILE, ID, MISSING_PATH, OTHER, PATH, SIZE, assert_no_recording, assert_recording,
+    one_recording, recording,
+};
+
+/// A page of the site, with nothing of a recording's headers.
+#[track_caller]
+fn assert_page(response: &Response, status: u16, text: &str, what: &str) {
+    assert_eq!(response.status, status, "{what}: {response:?}");
+    assert_eq!(response.text(), text, "{what}");
+    assert_eq!(response.header("content-type"), Some("text/html"), "{what}");
+    assert_eq!(response.header("content-disposition"), None, "{what}");
+}
+
+/// HTML pages of the site itself.
+const PAGES: &str = "location /pages/ { root {dir}/html; types { text/html html; } }";
+
+#[test]
+fn errors_carry_none() {
+    let site = Site::with_directives("", "if ($arg_fail) { return 500; }")
+        .file(FILE, recording())
+        .file("downloads/locked.mp3", "x");
+    site.chmod("downloads/locked.mp3", 0);
+    let nginx = site.start();
+    for protocol in nginx.protocols() {
+        for (request, status) in [
+            (Request::get(MISSING_PATH), 404),
+            (Request::head(MISSING_PATH), 404),
+            (Request::get("/download/a.b.c"), 404),
+            (Request::get("/download/locked"), 403),
+            (Request::get(&format!("{PATH}?fail=1")), 500),
+            (Request::new("POST", PATH), 405),
+            (Request::get(PATH).range("bytes=999999-"), 416),
+            (Request::get(PATH).header("If-None-Match", "*"), 304),
+            (Request::get(PATH).header("If-Match", "\"x\""), 412),
+        ] {
+            let response = nginx.send(protocol, &request);
+            assert_no_recording(&response, status, &format!("{protocol:?} {request:?}"));
+        }
+    }
+}
+
+#[test]
+fn no_header_is_doubled() {
+    let nginx = Site::with_directives("", "expires 1h; add_header X-Space $xspace_id;")
+        .file(FILE, recording())
+        .start();
+    for protocol in nginx.protocols() {
+        for request in [
+            Request::get(PATH),
+            Request::head(PATH),
+            Request::get(&format!("{PATH}?attachment=1")),
+            Request::get(PATH).range("bytes=0-1"),
+            Request::get(PATH).range("bytes=0-1,5-6"),
+            Request::get(PATH).range("bytes=999999-"),
+            Request::get(PATH).header("If-None-Match", "*"),
+            Request::new("OPTIONS", PATH),
+            Request::new("POST", PATH),
+        ] {
+            let response = nginx.send(protocol, &request);
+            for (name, _) in &response.headers {
+                assert!(response.header(name).is_some(), "{request:?}: {name}");
+            }
+        }
+        let response = nginx.send(protocol, &Request::get(PATH));
+        assert_eq!(response.header("x-space"), Some(ID), "{protocol:?}");
+        assert_eq!(response.header("cache-control"), Some("max-age=3600"), "{protocol:?}");
+    }
+}
+
+#[test]
+fn error_pages_of_the_download_location_carry_none() {
+    for (directive, status) in [
+        ("error_page 404 405 /pages/sorry.html;", 404),
+        ("error_page 404 405 =200 /pages/sorry.html;", 200),
+        ("error_page 404 405 = /pages/sorry.html;", 200),
+        ("error_page 404 405 =206 /pages/sorry.html;", 206),
+        ("error_page 404 405 =200 /pages/sorry.html; recursive_error_pages on;", 200),
+    ] {
+        let nginx = Site::with_directives(directive, "")
+            .server(PAGES)
+            .file("html/pages/sorry.html", "<p>Sorry</p>")
+            .file(FILE, recording())
+            .start();
+        for protocol in nginx.protocols() {
+            let response = nginx.send(protocol, &Request::get(MISSING_PATH));
+            assert_page(&response, status, "<p>Sorry</p>", directive);
+        }
+        assert_recording(&nginx.get(PATH), directive);
+    }
+}
+
+#[test]
+fn error_pages_of_the_target_carry_none() {
+    for (directive, status) in [
+        ("error_page 403 416 /pages/sorry.html;", 403),
+        ("error_page 403 416 =200 /pages/sorry.html;", 200),
+        ("error_page 403 416 = /pages/sorry.html;", 200),
+        ("error_page 403 416 =200 @sorry;", 200),
+        ("error_page 403 416 =200 /pages/sorry.html; recursive_error_pages on;", 200),
+    ] {
+        let site = Site::with_directives("", directive)
+            .server(PAGES)
+            .server(
+                "location @sorry {
+                     root {dir}/html/pages; types { text/html html; }
+                     rewrite ^ /sorry.html break;
+                 }",
+            )
+            .file("html/pages/sorry.html", "<p>Sorry</p>")
+            .file("downloads/locked.mp3", "x")
+            .file(FILE, recording());
+        site.chmod("downloads/locked.mp3", 0);
+        let nginx = site.start();
+        for protocol in nginx.protocols() {
+            let response = nginx.send(protocol, &Request::get("/download/locked?attachment=1"));
+            assert_page(&response, status, "<p>Sorry</p>", directive);
+        }
+        assert_recording(&nginx.get(PATH), directive);
+    }
+}
+
+#[test]
+fn error_page_after_an_error_page_carries_none() {
+    let site =
+        Site::with_directives("", "recursive_error_pages on; error_page 403 =200 /first/x.html;")
+            .server(PAGES)
+            .server(
+                "location /first/ {
+             root {dir}/html; recursive_error_pages on; error_page 404 =200 /pages/sorry.html;
+         }",
+            )
+            .file("html/pages/sorry.html", "<p>Sorry</p>")
+            .file("downloads/locked.mp3", "x");
+    site.chmod("downloads/locked.mp3", 0);
+    let nginx = site.start();
+    assert_page(&nginx.get("/download/locked"), 200, "<p>Sorry</p>", "second page");
+}
+
+#[test]
+fn error_page_inside_the_target_carries_none() {
+    // The page lies where the recordings lie and is served by the target itself.
+    let site = Site::with_directives(
+        "",
+        "error_page 403 =200 /downloads/sorry.html; types { text/html html; }",
+    )
+    .file("downloads/sorry.html", "<p>Sorry</p>")
+    .file("downloads/locked.mp3", "x");
+    site.chmod("downloads/locked.mp3", 0);
+    let nginx = site.start();
+    assert_page(&nginx.get("/download/locked"), 200, "<p>Sorry</p>", "in the target");
+}
+
+#[test]
+fn error_page_may_be_another_recording() {
+    let nginx = Site::with_directives(&format!("error_page 404 =200 /download/{OTHER};"), "")
+        .file(&format!("downloads/{OTHER}.m4a"), "other")
+        .start();
+    let response = nginx.get(MISSING_PATH);
+    assert_eq!((response.status, response.text()), (200, "other".to_owned()), "{response:?}");
+    assert_eq!(response.header("content-type"), Some("audio/mp4"));
+    assert_eq!(
+        response.header("content-disposition"),
+        Some(format!("inline; filename=\"{OTHER}.m4a\"").as_str())
+    );
+}
+
+#[test]
+fn try_files_in_the_target_keeps_them() {
+    for target in [
+        "root {dir}; try_files /elsewhere$uri $uri =404;",
+        "root {dir}; try_files /none /fallback/talk;",
+        "root {dir}; try_files /none @fallback;",
+    ] {
+        let nginx = Site::with_download("")
+            .server(&format!("location ^~ /downloads/ {{ internal; {target} }}"))
+            .server("location /fallback/ { root {dir}; }")
+            .server("location @fallback { root {dir}; rewrite ^ /fallback/talk break; }")
+            .file(FILE, recording())
+            .file("fallback/talk", recording())
+            .start();
+        assert_recording(&nginx.get(PATH), target);
+    }
+}
+
+#[test]
+fn page_with_a_subrequest_through_the_module_carries_none() {
+    let nginx = one_recording()
+        .server(
+            "location = /page.html {
+                 root {dir}/html; ssi on; types { text/html html; } add_header X-Page $xspace_id;
+             }",
+        )
+        .file("html/page.html", format!("<p><!--# include virtual=\"{PATH}?attachment=1\" --></p>"))
+        .start();
+    for protocol in nginx.protocols() {
+        let response = nginx.send(protocol, &Request::get("/page.html"));
+        let what = format!("{protocol:?}");
+        assert_eq!(response.status, 200, "{what}");
+        assert_eq!(response.header("content-type"), Some("text/html"), "{what}");
+        assert_eq!(response.header("content-disposition"), None, "{what}");
+        let mut expected = b"<p>".to_vec();
+        expected.extend(recording());
+        expected.extend(b"</p>");
+        xspace_tests::same_bytes(&response.body, &expected, &what);
+    }
+}
+
+#[test]
+fn page_with_a_subrequest_for_a_missing_space_carries_none() {
+    let nginx = one_recording()
+        .server("location = /page.html { root {dir}/html; ssi on; types { text/html html; } }")
+        .file("html/page.html", format!("<p><!--# include virtual=\"{MISSING_PATH}\" --></p>"))
+        .start();
+    let response = nginx.get("/page.html");
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("content-type"), Some("text/html"));
+    assert_eq!(response.header("content-disposition"), None);
+}
+
+#[test]
+fn page_authorized_through_the_module_carries_none() {
+    let nginx = one_recording()
+        .server(&format!(
+            "location /pages/ {{
+                 auth_request {PATH}; root {{dir}}/html; types {{ text/html html; }}
+             }}
+             location /locked/ {{ auth_request {MISSING_PATH}; root {{dir}}/html; }}"
+        ))
+        .file("html/pages/page.html", "<p>Page</p>")
+        .file("html/locked/page.html", "<p>Page</p>")
+        .start();
+    for protocol in nginx.protocols() {
+        let response = nginx.send(protocol, &Request::get("/pages/page.html"));
+        assert_page(&response, 200, "<p>Page</p>", &format!("{protocol:?}"));
+    }
+    // auth_request takes a 404 for a failure.
+    assert_no_recording(&nginx.get("/locked/page.html"), 500, "not authorized");
+}
+
+#[test]
+fn recording_with_a_subrequest_through_the_module_keeps_its_own() {
+    // The subrequest finds another recording; the main request's headers stay its own.
+    let nginx = Site::with_directives(&format!("auth_request /check/{OTHER};"), "")
+        .server("location ^~ /check/ { internal; xspace_download /downloads/; }")
+        .file(FILE, recording())
+        .file(&format!("downloads/{OTHER}.m4a"), "other")
+        .start();
+    for protocol in nginx.protocols() {
+        let response = nginx.send(protocol, &Request::get(PATH));
+        assert_recording(&response, &format!("{protocol:?}"));
+    }
+}
+
+#[test]
+fn headers_of_a_proxied_target_are_replaced_not_doubled() {
+    let nginx = Site::with_download("xspace_directory {dir}/downloads;")
+        .server(
+            "location ^~ /downloads/ {
+                 internal; proxy_pass http://127.0.0.1:{port}/store/;
+             }
+             location /store/ {
+                 alias {dir}/downloads/;
+                 default_type text/plain;
+                 charset utf-8; charset_types text/plain;
+                 add_header Content-Disposition 'attachment; filename=wrong';
+             }",
+        )
+        .file(FILE, recording())
+        .start();
+    for protocol in nginx.protocols() {
+        let what = format!("{protocol:?}");
+        assert_recording(&nginx.send(protocol, &Request::get(PATH)), &what);
+        let part = nginx.send(protocol, &Request::get(PATH).range("bytes=0-1"));
+        assert_eq!((part.status, part.body.len()), (206, 2), "{what}");
+        assert_eq!(part.header("content-type"), Some("audio/mpeg"), "{what}");
+        let disposition = part.header("content-disposition");
+        assert_eq!(disposition, Some("inline; filename=\"1lDxLnrWjwkGm.mp3\""), "{what}");
+    }
+}
+
+#[test]
+fn errors_of_a_proxied_target_carry_none() {
+    let nginx = Site::with_download("xspace_directory {dir}/downloads;")
+        .server(
+            "location ^~ /downloads/ {
+                 internal; proxy_pass http://127.0.0.1:{port}/store/$arg_status;
+             }
+             location /store/404 { return 404; }
+             location /store/403 { return 403; }
+             location /store/500 { return 500; }
+             location /store/302 { return 302 /elsewhere; }",
+        )
+        .file(FILE, recording())
+        .start();
+    for status in [404, 403, 500, 302] {
+        let response = nginx.get(&format!("{PATH}?status={status}"));
+        assert_no_recording(&response, status, "proxied error");
+    }
+}
+
+#[test]
+fn cors_headers_of_the_target_reach_the_client() {
+    // With "always" NGINX itself sends it twice with a 416, of any static file.
+    let nginx = Site::with_directives("", "add_header Access-Control-Allow-Origin *;")
+        .file(FILE, recording())
+        .start();
+    for request in [
+        Request::get(PATH),
+        Request::get(PATH).range("bytes=0-1"),
+        Request::get(PATH).range("bytes=999999-"),
+    ] {
+        let response = nginx.send(Protocol::Http1, &request.header("Origin", "https://a.example"));
+        assert_eq!(response.header("access-control-allow-origin"), Some("*"));
+    }
+}
+
+#[test]
+fn gzip_on_does_not_touch_recordings() {
+    let nginx = one_recording().http("gzip on; gzip_min_length 1;").start();
+    let response = nginx.get_with(PATH, "Accept-Encoding", "gzip");
+    assert_recording(&response, "gzip");
+    assert_eq!(response.header("content-encoding"), None);
+    assert_eq!(response.header("content-length"), Some(SIZE.to_string().as_str()));
+}

@@ -1,0 +1,41 @@
+//! The suite: each test starts a real NGINX with the module and asks it as clients do.
+//!
+//! One binary, so that nothing is linked twice; run a part of it by a module's or a test's name.
+
+/// What several themes need.
+mod common;
+
+/// Who may fetch is decided before the module looks at anything.
+mod access;
+/// `if`, `limit_except`, nested, named, exact and regex locations.
+mod blocks;
+/// If-None-Match, If-Modified-Since, If-Range, If-Match.
+mod conditional;
+/// Every file of nginx-conf/ is accepted by `nginx -t`.
+mod conf_files;
+/// What `nginx -t` says about a configuration.
+mod config;
+/// Files, links, directories and the target's own file directives.
+mod disk;
+/// Which of several files of a space is served.
+mod formats;
+/// A panic stays a failed request.
+mod guard;
+/// What has to fail a test does.
+mod harness;
+/// Where the module's headers appear, and where they do not.
+mod headers;
+/// OPTIONS, HEAD, POST and the rest.
+mod methods;
+/// Content-Disposition and names with odd characters.
+mod names;
+/// Keepalive, pipelining, many streams, malformed requests.
+mod protocols;
+/// Byte ranges, against the file.
+mod ranges;
+/// Reload with requests under way.
+mod reload;
+/// Whole files, HEAD, ids, misses.
+mod serving;
+/// The variables, before the redirect and after, and what is counted as a play.
+mod variables;

@@ -1,0 +1,131 @@
+//! Reload with requests under way.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use xspace_tests::{
+    Connection, Protocol, Request, Response, Site, block_on, bytes, same_bytes, was_not_processed,
+};
+
+use crate::common::{FILE, MISSING_PATH, PATH, assert_no_recording, assert_recording, recording};
+
+/// One request on a new connection. An old worker may close an HTTP/2 connection with which it has
+/// nothing to do yet; a client then asks again.
+fn ask(protocol: Protocol, address: SocketAddr, request: &Request) -> Response {
+    block_on(async {
+        for _ in 0..10 {
+            let mut connection = Connection::open(protocol, address).await;
+            match connection.try_send(request).await {
+                Ok(response) => return response,
+                Err(e) if protocol == Protocol::Http2 && was_not_processed(&e) => {}
+                Err(e) => panic!("{protocol:?} {request:?}: {e:?}"),
+            }
+        }
+        panic!("{protocol:?} {request:?}: refused ten times");
+    })
+}
+
+#[test]
+fn reload_under_load_fails_no_request() {
+    let nginx = Site::simple().file(FILE, recording()).start();
+    let stop = Arc::new(AtomicBool::new(false));
+    let done = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = [Protocol::Http1, Protocol::Http1, Protocol::Http2]
+        .into_iter()
+        .map(|protocol| {
+            let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
+            let address = nginx.address(protocol);
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    assert_recording(&ask(protocol, address, &Request::get(PATH)), "under load");
+                    let request = Request::get(PATH).range("bytes=1000-1999");
+                    let part = ask(protocol, address, &request);
+                    same_bytes(&part.body, &recording()[1000..2000], "under load");
+                    let missing = ask(protocol, address, &Request::get(MISSING_PATH));
+                    assert_no_recording(&missing, 404, "under load");
+                    done.fetch_add(3, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        let before = done.load(Ordering::Relaxed);
+        nginx.reload();
+        while done.load(Ordering::Relaxed) < before + 12 && clients.iter().all(|c| !c.is_finished())
+        {
+            thread::yield_now();
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().expect("no request failed");
+    }
+    nginx.finish();
+}
+
+#[test]
+fn download_goes_on_through_a_reload() {
+    let big = bytes(6, 20_000_000);
+    let nginx = Site::simple().file(FILE, &big).start();
+    let mut connection = nginx.raw();
+    connection
+        .write(format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+    let mut answer = connection.read_exactly(50_000);
+    let old = nginx.start_reload();
+    assert!(nginx.workers().iter().any(|pid| old.contains(pid)), "the old worker still sends");
+    answer.extend(connection.read_to_end());
+    let start = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("headers") + 4;
+    same_bytes(&answer[start..], &big, "through the reload");
+}
+
+#[test]
+fn new_configuration_counts_after_a_reload() {
+    let nginx = Site::with_directives("xspace_formats mp3;", "")
+        .file(FILE, recording())
+        .file("downloads/1lDxLnrWjwkGm.wav", "wav")
+        .start();
+    assert_recording(&nginx.get(PATH), "before");
+    let conf = nginx.site().conf_path();
+    let text = std::fs::read_to_string(&conf).expect("nginx.conf");
+    let new = text.replace("xspace_formats mp3;", "xspace_formats wav;");
+    assert_ne!(new, text);
+    std::fs::write(&conf, new).expect("nginx.conf");
+    nginx.reload();
+    assert_eq!(nginx.get(PATH).text(), "wav");
+}
+
+#[test]
+fn refused_configuration_leaves_the_old_one() {
+    let nginx = Site::with_directives("xspace_formats mp3;", "")
+        .allow("has no known media type")
+        .file(FILE, recording())
+        .start();
+    let conf = nginx.site().conf_path();
+    let text = std::fs::read_to_string(&conf).expect("nginx.conf");
+    std::fs::write(&conf, text.replace("xspace_formats mp3;", "xspace_formats xyz;"))
+        .expect("nginx.conf");
+    assert!(!nginx.check().ok);
+    let workers = nginx.workers();
+    nginx.hang_up();
+    nginx.wait_error(&["[emerg]", "has no known media type"]);
+    assert_recording(&nginx.get(PATH), "the old configuration");
+    assert_eq!(nginx.workers(), workers);
+    std::fs::write(&conf, text).expect("nginx.conf");
+    nginx.reload();
+    assert_recording(&nginx.get(PATH), "mended");
+}
+
+#[test]
+fn many_reloads_leave_one_generation_of_workers() {
+    let nginx = Site::simple().file(FILE, recording()).start();
+    for round in 0..5 {
+        nginx.reload();
+        for protocol in nginx.protocols() {
+            let response = nginx.send(protocol, &Request::get(PATH));
+            assert_recording(&response, &format!("{protocol:?}, round {round}"));
+        }
+        assert_eq!(nginx.workers().len(), 1, "round {round}");
+    }
+}
