@@ -99,14 +99,16 @@ impl Check<'_> {
         let target = Text(&self.download.target);
         let sample = self.file_uri("mp3");
         let prefixes = self.download.server.select_prefix(&sample);
-        let names_target = |l: &&Location| self.download.target.starts_with(l.name());
+        let names_target = |location: &&Location| {
+            !location.is_exact() && self.download.target.starts_with(location.name())
+        };
         let Some(&named) = prefixes.iter().rev().find(names_target) else {
             return match self.download.server.select(&sample).last() {
-                Some(&regex) => self.fail(format_args!(
+                Some(&location) if location.is_regex() => self.fail(format_args!(
                     "target \"{target}\" of \"xspace_download\" is regex location {}",
-                    Shown(regex)
+                    Shown(location)
                 )),
-                None => self.fail(format_args!(
+                _ => self.fail(format_args!(
                     "no location matches target \"{target}\" of \"xspace_download\""
                 )),
             };

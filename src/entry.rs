@@ -349,12 +349,12 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     // before is a filter.
     unsafe {
         if let Some(request) = Request::from_raw(r) {
-            let run = || {
-                fault_point("header_filter");
-                header_filter::run(&request)
-            };
-            if guard::catch(request.log_handle(), Err(Failure), run).is_err() {
-                return ERROR;
+            let log = request.log_handle();
+            let done = guard::catch(log, Err(Failure), || header_filter::run(&request));
+            // Handlers finalize the request with a status that a header filter returns, as they do
+            // with the 416 of the range filter. An error page has to go out without our help.
+            if done.is_err() && !request.is_error_answer() {
+                return INTERNAL_SERVER_ERROR;
             }
         }
         match NEXT_HEADER_FILTER {

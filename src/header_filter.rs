@@ -9,6 +9,7 @@
 use model::disposition::ContentDisposition;
 
 use crate::nginx::Failure;
+use crate::nginx::guard::fault_point;
 use crate::nginx::request::Request;
 use crate::record::{Found, Record};
 
@@ -41,6 +42,7 @@ fn describe<'r>(
     record: &'r Record<'r>,
     found: &Found<'r>,
 ) -> Result<(), Failure> {
+    fault_point("header_filter");
     let Some(asked) = record.asked() else { return Ok(()) };
     let value = ContentDisposition {
         disposition: record.disposition.get(),

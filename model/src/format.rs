@@ -106,7 +106,7 @@ pub enum FormatError {
 impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(word) => write!(f, "invalid format \"{word}\""),
+            Self::Invalid(word) => write!(f, "invalid format \"{}\"", word.escape_debug()),
             Self::UnknownType(extension) => write!(
                 f,
                 "format \"{extension}\" has no known media type, write \"{extension}=type/subtype\""
@@ -256,7 +256,7 @@ mod tests {
             (&["mp3=audio"], Err("invalid format \"mp3=audio\"")),
             (&["mp3=audio/"], Err("invalid format \"mp3=audio/\"")),
             (&["mp3=audio/a b"], Err("invalid format \"mp3=audio/a b\"")),
-            (&["mp3=audio/a\r\nX: y"], Err("invalid format \"mp3=audio/a\r\nX: y\"")),
+            (&["mp3=audio/a\r\nX: y"], Err("invalid format \"mp3=audio/a\\r\\nX: y\"")),
             (&["abcdefghijklmnopq=a/b"], Err("invalid format \"abcdefghijklmnopq=a/b\"")),
         ];
         for (words, expected) in rows {

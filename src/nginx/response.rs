@@ -26,6 +26,11 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// Whether the response answers an error.
+    pub(crate) fn is_error_answer(&self) -> bool {
+        self.error_state().0 != 0
+    }
+
     /// Whether the response, or an earlier one to the same request, came through an upstream.
     pub(crate) fn has_upstream(&self) -> bool {
         // SAFETY: see above.
