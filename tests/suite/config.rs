@@ -742,3 +742,81 @@ fn directives_are_accepted_in_http() {
     );
     fine_site("http", site);
 }
+
+#[test]
+fn location_inside_the_target_must_not_lead_back() {
+    error(
+        "a nested location with the module on",
+        "location ^~ /download/ {\n xspace_download /downloads/; #!\n}
+         location ^~ /downloads/ {
+             internal;
+             alias {dir}/downloads/;
+             location ~ ^/downloads/(?<sid>[^/]+)\\.mp3$ {\n xspace_download /downloads/; #!
+                 xspace_id $sid;
+             }
+         }",
+        "\"/downloads/x.mp3\", a file of target \"/downloads/\", would be handled by location \"…\", \
+         which has \"xspace_download\" itself",
+    );
+}
+
+#[test]
+fn longer_sibling_of_the_target_takes_files_from_it() {
+    error(
+        "a location whose name begins as a file's",
+        "location ^~ /download/ {\n xspace_download /d/; xspace_formats wav; #!\n}
+         location ^~ /d/ { internal; alias {dir}/downloads/; }
+         location ^~ /d/x { internal; alias {dir}/downloads/; }",
+        "\"/d/x.wav\", a file of target \"/d/\", would be served by location \"/d/x\" instead of \
+         location \"/d/\"",
+    );
+}
+
+#[test]
+fn alias_inherited_by_a_nested_target_is_looked_at_as_nginx_does() {
+    let nested = |name: &str| {
+        format!(
+            "location ^~ /download/ {{\n xspace_download /downloads/{name}/; #!\n}}
+             location /downloads/ {{
+                 internal;
+                 alias {{dir}}/;
+                 location ^~ /downloads/down {{ }}
+                 location ^~ /downloads/miss {{ }}
+             }}"
+        )
+    };
+    fine("a directory that is there", &nested("downloads"));
+    warning(
+        "one that is not",
+        &nested("missing"),
+        "directory \"{dir}/missing/\" of target \"/downloads/missing/\" cannot be read",
+    );
+}
+
+#[test]
+fn root_of_the_server_will_do_for_mp4() {
+    if build().require("http_mp4") {
+        let site = Site::new().server(
+            "location ^~ /download/ { xspace_download /downloads/; }
+             location ^~ /downloads/ { internal; mp4; }",
+        );
+        site.make_dir("html/downloads");
+        fine_site("mp4 serves from the server's root", site);
+    }
+}
+
+#[test]
+fn content_handler_in_a_block_is_warned_of() {
+    for block in ["if ($arg_x) {", "limit_except GET {"] {
+        warning(
+            block,
+            &format!(
+                "location ^~ /download/ {{\n xspace_download /downloads/; #!
+                     {block} proxy_pass http://127.0.0.1:9; }}
+                 }}
+                 {TARGET}"
+            ),
+            "a content handler never acts in location \"/download/\" beside \"xspace_download\"",
+        );
+    }
+}

@@ -425,3 +425,37 @@ fn sliced_and_cached_target() {
         }
     }
 }
+
+#[test]
+fn log_of_a_miss_names_the_file_that_is_there() {
+    let site = Site::with_directives("xspace_min_size 10;", "disable_symlinks on;")
+        .file("downloads/tiny.mp3", "x")
+        .file("elsewhere.mp3", recording());
+    site.symlink("../elsewhere.mp3", "downloads/linked.mp3");
+    site.make_dir("downloads/folder.mp3");
+    let nginx = site.start();
+    for (id, parts) in [
+        ("linked", ["/linked.mp3\"", "Too many levels of symbolic links"]),
+        ("tiny", ["/tiny.mp3\"", "is not a regular file of at least 10 bytes"]),
+        ("folder", ["/folder.mp3\"", "is not a regular file"]),
+        ("none", ["/none.mp4\"", "No such file or directory"]),
+    ] {
+        assert_eq!(nginx.get(&format!("/download/{id}")).status, 404, "{id}");
+        nginx.wait_error(&[&format!("no file for space \"{id}\""), parts[0], parts[1]]);
+    }
+}
+
+#[test]
+fn directory_may_depend_on_the_format() {
+    let nginx = Site::new()
+        .http("map $uri $kind { volatile; ~\\.mp4$ video; default audio; }")
+        .server(
+            "location ^~ /download/ { xspace_download /downloads/; }
+             location ^~ /downloads/ { internal; alias {dir}/$kind/; }",
+        )
+        .file("video/film.mp4", "a film")
+        .file("audio/talk.mp3", "a talk")
+        .start();
+    assert_eq!(nginx.get("/download/film").text(), "a film");
+    assert_eq!(nginx.get("/download/talk").text(), "a talk");
+}

@@ -327,3 +327,63 @@ fn gzip_on_does_not_touch_recordings() {
     assert_eq!(response.header("content-encoding"), None);
     assert_eq!(response.header("content-length"), Some(SIZE.to_string().as_str()));
 }
+
+#[test]
+fn error_page_made_by_return_behind_a_proxied_target_carries_none() {
+    let nginx = Site::with_directives(
+        "",
+        "proxy_pass http://127.0.0.1:{other}; proxy_intercept_errors on;
+         recursive_error_pages on; error_page 404 = /sorry;",
+    )
+    .http(
+        "log_format counted '$xspace_counted'; access_log {dir}/counted.log counted;
+         server {
+             listen 127.0.0.1:{other};
+             location / { return 404 nothing; }
+         }",
+    )
+    .server("location = /sorry { default_type text/html; return 200 sorry; }")
+    .file(FILE, recording())
+    .start();
+    for protocol in nginx.protocols() {
+        let response = nginx.send(protocol, &Request::get(PATH));
+        assert_page(&response, 200, "sorry", &format!("{protocol:?}"));
+    }
+    let counted = nginx.log_lines("counted.log", 2);
+    assert!(counted.iter().all(|line| line != "1"), "{counted:?}");
+}
+
+#[test]
+fn target_may_answer_with_x_accel_redirect() {
+    let nginx = Site::with_directives("", "proxy_pass http://127.0.0.1:{other};")
+        .http(
+            "server {
+                 listen 127.0.0.1:{other};
+                 location / {
+                     types { }
+                     default_type text/html;
+                     add_header X-Accel-Redirect /files/1lDxLnrWjwkGm.mp3;
+                     return 200 \"\";
+                 }
+             }",
+        )
+        .server("location /files/ { internal; alias {dir}/downloads/; }")
+        .file(FILE, recording())
+        .start();
+    for protocol in nginx.protocols() {
+        let response = nginx.send(protocol, &Request::get(PATH));
+        assert_recording(&response, &format!("{protocol:?}"));
+    }
+}
+
+#[test]
+fn answer_to_416_by_the_module_itself_carries_none() {
+    let nginx = Site::with_directives("", "error_page 416 = @again;")
+        .server("location @again { xspace_download /downloads/; xspace_id nothere; }")
+        .file(FILE, recording())
+        .start();
+    for protocol in nginx.protocols() {
+        let response = nginx.send(protocol, &Request::get(PATH).range("bytes=999999-"));
+        assert_no_recording(&response, 404, &format!("{protocol:?}"));
+    }
+}

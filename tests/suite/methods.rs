@@ -89,3 +89,15 @@ fn refused_method_may_be_handed_to_an_application() {
     assert!(response.text().starts_with("app: "), "{response:?}");
     assert_eq!(response.header("content-disposition"), None);
 }
+
+#[test]
+fn allow_is_that_of_who_answers() {
+    let nginx = Site::with_directives("error_page 405 = @app;", "")
+        .server("location @app { add_header Allow \"GET, POST\"; return 200 posted; }")
+        .start();
+    for protocol in nginx.protocols() {
+        let response = nginx.send(protocol, &Request::new("POST", PATH));
+        assert_eq!(response.text(), "posted", "{protocol:?}");
+        assert_eq!(response.header("allow"), Some("GET, POST"), "{protocol:?}");
+    }
+}

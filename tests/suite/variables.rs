@@ -478,3 +478,75 @@ fn values_do_not_leak_from_one_request_of_a_connection_to_the_next() {
     }
     assert_recording(&get_http2(&nginx, PATH), "after all");
 }
+
+#[test]
+fn id_from_an_authorization_service_is_evaluated_after_it() {
+    // A map keeps its value for a request: asked too early it would be that of nobody.
+    let nginx = Site::new()
+        .http(
+            "map $role $space { default none; listener 1lDxLnrWjwkGm; }
+             map $role $wanted { default exe; listener mp3; }
+             server {
+                 listen 127.0.0.1:{other};
+                 location / { add_header X-Role listener; return 204; }
+             }",
+        )
+        .server(
+            "location ^~ /download/ {
+                 auth_request /auth;
+                 auth_request_set $role $upstream_http_x_role;
+                 xspace_download /downloads/;
+                 xspace_id $space;
+                 xspace_format $wanted;
+             }
+             location = /auth { internal; proxy_pass http://127.0.0.1:{other}; }
+             location ^~ /downloads/ { internal; alias {dir}/downloads/; }",
+        )
+        .file(FILE, recording())
+        .start();
+    for protocol in nginx.protocols() {
+        let response = nginx.send(protocol, &Request::get("/download/any"));
+        assert_recording(&response, &format!("{protocol:?}"));
+    }
+}
+
+#[test]
+fn other_modules_variables_are_not_evaluated_before_the_client_is_known() {
+    let nginx = Site::with_directives(
+        "set_real_ip_from 127.0.0.1; xspace_format $by_address;
+         add_header X-Address $remote_addr always;",
+        "add_header X-Address $remote_addr;",
+    )
+    .http("map $remote_addr $by_address { default mp4; 192.0.2.7 mp3; }")
+    .file(FILE, recording())
+    .start();
+    let response = nginx.get_with(PATH, "X-Real-IP", "192.0.2.7");
+    assert_eq!(response.header("x-address"), Some("192.0.2.7"));
+    assert_recording(&response, "the format of the client's own address");
+}
+
+#[test]
+fn id_of_a_request_refused_by_if_is_logged() {
+    let nginx = Site::with_directives(
+        "if ($arg_key = \"\") { return 403; } error_page 403 /pages/sorry;",
+        "",
+    )
+    .http(&log("'$xspace_id|$xspace_format|$xspace_outcome|$status'"))
+    .server(
+        "location = /pages/sorry { return 200 sorry; }
+         location ^~ /moved/ { rewrite ^/moved/(.*)$ /elsewhere/$1 last; xspace_download /downloads/; }
+         location ^~ /elsewhere/ { return 200 elsewhere; }",
+    )
+    .start();
+    for (count, (path, text, expected)) in [
+        (format!("{PATH}.mp3"), "sorry", format!("{ID}|mp3||403")),
+        // A rewrite that leaves the location leaves the module.
+        (format!("/moved/{ID}"), "elsewhere", "|||200".to_owned()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(nginx.get(&path).text(), text, "{path}");
+        assert_eq!(line(&nginx, count + 1), expected, "{path}");
+    }
+}
