@@ -49,10 +49,11 @@ pub struct ContentDisposition<'a> {
 }
 
 impl ContentDisposition<'_> {
-    /// An upper limit for the length of the value, in bytes; exact for the name `<id>.<ext>`.
+    /// An upper limit for the length of the value, in bytes; exact for a default
+    /// name in plain ASCII.
     pub fn max_len(&self) -> usize {
         let fixed = self.disposition.as_str().len() + FILENAME.len() + "\"".len();
-        match self.name.id_parts() {
+        match self.name.ascii_parts() {
             Some(parts) => fixed + parts.iter().map(|part| part.len()).sum::<usize>(),
             None => fixed + EXTENDED.len() + self.name.max_len() * (1 + "%XX".len()),
         }
@@ -64,7 +65,7 @@ impl ContentDisposition<'_> {
         let mut out = Writer { buffer, len: 0 };
         out.push(self.disposition.as_str().as_bytes())?;
         out.push(FILENAME)?;
-        if let Some(parts) = self.name.id_parts() {
+        if let Some(parts) = self.name.ascii_parts() {
             parts.iter().try_for_each(|part| out.push(part))?;
             out.push(b"\"")?;
             return Some(out.len);
@@ -115,6 +116,7 @@ impl Writer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filename::tests::with_name;
     use crate::request::SpaceId;
 
     fn value(disposition: Disposition, name: FileName<'_>) -> String {
@@ -143,20 +145,20 @@ mod tests {
     #[test]
     fn values() {
         let id = SpaceId::parse(b"1lDx").unwrap();
-        let title = |title| FileName::with_title(title, id, "mp3");
-        let whole = |name| FileName::whole(name, id, "mp3");
+        let titled = |title| with_name(title, "1lDx", |name| value(Disposition::Inline, name));
+        let whole = |name| value(Disposition::Inline, FileName::whole(name, id, "mp3"));
         let rows = [
-            (title(None), r#"inline; filename="1lDx.mp3""#),
+            (titled(None), r#"inline; filename="1lDx.mp3""#),
             (
-                title(Some("Rust in production")),
+                titled(Some("Rust in production")),
                 r#"inline; filename="Rust-in-production_1lDx.mp3""#,
             ),
             (
-                title(Some("Größe")),
+                titled(Some("Größe")),
                 r#"inline; filename="Gre_1lDx.mp3"; filename*=UTF-8''Gr%C3%B6%C3%9Fe_1lDx.mp3"#,
             ),
             (
-                title(Some("日本")),
+                titled(Some("日本")),
                 r#"inline; filename="1lDx.mp3"; filename*=UTF-8''%E6%97%A5%E6%9C%AC_1lDx.mp3"#,
             ),
             (whole(b"a, b;c.mp3"), r#"inline; filename="a, b;c.mp3""#),
@@ -169,13 +171,11 @@ mod tests {
             ),
             (whole(b"a\"\r\nSet-Cookie: x=y\\.mp3"), r#"inline; filename="aSet-Cookie: x=y.mp3""#),
         ];
-        for (name, expected) in rows {
-            assert_eq!(value(Disposition::Inline, name), expected);
+        for (value, expected) in rows {
+            assert_eq!(value, expected);
         }
-        assert_eq!(
-            value(Disposition::Attachment, title(None)),
-            r#"attachment; filename="1lDx.mp3""#
-        );
+        let attachment = with_name(None, "1lDx", |name| value(Disposition::Attachment, name));
+        assert_eq!(attachment, r#"attachment; filename="1lDx.mp3""#);
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
         let long = "i".repeat(128);
         let id = SpaceId::parse(long.as_bytes()).unwrap();
         let title = "語".repeat(200);
-        value(Disposition::Attachment, FileName::with_title(Some(&title), id, "mp3"));
+        with_name(Some(&title), &long, |name| value(Disposition::Attachment, name));
         value(Disposition::Attachment, FileName::whole(title.as_bytes(), id, "mp3"));
     }
 }

@@ -83,6 +83,12 @@ impl Format {
     }
 }
 
+/// The extension of a path's last segment, without its dot.
+pub fn extension_of(path: &str) -> Option<&str> {
+    let name = path.rsplit('/').next()?;
+    name.rsplit_once('.').map(|(_, extension)| extension)
+}
+
 /// `type/subtype` of RFC 9110's tokens, without parameters.
 fn is_media_type(value: &str) -> bool {
     let is_token = |s: &str| {
@@ -269,6 +275,20 @@ mod tests {
             });
             let expected = expected.map(|e| e.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>());
             assert_eq!(shown.map_err(|e| e.to_string()), expected.map_err(str::to_owned));
+        }
+    }
+
+    #[test]
+    fn extensions_of_paths() {
+        for (path, extension) in [
+            ("a.mp3", Some("mp3")),
+            ("2025/06/a.b.MP3", Some("MP3")),
+            ("a.mp3/b", None),
+            ("a", None),
+            ("a.", Some("")),
+            (".mp3", Some("mp3")),
+        ] {
+            assert_eq!(extension_of(path), extension, "{path}");
         }
     }
 

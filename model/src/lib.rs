@@ -6,6 +6,7 @@
 //!
 //! - [`request`]: the space id and the format that a URI asks for;
 //! - [`mod@format`]: file name extensions, their media types and their order of preference;
+//! - [`catalog`]: what is known of spaces by their id;
 //! - [`choice`]: which of several files is served, and what a miss means;
 //! - [`filename`]: the file name that a user is shown;
 //! - [`disposition`]: the Content-Disposition header field (RFC 6266, RFC 8187);
@@ -14,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod catalog;
 pub mod choice;
 pub mod disposition;
 pub mod filename;

@@ -3,11 +3,25 @@
 use crate::format::MAX_EXTENSION_LEN;
 use crate::request::SpaceId;
 
+/// The path `<target><file>`, in a buffer.
+///
+/// # Errors
+///
+/// `None` if the buffer is not just as long as both.
+pub fn named_path<'b>(buffer: &'b mut [u8], target: &[u8], file: &str) -> Option<&'b [u8]> {
+    let (head, tail) = buffer.split_at_mut_checked(target.len())?;
+    if tail.len() != file.len() {
+        return None;
+    }
+    head.copy_from_slice(target);
+    tail.copy_from_slice(file.as_bytes());
+    Some(buffer)
+}
+
 /// The path `<target><id>.<extension>`, in a buffer that is used for one extension after the other.
 #[derive(Debug)]
 pub struct CandidatePath<'b> {
     buffer: &'b mut [u8],
-    target_len: usize,
     stem_len: usize,
     len: usize,
 }
@@ -27,7 +41,7 @@ impl<'b> CandidatePath<'b> {
         head.copy_from_slice(target);
         name.copy_from_slice(id.as_bytes());
         *rest.first_mut()? = b'.';
-        Some(Self { buffer, target_len, stem_len, len: stem_len })
+        Some(Self { buffer, stem_len, len: stem_len })
     }
 
     /// Puts an extension behind the dot. `None` if the buffer is too short.
@@ -43,20 +57,24 @@ impl<'b> CandidatePath<'b> {
         self.buffer.get(..self.len).unwrap_or_default()
     }
 
-    /// What of the path is below the target.
-    pub fn file(&self) -> &[u8] {
-        self.uri().get(self.target_len..).unwrap_or_default()
-    }
-
-    /// Ends the use of the buffer: the path, and how much of it is the target.
-    pub fn into_uri(self) -> (&'b [u8], usize) {
-        (self.buffer.get(..self.len).unwrap_or_default(), self.target_len)
+    /// Ends the use of the buffer for other extensions.
+    pub fn into_uri(self) -> &'b [u8] {
+        self.buffer.get(..self.len).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn named_files() {
+        let mut buffer = [0; 8];
+        assert_eq!(named_path(&mut buffer, b"/d/", "a/b.c"), Some(&b"/d/a/b.c"[..]));
+        for len in [0, 2, 7, 9] {
+            assert_eq!(named_path(&mut vec![0; len], b"/d/", "a/b.c"), None, "{len}");
+        }
+    }
 
     #[test]
     fn candidates() {
@@ -70,10 +88,9 @@ mod tests {
         ] {
             assert_eq!(path.set_extension(extension), Some(()));
             assert_eq!(path.uri(), uri.as_bytes());
-            assert_eq!(path.file(), uri.strip_prefix("/downloads/").unwrap().as_bytes());
         }
         assert_eq!(path.set_extension("abcdefghijklmnopq"), None, "longer than any extension");
-        assert_eq!(path.into_uri(), (&b"/downloads/1lDx.m"[..], 11));
+        assert_eq!(path.into_uri(), b"/downloads/1lDx.m");
         assert!(CandidatePath::new(&mut [0; 15], b"/downloads/", id).is_none());
     }
 }
