@@ -12,7 +12,7 @@ use model::format::Formats;
 use crate::config::{Directory, Download, LocationConf};
 use crate::nginx::configuration::Conf;
 use crate::nginx::location::Location;
-use crate::nginx::log::{Level, Text};
+use crate::nginx::log::{Errno, Level, Text};
 
 /// The checks have written to the log what is wrong.
 pub(crate) struct Refused;
@@ -41,7 +41,7 @@ pub(crate) fn download(
     };
     check.id_is_given()?;
     let target = check.target(&is_on)?;
-    let routes = check.routes(target, formats)?;
+    let routes = check.routes(target, formats, &is_on)?;
     if lcf.id.is_none() {
         check.own_uris(formats, &is_on)?;
     }
@@ -97,13 +97,12 @@ impl Check<'_> {
     /// The location that the target names: the longest prefix of it.
     fn target(&self, is_on: impl Fn(Location) -> bool) -> Result<Location, Refused> {
         let target = Text(&self.download.target);
-        let sample = self.file_uri("mp3");
-        let prefixes = self.download.server.select_prefix(&sample);
-        let names_target = |location: &&Location| {
-            !location.is_exact() && self.download.target.starts_with(location.name())
-        };
-        let Some(&named) = prefixes.iter().rev().find(names_target) else {
-            return match self.download.server.select(&sample).last() {
+        // One byte behind the target, which no location's name has there, keeps an exact location
+        // of the target's name out.
+        let behind = [&self.download.target, &b"\x01"[..]].concat();
+        let Some(&named) = self.download.server.select_prefix(&behind).last() else {
+            let selected = self.download.server.select(&self.file_uri("mp3"));
+            return match selected.last() {
                 Some(&location) if location.is_regex() => self.fail(format_args!(
                     "target \"{target}\" of \"xspace_download\" is regex location {}",
                     Shown(location)
@@ -124,13 +123,25 @@ impl Check<'_> {
     }
 
     /// For each format the location that a redirect will end in.
-    fn routes(&self, target: Location, formats: &Formats) -> Result<Vec<Location>, Refused> {
+    fn routes(
+        &self,
+        target: Location,
+        formats: &Formats,
+        is_on: impl Fn(Location) -> bool,
+    ) -> Result<Vec<Location>, Refused> {
         formats
             .iter()
             .map(|format| {
                 let uri = self.file_uri(format.extension());
                 let selected = self.download.server.select(&uri);
                 match selected.last() {
+                    Some(&location) if is_on(location) => self.fail(format_args!(
+                        "\"{}\", a file of target \"{}\", would be handled by location {}, which \
+                         has \"xspace_download\" itself",
+                        Text(&uri),
+                        Text(&self.download.target),
+                        Shown(location)
+                    )),
                     Some(&location) if selected.contains(&target) => Ok(location),
                     Some(&other) => self.fail(format_args!(
                         "\"{}\", a file of target \"{}\", would be served by location {} instead \
@@ -157,7 +168,9 @@ impl Check<'_> {
         for suffix in core::iter::once(String::new()).chain(suffixes) {
             let uri = [own.name(), SAMPLE.as_bytes(), suffix.as_bytes()].concat();
             let selected = self.download.server.select(&uri);
-            let Some(&location) = selected.last() else { continue };
+            let Some(&location) = selected.last() else {
+                continue;
+            };
             if !selected.contains(&own) {
                 return self.fail(format_args!(
                     "\"{}\", a URI of location {}, would be handled by location {} instead; \
@@ -181,6 +194,7 @@ impl Check<'_> {
     /// There has to be a directory to look in.
     fn directory(&self, target: Location) -> Result<(), Refused> {
         match &self.lcf.directory {
+            Some(Directory::Off(_)) if self.lcf.catalog().is_some() => return Ok(()),
             Some(Directory::Off(place)) => {
                 self.conf.log_at(
                     Level::Emerg,
@@ -200,25 +214,29 @@ impl Check<'_> {
         }
 
         let root = target.root();
-        let inherits_root = !root.is_alias && root.path.as_ptr() == self.server_root();
-        if target.has_content_handler() && inherits_root {
-            self.warn(format_args!(
-                "target location {} has a content handler and no directory of its own, \
-                 \"xspace_directory\" is missing",
-                Shown(target)
-            ));
-        } else if root.has_variables {
+        if root.has_variables {
             self.warn(format_args!(
                 "target location {} has variables in its \"alias\" or \"root\", \
                  \"xspace_directory\" is missing",
                 Shown(target)
             ));
-        } else if root.is_alias {
-            let rest = self.download.target.strip_prefix(target.name()).unwrap_or_default();
-            self.warn_of_unreadable(&[root.path, rest].concat());
-        } else {
-            self.warn_of_unreadable(&[root.path, &self.download.target].concat());
+            return Ok(());
         }
+        let below = self.download.target.get(root.alias.unwrap_or(0)..).unwrap_or_default();
+        let path = [root.path, below].concat();
+        let inherits_root = root.alias.is_none() && root.path.as_ptr() == self.server_root();
+        if target.has_content_handler() && inherits_root {
+            // `mp4` is one that does serve from the server's root.
+            if fs::read_dir(OsStr::from_bytes(&path)).is_err() {
+                self.warn(format_args!(
+                    "target location {} has a content handler and no directory of its own, \
+                     \"xspace_directory\" is missing",
+                    Shown(target)
+                ));
+            }
+            return Ok(());
+        }
+        self.warn_of_unreadable(&path);
         Ok(())
     }
 
@@ -245,12 +263,10 @@ impl Check<'_> {
             ));
         }
         let root = location.root();
-        let is_prefix = !location.is_regex() && !location.is_exact();
-        if root.is_alias
-            && is_prefix
-            && !root.has_variables
-            && root.path.ends_with(b"/") != location.name().ends_with(b"/")
-        {
+        let Some(alias) = root.alias.filter(|_| !root.has_variables) else { return };
+        // The end of what `alias` replaces: the location's own prefix, or that of one around it.
+        let replaced = self.download.target.get(..alias).unwrap_or_default();
+        if replaced.len() == alias && root.path.ends_with(b"/") != replaced.ends_with(b"/") {
             self.warn(format_args!(
                 "\"alias\" of target location {} and the location differ in the trailing slash",
                 Shown(location)
@@ -259,19 +275,21 @@ impl Check<'_> {
     }
 
     fn what_never_acts(&self) {
-        let location = self.download.location;
+        let blocks = self.download.blocks.borrow();
+        let any = |acts: &dyn Fn(Location) -> bool| {
+            acts(self.download.location) || blocks.iter().any(|&block| acts(block))
+        };
+        let shown = Shown(self.download.location);
         for (directive, module) in NEVER_ACT {
-            if self.conf.has_directive_of(module, location) {
+            if any(&|location| self.conf.has_directive_of(module, location)) {
                 self.warn(format_args!(
-                    "\"{directive}\" never acts in location {} beside \"xspace_download\"",
-                    Shown(location)
+                    "\"{directive}\" never acts in location {shown} beside \"xspace_download\""
                 ));
             }
         }
-        if location.has_content_handler() {
+        if any(&Location::has_content_handler) {
             self.warn(format_args!(
-                "a content handler never acts in location {} beside \"xspace_download\"",
-                Shown(location)
+                "a content handler never acts in location {shown} beside \"xspace_download\""
             ));
         }
     }
@@ -287,18 +305,5 @@ struct Shown(Location);
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", Text(self.0.name()))
-    }
-}
-
-/// A system error in nginx's form: `2: No such file or directory`.
-struct Errno<'a>(&'a std::io::Error);
-
-impl fmt::Display for Errno<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        match (self.0.raw_os_error(), text.split_once(" (os error ")) {
-            (Some(code), Some((text, _))) => write!(f, "{code}: {text}"),
-            _ => f.write_str(&text),
-        }
     }
 }

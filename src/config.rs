@@ -7,10 +7,11 @@
 use core::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use model::filename::FileName;
+use model::filename::{CleanTitle, FileName};
 use model::format::Formats;
 use model::request::SpaceId;
 
+use crate::catalog::Source;
 use crate::nginx::Failure;
 use crate::nginx::configuration::Place;
 use crate::nginx::location::Location;
@@ -22,6 +23,8 @@ use crate::nginx::value::ComplexValue;
 pub(crate) struct MainConf {
     /// Every `xspace_download` that is on, to be checked when all locations are known.
     pub(crate) downloads: RefCell<Vec<Rc<Download>>>,
+    /// Every file that an `xspace_catalog` names.
+    pub(crate) catalogs: RefCell<Vec<Rc<Source>>>,
 }
 
 /// The module's configuration of a location. `None`: not given, so taken over in
@@ -36,6 +39,7 @@ pub(crate) struct LocationConf {
     pub(crate) formats: Option<Rc<Formats>>,
     pub(crate) min_size: Option<u64>,
     pub(crate) directory: Option<Directory>,
+    pub(crate) catalog: Option<Switch<CatalogUse>>,
 }
 
 /// A directive that can be `off`.
@@ -43,6 +47,14 @@ pub(crate) struct LocationConf {
 pub(crate) enum Switch<T> {
     On(T),
     Off,
+}
+
+/// An `xspace_catalog` that is on.
+#[derive(Clone, Debug)]
+pub(crate) struct CatalogUse {
+    pub(crate) source: Rc<Source>,
+    /// Whether an id that is not in the catalogue is not found.
+    pub(crate) only: bool,
 }
 
 /// Where files are looked for.
@@ -65,6 +77,8 @@ pub(crate) struct Download {
     pub(crate) place: Place,
     /// For each format the location that will serve it. Set when all locations are known.
     pub(crate) routes: OnceCell<Box<[Location]>>,
+    /// The blocks of `if` and `limit_except` in the location.
+    pub(crate) blocks: RefCell<Vec<Location>>,
 }
 
 impl Download {
@@ -88,10 +102,11 @@ impl LocationConf {
         &self,
         download: &Download,
         request: &Request<'r>,
+        uri: &'r [u8],
     ) -> Result<&'r [u8], Failure> {
         match self.id {
             Some(id) => id.evaluate(request),
-            None => Ok(request.uri().strip_prefix(download.location.name()).unwrap_or_default()),
+            None => Ok(uri.strip_prefix(download.location.name()).unwrap_or_default()),
         }
     }
 
@@ -103,8 +118,8 @@ impl LocationConf {
         }
     }
 
-    /// Whether id and format follow from URI and query string alone, so that they are the same in
-    /// every phase after rewriting.
+    /// Whether id and format follow from URI and query string alone, so that they can be found out
+    /// before access control without evaluating variables of other modules.
     pub(crate) fn asks_by_uri_alone(&self) -> bool {
         let by_uri = |value: Option<ComplexValue>| value.is_none_or(ComplexValue::is_constant);
         by_uri(self.id) && by_uri(self.format)
@@ -128,16 +143,25 @@ impl LocationConf {
         self.min_size.unwrap_or(0)
     }
 
+    /// `xspace_catalog`; off by default.
+    pub(crate) fn catalog(&self) -> Option<&CatalogUse> {
+        match &self.catalog {
+            Some(Switch::On(catalog)) => Some(catalog),
+            Some(Switch::Off) | None => None,
+        }
+    }
+
     /// `xspace_filename`; by default made of title, id and extension.
     pub(crate) fn file_name<'a>(
         &self,
         request: &Request<'a>,
+        title: Option<CleanTitle<'a>>,
         id: SpaceId<'a>,
         extension: &'a str,
     ) -> Result<FileName<'a>, Failure> {
         Ok(match self.filename {
             Some(name) => FileName::whole(name.evaluate(request)?, id, extension),
-            None => FileName::with_title(None, id, extension),
+            None => FileName::with_title(title, id, extension),
         })
     }
 
@@ -145,10 +169,13 @@ impl LocationConf {
     ///
     /// `xspace_download` and `xspace_id` belong to their location alone, but the blocks of `if`
     /// and `limit_except` in it are the same location to a user.
-    pub(crate) fn merge(&mut self, outer: &Self, is_block: bool) {
-        if is_block {
+    pub(crate) fn merge(&mut self, outer: &Self, location: Option<Location>) {
+        if let Some(block) = location.filter(|location| location.is_block()) {
             self.download = outer.download.clone();
             self.id = outer.id;
+            if let Some(download) = self.download() {
+                download.blocks.borrow_mut().push(block);
+            }
         }
         self.format = self.format.or(outer.format);
         self.attachment = self.attachment.or(outer.attachment);
@@ -160,6 +187,9 @@ impl LocationConf {
         }
         if self.directory.is_none() {
             self.directory = outer.directory.clone();
+        }
+        if self.catalog.is_none() {
+            self.catalog = outer.catalog.clone();
         }
     }
 }

@@ -5,16 +5,19 @@
 
 #![forbid(unsafe_code)]
 
-use core::cell::OnceCell;
+use core::cell::{OnceCell, RefCell};
 use core::str;
+use core::time::Duration;
 use std::rc::Rc;
 
 use model::format::{FormatError, Formats};
 
-use crate::config::{Directory, Download, LocationConf, MainConf, Switch};
+use crate::catalog::{DEFAULT_REFRESH, Source};
+use crate::config::{CatalogUse, Directory, Download, LocationConf, MainConf, Switch};
 use crate::nginx::Failure;
-use crate::nginx::configuration::Conf;
+use crate::nginx::configuration::{Conf, PathBase};
 use crate::nginx::log::Text;
+use crate::nginx::threads::ThreadPool;
 use crate::nginx::value::{ComplexValue, NotCompiled};
 
 /// Why a directive is not accepted.
@@ -97,6 +100,7 @@ pub(crate) fn download(lcf: &mut LocationConf, main: &MainConf, conf: &Conf<'_>)
         server,
         place: conf.place(),
         routes: OnceCell::new(),
+        blocks: RefCell::default(),
     });
     main.downloads.borrow_mut().push(Rc::clone(&download));
     set(&mut lcf.download, Switch::On(download))
@@ -166,5 +170,72 @@ pub(crate) fn directory(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -
     if !path.ends_with(b"/") {
         path.push(b'/');
     }
-    set(&mut lcf.directory, Directory::Path(conf.full_path(&path)?))
+    set(&mut lcf.directory, Directory::Path(conf.full_path(&path, PathBase::Prefix)?))
+}
+
+/// `xspace_catalog path [refresh=time|off] [only] | off;`
+pub(crate) fn catalog(lcf: &mut LocationConf, main: &MainConf, conf: &Conf<'_>) -> Outcome {
+    if lcf.catalog.is_some() {
+        return Err(Refusal::Duplicate);
+    }
+    let path = conf.argument(1);
+    if path == b"off" && conf.arguments().count() == 1 {
+        return set(&mut lcf.catalog, Switch::Off);
+    }
+    if path.is_empty() || path.contains(&b'$') {
+        let why = if path.is_empty() { "it is empty" } else { "variables are not supported" };
+        return Err(Refusal::Invalid(format!(
+            "invalid path \"{}\" in \"xspace_catalog\": {why}",
+            Text(path)
+        )));
+    }
+
+    let (mut refresh, mut only) = (None, false);
+    for argument in conf.arguments().skip(1) {
+        let invalid = || {
+            let argument = Text(argument);
+            Refusal::Invalid(format!("invalid parameter \"{argument}\" in \"xspace_catalog\""))
+        };
+        match argument.strip_prefix(b"refresh=") {
+            Some(_) if refresh.is_some() => return Err(invalid()),
+            Some(b"off") => refresh = Some(None),
+            Some(time) => {
+                let milliseconds = Conf::parse_time(time).filter(|&ms| ms > 0);
+                refresh = Some(Some(Duration::from_millis(milliseconds.ok_or_else(invalid)?)));
+            }
+            None if argument == b"only" && !only => only = true,
+            None => return Err(invalid()),
+        }
+    }
+
+    let path = conf.full_path(path, PathBase::Configuration)?;
+    let source = source(main, conf, path, refresh.unwrap_or(Some(DEFAULT_REFRESH)))?;
+    set(&mut lcf.catalog, Switch::On(CatalogUse { source, only }))
+}
+
+/// The source of a catalogue's file: the one that another directive has made, or a new one.
+fn source(
+    main: &MainConf,
+    conf: &Conf<'_>,
+    path: &'static [u8],
+    refresh: Option<Duration>,
+) -> Result<Rc<Source>, Refusal> {
+    let mut catalogs = main.catalogs.borrow_mut();
+    if let Some(source) = catalogs.iter().find(|source| source.has_path(path)) {
+        if source.refresh != refresh {
+            return Err(Refusal::Invalid(format!(
+                "another \"refresh\" for catalogue \"{}\" than in {}",
+                Text(path),
+                source.place
+            )));
+        }
+        return Ok(Rc::clone(source));
+    }
+    let threads = match refresh {
+        Some(_) => ThreadPool::add(conf)?,
+        None => None,
+    };
+    let source = Rc::new(Source::new(path, refresh, conf.place(), threads));
+    catalogs.push(Rc::clone(&source));
+    Ok(source)
 }

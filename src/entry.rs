@@ -7,15 +7,18 @@ use core::ffi::{c_char, c_void};
 use core::ptr;
 
 use nginx_sys::{
-    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_DECLINED, NGX_ERROR, NGX_HTTP_LOC_CONF,
+    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE123, NGX_DECLINED, NGX_ERROR, NGX_HTTP_LOC_CONF,
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF,
-    NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_command_t, ngx_conf_t, ngx_http_add_variable,
-    ngx_http_module_t, ngx_http_output_header_filter_pt, ngx_http_phases_NGX_HTTP_PREACCESS_PHASE,
-    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_request_t, ngx_http_top_header_filter,
-    ngx_http_variable_value_t, ngx_int_t, ngx_module_t, ngx_str_t, ngx_uint_t,
+    NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_command_t, ngx_conf_t, ngx_cycle_t,
+    ngx_http_add_variable, ngx_http_handler_pt, ngx_http_module_t,
+    ngx_http_output_header_filter_pt, ngx_http_phases_NGX_HTTP_PREACCESS_PHASE,
+    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_phases_NGX_HTTP_REWRITE_PHASE,
+    ngx_http_request_t, ngx_http_top_header_filter, ngx_http_variable_value_t, ngx_int_t,
+    ngx_module_t, ngx_str_t, ngx_uint_t,
 };
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 
+use crate::catalog_check;
 use crate::check;
 use crate::config::{LocationConf, MainConf};
 use crate::directives::{self, Refusal};
@@ -29,13 +32,14 @@ use crate::nginx::log::Level;
 use crate::nginx::module::{LocationData, MainData, RequestData};
 use crate::nginx::pool::Cleanup;
 use crate::nginx::request::Request;
+use crate::nginx::worker::{self, Cycle};
 use crate::record::Record;
 use crate::variables;
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
 const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
 const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
-const INTERNAL_SERVER_ERROR: ngx_int_t = 500;
+const INTERNAL_SERVER_ERROR: i16 = 500;
 
 // SAFETY: `create_main_conf` makes this type.
 unsafe impl MainData for MainConf {}
@@ -75,6 +79,7 @@ pub static mut ngx_http_xspace_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const MODULE_CONTEXT).cast_mut().cast(),
     commands: (&raw mut COMMANDS).cast(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
+    init_process: Some(init_process),
     ..ngx_module_t::default()
 };
 
@@ -105,7 +110,7 @@ mod exports {
 const LOCATION: u32 = NGX_HTTP_LOC_CONF;
 const ANYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 
-static mut COMMANDS: [ngx_command_t; 9] = [
+static mut COMMANDS: [ngx_command_t; 10] = [
     command(c"xspace_download", LOCATION | NGX_CONF_TAKE1, set_download),
     command(c"xspace_id", LOCATION | NGX_CONF_TAKE1, set_id),
     command(c"xspace_format", ANYWHERE | NGX_CONF_TAKE1, set_format),
@@ -114,6 +119,7 @@ static mut COMMANDS: [ngx_command_t; 9] = [
     command(c"xspace_min_size", ANYWHERE | NGX_CONF_TAKE1, set_min_size),
     command(c"xspace_directory", ANYWHERE | NGX_CONF_TAKE1, set_directory),
     command(c"xspace_filename", ANYWHERE | NGX_CONF_TAKE1, set_filename),
+    command(c"xspace_catalog", ANYWHERE | NGX_CONF_TAKE123, set_catalog),
     ngx_command_t::empty(),
 ];
 
@@ -143,7 +149,9 @@ unsafe fn with_conf<R: Copy>(
     body: impl FnOnce(&Conf<'_>) -> R,
 ) -> R {
     // SAFETY: by the contract.
-    let Some(conf) = (unsafe { Conf::from_raw(cf) }) else { return failed };
+    let Some(conf) = (unsafe { Conf::from_raw(cf) }) else {
+        return failed;
+    };
     guard::catch(conf.log_handle(), failed, || body(&conf))
 }
 
@@ -174,13 +182,16 @@ setter!(set_formats, directives::formats);
 setter!(set_min_size, directives::min_size);
 setter!(set_directory, directives::directory);
 setter!(set_filename, directives::filename);
+setter!(set_catalog, directives::catalog);
 
 fn apply(
     conf: &Conf<'_>,
     lcf: &mut LocationConf,
     set: fn(&mut LocationConf, &MainConf, &Conf<'_>) -> Result<(), Refusal>,
 ) -> *mut c_char {
-    let Some(main) = conf.main_conf::<MainConf>() else { return NGX_CONF_ERROR };
+    let Some(main) = conf.main_conf::<MainConf>() else {
+        return NGX_CONF_ERROR;
+    };
     match set(lcf, main, conf) {
         Ok(()) => NGX_CONF_OK,
         // nginx adds the directive's name and place.
@@ -233,8 +244,10 @@ unsafe extern "C" fn merge_loc_conf(
         with_conf(cf, NGX_CONF_ERROR, |conf| {
             let outer = outer.cast::<LocationConf>().as_ref();
             let own = own.cast::<LocationConf>().as_mut();
-            let (Some(outer), Some(own)) = (outer, own) else { return NGX_CONF_ERROR };
-            own.merge(outer, conf.location().is_some_and(Location::is_block));
+            let (Some(outer), Some(own)) = (outer, own) else {
+                return NGX_CONF_ERROR;
+            };
+            own.merge(outer, conf.location());
             NGX_CONF_OK
         })
     }
@@ -257,7 +270,9 @@ unsafe fn add_variables(cf: *mut ngx_conf_t) -> bool {
         unsafe {
             let added =
                 ngx_http_add_variable(cf, &raw mut name, NGX_HTTP_VAR_NOCACHEABLE as ngx_uint_t);
-            let Some(added) = added.as_mut() else { return false };
+            let Some(added) = added.as_mut() else {
+                return false;
+            };
             added.get_handler = Some(variable_value);
             added.data = *variable as usize;
         }
@@ -273,7 +288,12 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
 
 fn set_up(conf: &Conf<'_>) -> bool {
     fault_point("configuration");
-    let Some(main) = conf.main_conf::<MainConf>() else { return false };
+    let Some(main) = conf.main_conf::<MainConf>() else {
+        return false;
+    };
+    if catalog_check::load(conf, &main.catalogs.borrow()).is_err() {
+        return false;
+    }
     let downloads = main.downloads.borrow();
     if downloads.is_empty() {
         // Nothing of the module runs for requests then.
@@ -299,8 +319,23 @@ fn set_up(conf: &Conf<'_>) -> bool {
         NEXT_HEADER_FILTER = ngx_http_top_header_filter;
         ngx_http_top_header_filter = Some(header_filter);
     }
-    conf.add_phase_handler(ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, Some(note)).is_ok()
-        && conf.add_phase_handler(ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, Some(serve)).is_ok()
+    let handlers: [(_, ngx_http_handler_pt); 3] = [
+        (ngx_http_phases_NGX_HTTP_REWRITE_PHASE, Some(arrive)),
+        (ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, Some(stay)),
+        (ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, Some(serve)),
+    ];
+    handlers.into_iter().all(|(phase, handler)| conf.add_phase_handler(phase, handler).is_ok())
+}
+
+unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function with the cycle that the process runs with.
+    let Some(cycle) = (unsafe { Cycle::from_raw(cycle) }) else { return ERROR };
+    guard::catch(cycle.log_handle(), ERROR, || {
+        let Some(main) = cycle.main_conf::<MainConf>() else { return OK };
+        let watched = !worker::is_worker()
+            || main.catalogs.borrow().iter().all(|source| source.watch(cycle).is_ok());
+        if watched { OK } else { ERROR }
+    })
 }
 
 /* Requests */
@@ -317,19 +352,28 @@ unsafe fn phase(
     handler: for<'r> fn(&Request<'r>, &'static LocationConf) -> Answer<'r>,
 ) -> ngx_int_t {
     // SAFETY: by the contract.
-    let Some(request) = (unsafe { Request::from_raw(r) }) else { return ERROR };
-    let Some(lcf) = request.location_conf::<LocationConf>() else { return DECLINED };
+    let Some(request) = (unsafe { Request::from_raw(r) }) else {
+        return ERROR;
+    };
+    let Some(lcf) = request.location_conf::<LocationConf>() else {
+        return DECLINED;
+    };
     let log = request.log_handle();
     match guard::catch(log, Answer::Status(INTERNAL_SERVER_ERROR), || handler(&request, lcf)) {
         Answer::Declined => DECLINED,
-        Answer::Status(status) => status,
+        Answer::Status(status) => status.into(),
         Answer::Redirect(uri) => request.redirect(uri),
     }
 }
 
-unsafe extern "C" fn note(r: *mut ngx_http_request_t) -> ngx_int_t {
+unsafe extern "C" fn arrive(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls the function as a phase handler.
-    unsafe { phase(r, handler::note) }
+    unsafe { phase(r, handler::arrive) }
+}
+
+unsafe extern "C" fn stay(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function as a phase handler.
+    unsafe { phase(r, handler::stay) }
 }
 
 unsafe extern "C" fn serve(r: *mut ngx_http_request_t) -> ngx_int_t {
@@ -354,7 +398,7 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
             // Handlers finalize the request with a status that a header filter returns, as they do
             // with the 416 of the range filter. An error page has to go out without our help.
             if done.is_err() && !request.is_error_answer() {
-                return INTERNAL_SERVER_ERROR;
+                return INTERNAL_SERVER_ERROR.into();
             }
         }
         match NEXT_HEADER_FILTER {
@@ -372,7 +416,9 @@ unsafe extern "C" fn variable_value(
     let found = variables::ALL.iter().find(|(_, variable)| *variable as usize == data);
     // SAFETY: nginx calls the function for a valid request.
     let request = unsafe { Request::from_raw(r) };
-    let (Some((_, variable)), Some(request)) = (found, request) else { return ERROR };
+    let (Some((_, variable)), Some(request)) = (found, request) else {
+        return ERROR;
+    };
     let run = || {
         fault_point("variable");
         variables::value(*variable, &request)

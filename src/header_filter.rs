@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use model::disposition::ContentDisposition;
+use model::request::ALLOW;
 
 use crate::nginx::Failure;
 use crate::nginx::guard::fault_point;
@@ -22,12 +23,16 @@ pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let Some(record) = Record::find(request) else { return Ok(()) };
-    let Some(found) = record.found.get() else { return Ok(()) };
     if let Some(value) = record.field.take() {
         request.remove_field_of_value(value);
     }
+    if record.allow.get() && !matches!(request.status(), 204 | 405) {
+        // Somebody else answers, by `error_page 405`.
+        request.remove_field_of_value(ALLOW.as_bytes());
+    }
+    let Some(found) = record.found.get() else { return Ok(()) };
 
-    if matches!(request.status(), 200 | 206) && !record.is_error_page(request, &found) {
+    if matches!(request.status(), 200 | 206) && !record.is_error_page(request) {
         return describe(request, record, &found);
     }
 
@@ -43,10 +48,15 @@ fn describe<'r>(
     found: &Found<'r>,
 ) -> Result<(), Failure> {
     fault_point("header_filter");
-    let Some(asked) = record.asked() else { return Ok(()) };
+    let Some(asked) = record.asked(request)? else { return Ok(()) };
     let value = ContentDisposition {
         disposition: record.disposition.get(),
-        name: record.lcf().file_name(request, asked.id, found.format.extension())?,
+        name: record.lcf().file_name(
+            request,
+            record.title(),
+            asked.id,
+            found.format.extension(),
+        )?,
     };
     let buffer = request.pool().bytes(value.max_len())?;
     let len = value.write(buffer).ok_or(Failure)?;

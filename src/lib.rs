@@ -5,12 +5,16 @@
 //! own. From the outside in:
 //!
 //! - `entry`: the tables that nginx reads, and the functions in them;
-//! - `handler`, `header_filter`, `variables`: what is done for a request;
-//! - `directives`, `check`: what is done for the configuration;
+//! - `handler`, `search`, `header_filter`, `variables`: what is done for a request;
+//! - `directives`, `check`, `catalog_check`: what is done for the configuration;
 //! - `config`, `record`: what is known of a location and of a request;
+//! - `catalog`, `catalog_file`: what is known of spaces, and the file that it is read from;
 //! - `nginx`: the edge, the only place besides `entry` with `unsafe` code;
 //! - the crate `model`: what a request means, without nginx.
 
+mod catalog;
+mod catalog_check;
+mod catalog_file;
 mod check;
 mod config;
 mod directives;
@@ -19,4 +23,5 @@ mod handler;
 mod header_filter;
 mod nginx;
 mod record;
+mod search;
 mod variables;

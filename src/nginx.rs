@@ -18,7 +18,10 @@ pub(crate) mod module;
 pub(crate) mod pool;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod threads;
+pub(crate) mod user;
 pub(crate) mod value;
+pub(crate) mod worker;
 
 /// An allocation failed, or something does not hold that nginx or the module itself guarantees.
 /// nginx answers 500, or ends a response that has begun.

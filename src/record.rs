@@ -5,15 +5,18 @@
 
 #![forbid(unsafe_code)]
 
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 use core::ptr;
 
+use model::catalog::Entry;
 use model::disposition::Disposition;
+use model::filename::CleanTitle;
 use model::format::Format;
-use model::request::Asked;
+use model::request::{Asked, SpaceId};
 use nginx_sys::ngx_http_request_t;
 
-use crate::config::LocationConf;
+use crate::catalog::Held;
+use crate::config::{CatalogUse, LocationConf};
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
 
@@ -23,6 +26,8 @@ pub(crate) enum Outcome {
     Found,
     NotFound,
     Forbidden,
+    /// The catalogue says with which status to answer.
+    Status,
     BadId,
     BadMethod,
     Error,
@@ -34,6 +39,7 @@ impl Outcome {
             Self::Found => "found",
             Self::NotFound => "not_found",
             Self::Forbidden => "forbidden",
+            Self::Status => "status",
             Self::BadId => "bad_id",
             Self::BadMethod => "bad_method",
             Self::Error => "error",
@@ -44,12 +50,14 @@ impl Outcome {
 /// What named the file, for `$xspace_source`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
+    Catalog,
     Directory,
 }
 
 impl Source {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Self::Catalog => "catalog",
             Self::Directory => "directory",
         }
     }
@@ -69,12 +77,24 @@ pub(crate) struct Found<'r> {
 pub(crate) struct Record<'r> {
     owner: *const ngx_http_request_t,
     lcf: Cell<&'static LocationConf>,
-    asked: Cell<Option<Asked<'r>>>,
+    /// Path and query string with which the request came to the location: an error page may have
+    /// others.
+    uri: Cell<&'r [u8]>,
+    args: Cell<&'r [u8]>,
+    /// What is asked for; `None` outside where that is not known yet.
+    asked: Cell<Option<Option<Asked<'r>>>>,
+    /// Whether the request has stayed in the location when all rewriting was done.
+    stayed: Cell<bool>,
+    catalog: OnceCell<Option<Held>>,
+    /// What the catalogue says of the space.
+    entry: Cell<Option<Entry<'r>>>,
     pub(crate) disposition: Cell<Disposition>,
     pub(crate) outcome: Cell<Option<Outcome>>,
     pub(crate) found: Cell<Option<Found<'r>>>,
     /// The Content-Disposition that was added to the response.
     pub(crate) field: Cell<Option<&'r [u8]>>,
+    /// Whether Allow was added to the response.
+    pub(crate) allow: Cell<bool>,
     /// The state of error answers at the redirect: a later one differs from it.
     errors_before: Cell<(usize, bool)>,
     /// Whether an error was answered, or its page begun, since the redirect.
@@ -88,46 +108,68 @@ impl<'r> Record<'r> {
     }
 
     /// Begins the record of a request that has come to a location where the module is on. A second
-    /// location (an `error_page`, say, that leads to another space) takes the record over.
+    /// location (an `error_page`, say, that leads to another space) begins another one.
     pub(crate) fn begin(
         request: &Request<'r>,
         lcf: &'static LocationConf,
     ) -> Result<&'r Self, Failure> {
-        let record = match Self::find(request) {
-            Some(record) => {
-                record.lcf.set(lcf);
-                record.asked.set(None);
-                record.disposition.set(Disposition::default());
-                record.outcome.set(None);
-                record.found.set(None);
-                record.error_page.set(false);
-                record
-            }
-            None => request.set_context(Self {
-                owner: request.as_raw(),
-                lcf: Cell::new(lcf),
-                asked: Cell::new(None),
-                disposition: Cell::default(),
-                outcome: Cell::default(),
-                found: Cell::default(),
-                field: Cell::default(),
-                errors_before: Cell::default(),
-                error_page: Cell::default(),
-            })?,
-        };
-        record.asked.set(asked(request, lcf)?);
+        let before = Self::find(request);
+        let record = request.set_context(Self {
+            owner: request.as_raw(),
+            lcf: Cell::new(lcf),
+            uri: Cell::new(request.uri()),
+            args: Cell::new(request.args()),
+            asked: Cell::default(),
+            stayed: Cell::default(),
+            catalog: OnceCell::new(),
+            entry: Cell::default(),
+            disposition: Cell::default(),
+            outcome: Cell::default(),
+            found: Cell::default(),
+            field: Cell::new(before.and_then(|before| before.field.get())),
+            allow: Cell::new(before.is_some_and(|before| before.allow.get())),
+            errors_before: Cell::default(),
+            error_page: Cell::default(),
+        })?;
+        if lcf.asks_by_uri_alone() {
+            record.settle(request)?;
+        }
         Ok(record)
     }
 
-    /// The record begun in this location, with what is asked for as it is known now.
-    pub(crate) fn in_location(
+    /// The record of a request that is still in the location, or in the block of an `if` there,
+    /// when all rewriting is done.
+    pub(crate) fn stay(
         request: &Request<'r>,
         lcf: &'static LocationConf,
     ) -> Result<&'r Self, Failure> {
-        match Self::find(request) {
-            Some(record) if ptr::eq(record.lcf.get(), lcf) && lcf.asks_by_uri_alone() => Ok(record),
-            _ => Self::begin(request, lcf),
+        let record = match Self::find(request) {
+            Some(record) => record,
+            None => Self::begin(request, lcf)?,
+        };
+        let same = ptr::eq(record.lcf.get(), lcf)
+            && ptr::eq(record.uri.get(), request.uri())
+            && ptr::eq(record.args.get(), request.args());
+        if !same {
+            record.lcf.set(lcf);
+            record.uri.set(request.uri());
+            record.args.set(request.args());
+            record.asked.set(None);
+            if lcf.asks_by_uri_alone() {
+                record.settle(request)?;
+            }
         }
+        record.stayed.set(true);
+        Ok(record)
+    }
+
+    /// Finds out what is asked for, if that is not known, and keeps to it from now on. Variables of
+    /// other modules are evaluated by this, and nginx may keep their values: access control has to
+    /// be done by then.
+    pub(crate) fn settle(&self, request: &Request<'r>) -> Result<Option<Asked<'r>>, Failure> {
+        let asked = self.asked(request)?;
+        self.asked.set(Some(asked));
+        Ok(asked)
     }
 
     /// The location's configuration where the record was begun, also after the redirect.
@@ -135,9 +177,30 @@ impl<'r> Record<'r> {
         self.lcf.get()
     }
 
-    /// What is asked for; `None` if the URI names no valid id.
-    pub(crate) fn asked(&self) -> Option<Asked<'r>> {
-        self.asked.get()
+    /// What is asked for; `None` if no valid id is named.
+    pub(crate) fn asked(&self, request: &Request<'r>) -> Result<Option<Asked<'r>>, Failure> {
+        match self.asked.get() {
+            Some(asked) => Ok(asked),
+            None => asked(request, self.lcf.get(), self.uri.get()),
+        }
+    }
+
+    /// Whether the request is still the module's: not if a rewrite has taken it elsewhere.
+    pub(crate) fn is_current(&self, request: &Request<'r>) -> bool {
+        self.stayed.get() || request.error_state() != (0, false)
+    }
+
+    /// Looks a space up in the catalogue. The request keeps the one that is current now.
+    pub(crate) fn look_up(&'r self, catalog: &CatalogUse, id: SpaceId<'_>) -> Option<Entry<'r>> {
+        let held = self.catalog.get_or_init(|| catalog.source.hold());
+        let entry = held.as_ref()?.catalog()?.get(id);
+        self.entry.set(entry);
+        entry
+    }
+
+    /// The space's title, once the space was looked up.
+    pub(crate) fn title(&self) -> Option<CleanTitle<'r>> {
+        self.entry.get()?.title
     }
 
     /// Notes the file that the request is about to be redirected to.
@@ -147,24 +210,18 @@ impl<'r> Record<'r> {
         self.errors_before.set(request.error_state());
     }
 
-    /// Notes whether an error was answered since the redirect. Called when the request comes to a
-    /// location, before that has made a response: the media type that was set at the redirect is
-    /// still there, unless the core has removed it to answer an error.
+    /// Notes whether an error was answered since the redirect. Called when the request comes to
+    /// another location, before that can have made a response: only the core, when it answers an
+    /// error, removes the media type that was set at the redirect.
     pub(crate) fn note_error_page(&self, request: &Request<'r>) {
-        let cleared = |found: Found<'r>| !request.has_content_type(found.format.media_type());
-        if self.found.get().is_some_and(cleared) {
+        if self.found.get().is_some() && !request.has_any_content_type() {
             self.error_page.set(true);
         }
     }
 
     /// Whether the response that is being made is an error page, not the file.
-    pub(crate) fn is_error_page(&self, request: &Request<'r>, found: &Found<'r>) -> bool {
-        // A page that a `return` makes comes before `note_error_page` could see its location; only
-        // an upstream replaces the media type of a response that is none.
-        let replaced = !request.has_content_type(found.format.media_type());
-        self.error_page.get()
-            || self.errors_before.get() != request.error_state()
-            || (replaced && !request.has_upstream())
+    pub(crate) fn is_error_page(&self, request: &Request<'r>) -> bool {
+        self.error_page.get() || self.errors_before.get() != request.error_state()
     }
 }
 
@@ -172,9 +229,12 @@ impl<'r> Record<'r> {
 pub(crate) fn asked<'r>(
     request: &Request<'r>,
     lcf: &LocationConf,
+    uri: &'r [u8],
 ) -> Result<Option<Asked<'r>>, Failure> {
-    let (Some(download), Some(formats)) = (lcf.download(), lcf.formats()) else { return Ok(None) };
-    let resource = lcf.resource(download, request)?;
+    let (Some(download), Some(formats)) = (lcf.download(), lcf.formats()) else {
+        return Ok(None);
+    };
+    let resource = lcf.resource(download, request, uri)?;
     let mut failed = None;
     let asked = Asked::parse(resource, formats, || {
         lcf.format(request).map_err(|error| failed = Some(error)).ok()

@@ -48,13 +48,15 @@ pub(crate) fn value<'r>(
     request: &Request<'r>,
 ) -> Result<Option<&'r [u8]>, Failure> {
     let request = &request.main();
-    let record = Record::find(request);
+    let record = Record::find(request).filter(|record| record.is_current(request));
     match variable {
         Variable::Id => return id(request, record),
         Variable::Format => return format(request, record),
         _ => {}
     }
-    let Some(record) = record else { return Ok(None) };
+    let Some(record) = record else {
+        return Ok(None);
+    };
     let found = record.found.get();
     Ok(match variable {
         Variable::File => found.map(|found| found.file),
@@ -66,8 +68,8 @@ pub(crate) fn value<'r>(
         Variable::Source => found.map(|found| found.source.as_str().as_bytes()),
         Variable::Outcome => record.outcome.get().map(|outcome| outcome.as_str().as_bytes()),
         Variable::Counted => is_counted(request, record).then_some(b"1"),
-        // Nothing that this version knows of has a title.
-        Variable::Title | Variable::Id | Variable::Format => None,
+        Variable::Title => record.title().map(|title| title.as_str().as_bytes()),
+        Variable::Id | Variable::Format => None,
     })
 }
 
@@ -76,7 +78,7 @@ fn id<'r>(
     record: Option<&'r Record<'r>>,
 ) -> Result<Option<&'r [u8]>, Failure> {
     let asked = match record {
-        Some(record) => record.asked(),
+        Some(record) => record.asked(request)?,
         None => asked_before(request)?.map(|(asked, _)| asked),
     };
     Ok(asked.map(|asked| asked.id.as_bytes()))
@@ -92,7 +94,7 @@ fn format<'r>(
         return Ok(Some(found.format.extension().as_bytes()));
     }
     let asked = match record {
-        Some(record) => record.asked().map(|asked| (asked, record.lcf())),
+        Some(record) => record.asked(request)?.map(|asked| (asked, record.lcf())),
         None => asked_before(request)?,
     };
     Ok(asked.and_then(|(asked, lcf)| {
@@ -101,12 +103,14 @@ fn format<'r>(
     }))
 }
 
-/// What is asked for, before the request has a record.
+/// What is asked for, before the request has a record that counts.
 fn asked_before<'r>(
     request: &Request<'r>,
 ) -> Result<Option<(model::request::Asked<'r>, &'static LocationConf)>, Failure> {
-    let Some(lcf) = request.location_conf::<LocationConf>() else { return Ok(None) };
-    Ok(record::asked(request, lcf)?.map(|asked| (asked, lcf)))
+    let Some(lcf) = request.location_conf::<LocationConf>() else {
+        return Ok(None);
+    };
+    Ok(record::asked(request, lcf, request.uri())?.map(|asked| (asked, lcf)))
 }
 
 fn file_name<'r>(
@@ -114,8 +118,11 @@ fn file_name<'r>(
     record: &'r Record<'r>,
     found: &Found<'r>,
 ) -> Result<&'r [u8], Failure> {
-    let Some(asked) = record.asked() else { return Ok(&[]) };
-    let name: FileName<'_> = record.lcf().file_name(request, asked.id, found.format.extension())?;
+    let Some(asked) = record.asked(request)? else {
+        return Ok(&[]);
+    };
+    let name: FileName<'_> =
+        record.lcf().file_name(request, record.title(), asked.id, found.format.extension())?;
     let buffer = request.pool().bytes(name.max_len())?;
     let len = name.write(buffer).ok_or(Failure)?;
     buffer.get(..len).ok_or(Failure)

@@ -8,7 +8,7 @@ use core::ptr::{self, NonNull};
 use nginx_sys::{
     NGX_OK, ngx_array_push, ngx_array_t, ngx_conf_full_name, ngx_conf_t, ngx_http_conf_ctx_t,
     ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
-    ngx_http_phases, ngx_int_t, ngx_module_t, ngx_parse_offset, ngx_str_t,
+    ngx_http_phases, ngx_int_t, ngx_module_t, ngx_parse_offset, ngx_parse_time, ngx_str_t,
 };
 
 use super::Failure;
@@ -23,6 +23,15 @@ use super::request::{bytes, string};
 pub(crate) struct Conf<'c> {
     raw: NonNull<ngx_conf_t>,
     lives: PhantomData<&'c ()>,
+}
+
+/// What a relative path is below.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PathBase {
+    /// nginx's prefix.
+    Prefix = 0,
+    /// The directory of nginx.conf.
+    Configuration = 1,
 }
 
 /// Where a directive stands, for messages that are written after its block has ended: nginx's own
@@ -112,15 +121,27 @@ impl<'c> Conf<'c> {
         u64::try_from(unsafe { ngx_parse_offset(&raw mut value) }).ok()
     }
 
-    /// A path, relative ones below nginx's prefix as `root` has them.
-    pub(crate) fn full_path(&self, path: &[u8]) -> Result<&'static [u8], Failure> {
+    /// A time such as `5s`, in milliseconds.
+    pub(crate) fn parse_time(value: &[u8]) -> Option<u64> {
+        let mut value = string(value);
+        // SAFETY: the function only reads the string.
+        u64::try_from(unsafe { ngx_parse_time(&raw mut value, 0) }).ok()
+    }
+
+    /// A path; relative ones are below nginx's prefix, as `root` has them, or below the directory
+    /// of the configuration, as `include` has them.
+    pub(crate) fn full_path(&self, path: &[u8], below: PathBase) -> Result<&'static [u8], Failure> {
         // The function wants a NUL behind the path.
         let copy = self.pool().bytes(path.len() + 1)?;
         copy.iter_mut().zip(path).for_each(|(to, from)| *to = *from);
         let mut name = ngx_str_t { len: path.len(), data: copy.as_mut_ptr() };
         // SAFETY: see above; the result is in the configuration's pool.
         unsafe {
-            let rc = ngx_conf_full_name((*self.as_raw()).cycle, &raw mut name, 0);
+            let rc = ngx_conf_full_name(
+                (*self.as_raw()).cycle,
+                &raw mut name,
+                below as nginx_sys::ngx_uint_t,
+            );
             if rc == NGX_OK as ngx_int_t { Ok(bytes(name)) } else { Err(Failure) }
         }
     }

@@ -21,8 +21,9 @@ pub(crate) struct Location(NonNull<ngx_http_core_loc_conf_t>);
 /// What a location takes the path of a file from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Root {
-    /// `alias` rather than `root`.
-    pub(crate) is_alias: bool,
+    /// How much of a URI `alias` replaces, in bytes; `None` for `root`. Locations nested in one with
+    /// `alias` replace as much as that. In a regex location it is the whole URI.
+    pub(crate) alias: Option<usize>,
     /// The value as nginx made it absolute; without meaning if it has variables.
     pub(crate) path: &'static [u8],
     pub(crate) has_variables: bool,
@@ -127,17 +128,18 @@ impl Location {
         unsafe {
             let clcf = self.as_raw();
             Root {
-                is_alias: (*clcf).alias != 0,
+                alias: Some((*clcf).alias).filter(|&len| len != 0),
                 path: bytes((*clcf).root),
                 has_variables: !(*clcf).root_lengths.is_null(),
             }
         }
     }
 
-    /// Whether the file's path does not end with the URI's: an `alias` in a regex location.
-    pub(crate) fn maps_whole_path(self) -> bool {
-        // SAFETY: see above; NGX_MAX_SIZE_T_VALUE marks it (core module, ngx_http_core_root).
-        unsafe { (*self.as_raw()).alias == isize::MAX.unsigned_abs() }
+    /// Whether the file's path may not be the same but for the end when the URI is: there are
+    /// variables in `root` or `alias`, as there always are in the `alias` of a regex location.
+    pub(crate) fn maps_by_variables(self) -> bool {
+        // SAFETY: see above.
+        unsafe { !(*self.as_raw()).root_lengths.is_null() }
     }
 
     /// The location that a URI selects among those in this one, and those around it, the innermost

@@ -5,8 +5,8 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use nginx_sys::{
-    NGX_LOG_ALERT, NGX_LOG_CRIT, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN, ngx_err_t,
-    ngx_log_t,
+    NGX_LOG_ALERT, NGX_LOG_CRIT, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE,
+    NGX_LOG_WARN, ngx_err_t, ngx_log_t,
 };
 
 /// Levels of the error log, the most severe first.
@@ -17,6 +17,7 @@ pub(crate) enum Level {
     Crit = NGX_LOG_CRIT as isize,
     Error = NGX_LOG_ERR as isize,
     Warn = NGX_LOG_WARN as isize,
+    Notice = NGX_LOG_NOTICE as isize,
     Info = NGX_LOG_INFO as isize,
 }
 
@@ -65,5 +66,18 @@ impl fmt::Display for Text<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A system error in nginx's form: `2: No such file or directory`.
+pub(crate) struct Errno<'a>(pub(crate) &'a std::io::Error);
+
+impl fmt::Display for Errno<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        match (self.0.raw_os_error(), text.split_once(" (os error ")) {
+            (Some(code), Some((text, _))) => write!(f, "{code}: {text}"),
+            _ => f.write_str(&text),
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::pool::Cleanup;
 unsafe extern "C" {
     /// Declared here as a C module would in its header, so that the edge can find the module's
     /// configuration and context without knowing its handlers; `entry.rs` defines it.
-    static ngx_http_xspace_module: ngx_module_t;
+    static mut ngx_http_xspace_module: ngx_module_t;
 }
 
 /// The module's index in the arrays `main_conf`, `loc_conf` and `r->ctx`.

@@ -84,6 +84,12 @@ impl<'r> Request<'r> {
         unsafe { bytes((*self.as_raw()).uri) }
     }
 
+    /// The query string.
+    pub(crate) fn args(&self) -> &'r [u8] {
+        // SAFETY: see above; the bytes stay while the request lives (nginx.rs).
+        unsafe { bytes((*self.as_raw()).args) }
+    }
+
     /// An argument of the query string as it stands there, as `$arg_name` has it.
     pub(crate) fn argument(&self, name: &'static str) -> Option<&'r [u8]> {
         // SAFETY: see above; `ngx_http_arg` only reads the name, and the value points into

@@ -53,6 +53,12 @@ impl<'r> Request<'r> {
         current.len == media_type.len() && ptr::eq(current.data, media_type.as_ptr())
     }
 
+    /// Whether the response has a media type.
+    pub(crate) fn has_any_content_type(&self) -> bool {
+        // SAFETY: see above.
+        unsafe { (*self.as_raw()).headers_out.content_type.len != 0 }
+    }
+
     /// Sets the media type; the field is then the same whatever the location says of types.
     pub(crate) fn set_content_type(&self, media_type: &'static str) {
         // SAFETY: see above. The five fields are what the core and upstream modules set.

@@ -1,0 +1,188 @@
+//! The catalogues of a configuration: read with it, and again by each worker process when their
+//! files change.
+
+#![forbid(unsafe_code)]
+
+use core::cell::RefCell;
+use core::fmt;
+use core::time::Duration;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use model::catalog::Catalog;
+
+use crate::catalog_file::{self, Reading, State};
+use crate::nginx::Failure;
+use crate::nginx::configuration::Place;
+use crate::nginx::log::{Level, Log, Text};
+use crate::nginx::threads::ThreadPool;
+use crate::nginx::worker::{self, Cycle, TimerHandle};
+
+/// How often a file is looked at unless `refresh` says otherwise.
+pub(crate) const DEFAULT_REFRESH: Duration = Duration::from_secs(5);
+
+/// A catalogue's file and what was read from it last. All locations that name the file share it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    path: &'static [u8],
+    /// How often the file is looked at; `None`: only at start and reload.
+    pub(crate) refresh: Option<Duration>,
+    /// The first directive that names the file.
+    pub(crate) place: Place,
+    /// Where files are read. `None` in an nginx without threads.
+    threads: Option<ThreadPool>,
+    current: RefCell<Option<Arc<Catalog>>>,
+    state: RefCell<Option<State>>,
+}
+
+impl Source {
+    /// A source that has read nothing yet. `path` is absolute.
+    pub(crate) fn new(
+        path: &'static [u8],
+        refresh: Option<Duration>,
+        place: Place,
+        threads: Option<ThreadPool>,
+    ) -> Self {
+        Self {
+            path,
+            refresh,
+            place,
+            threads,
+            current: RefCell::default(),
+            state: RefCell::default(),
+        }
+    }
+
+    /// The file's path.
+    pub(crate) fn path(&self) -> &'static Path {
+        Path::new(OsStr::from_bytes(self.path))
+    }
+
+    /// Whether this is the source of the file at a path.
+    pub(crate) fn has_path(&self, path: &[u8]) -> bool {
+        self.path == path
+    }
+
+    /// Whether a change of the file will be seen without a reload.
+    pub(crate) fn is_refreshed(&self) -> bool {
+        self.refresh.is_some() && self.threads.is_some()
+    }
+
+    /// Reads the file while the configuration is read.
+    ///
+    /// # Errors
+    ///
+    /// Why the catalogue can't be taken: the configuration is not valid then.
+    pub(crate) fn load(&self) -> Result<(), String> {
+        // A file that is being written to has another chance: a reload must not fail by chance.
+        const TRIES: usize = 10;
+        for _ in 0..TRIES {
+            match catalog_file::read(self.path(), None, || false) {
+                Reading::Read(catalog, state) => {
+                    self.current.replace(Some(Arc::new(catalog)));
+                    self.state.replace(Some(state));
+                    return Ok(());
+                }
+                Reading::Refused(why, _) => return Err(why),
+                Reading::Unchanged | Reading::Disturbed => {}
+            }
+        }
+        Err("it is being written to all the time".into())
+    }
+
+    /// The catalogue for a request that begins now.
+    pub(crate) fn hold(&self) -> Option<Held> {
+        let catalog = self.current.borrow().as_ref().map(Arc::clone)?;
+        Some(Held { catalog: Some(catalog), threads: self.threads })
+    }
+
+    /// Starts looking at the file from time to time, in a worker process.
+    pub(crate) fn watch(self: &Rc<Self>, cycle: Cycle) -> Result<(), Failure> {
+        let (Some(refresh), Some(threads)) = (self.refresh, self.threads) else { return Ok(()) };
+        let delay = usize::try_from(refresh.as_millis()).unwrap_or(usize::MAX);
+        let source = Rc::clone(self);
+        cycle
+            .start_timer(delay, move |timer| source.look(threads, cycle.log_handle(), timer, delay))
+    }
+
+    /// Has a thread look at the file, and starts the timer again when that is done.
+    fn look(
+        self: &Rc<Self>,
+        threads: ThreadPool,
+        log: Option<Log>,
+        timer: TimerHandle,
+        delay: usize,
+    ) {
+        let path = self.path();
+        let known = self.state.borrow().clone();
+        let source = Rc::clone(self);
+        let posted = threads.run(
+            move || catalog_file::read(path, known.as_ref(), worker::is_ending),
+            move |reading| {
+                if let Some(reading) = reading {
+                    source.take(reading, log);
+                }
+                timer.again(delay);
+            },
+        );
+        if posted.is_err() {
+            timer.again(delay);
+        }
+    }
+
+    /// Takes what a thread has read. The last good catalogue stays if that is nothing.
+    fn take(&self, reading: Reading, log: Option<Log>) {
+        let path = Text(self.path);
+        let write = |level, message: fmt::Arguments<'_>| {
+            if let Some(log) = log {
+                log.write(level, 0, message);
+            }
+        };
+        match reading {
+            Reading::Unchanged | Reading::Disturbed => {}
+            Reading::Read(catalog, state) => {
+                let count = catalog.len();
+                let old = self.current.replace(Some(Arc::new(catalog)));
+                self.state.replace(Some(state));
+                drop(Held { catalog: old, threads: self.threads });
+                write(
+                    Level::Notice,
+                    format_args!("catalogue \"{path}\" was read again: {count} spaces"),
+                );
+            }
+            Reading::Refused(why, state) => {
+                self.state.replace(Some(state));
+                write(Level::Error, format_args!("catalogue \"{path}\" stays as it was: {why}"));
+            }
+        }
+    }
+}
+
+/// A catalogue as long as somebody uses it.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Always there until the value is dropped.
+    catalog: Option<Arc<Catalog>>,
+    threads: Option<ThreadPool>,
+}
+
+impl Held {
+    pub(crate) fn catalog(&self) -> Option<&Catalog> {
+        self.catalog.as_deref()
+    }
+}
+
+impl Drop for Held {
+    /// The last one to let go of a large catalogue would hold up the event loop while it is freed:
+    /// a thread does that.
+    fn drop(&mut self) {
+        let Some(catalog) = self.catalog.take().and_then(Arc::into_inner) else { return };
+        if let (Some(threads), true) = (self.threads, worker::is_worker()) {
+            // If that can't be done, the catalogue is freed here after all.
+            let _ = threads.run(move || drop(catalog), |_| {});
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Reads the catalogues while nginx reads its configuration: `nginx -t` refuses a bad one.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::Path;
+use std::rc::Rc;
+
+use crate::catalog::Source;
+use crate::check::Refused;
+use crate::nginx::configuration::Conf;
+use crate::nginx::log::Level;
+use crate::nginx::user::{Wish, WorkerUser};
+
+/// Reads the catalogues.
+pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refused> {
+    let user = if sources.is_empty() { None } else { WorkerUser::of(conf) };
+    for source in sources {
+        let path = source.path().display();
+        if let Err(why) = source.load() {
+            let message = format!("invalid catalogue \"{path}\": {why}");
+            conf.log_at(Level::Emerg, &source.place, message);
+            return Err(Refused);
+        }
+        let warn = |message: String| conf.log_at(Level::Warn, &source.place, message);
+        if source.refresh.is_some() && !source.is_refreshed() {
+            warn(format!(
+                "this nginx has no threads, catalogue \"{path}\" is read at start and reload only"
+            ));
+        }
+        let kept_out = |user: &&WorkerUser| source.is_refreshed() && !can_read(user, source.path());
+        if let Some(user) = user.as_ref().filter(kept_out) {
+            warn(format!(
+                "catalogue \"{path}\" cannot be read by the workers' user \"{}\", who will not see \
+                 its changes",
+                user.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the bits of a file and of all directories that it is in let a user read it. What can't
+/// be looked at is not judged.
+fn can_read(user: &WorkerUser, path: &Path) -> bool {
+    let may =
+        |wish, path: &Path| fs::metadata(path).map_or(true, |metadata| user.may(wish, &metadata));
+    may(Wish::Read, path) && path.ancestors().skip(1).all(|directory| may(Wish::Search, directory))
+}

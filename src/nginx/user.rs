@@ -1,0 +1,81 @@
+//! The user that worker processes run as.
+
+use core::ffi::CStr;
+use core::ptr;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
+use nginx_sys::{NGX_USER, ngx_core_conf_t, ngx_core_module};
+
+use super::configuration::Conf;
+
+/// A user, with all groups that it is in.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerUser {
+    pub(crate) name: String,
+    id: libc::uid_t,
+    groups: Vec<libc::gid_t>,
+}
+
+/// What somebody may want of a file or a directory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wish {
+    /// To read a file.
+    Read = 0o4,
+    /// To reach what is in a directory.
+    Search = 0o1,
+}
+
+impl WorkerUser {
+    /// The user of the directive `user`, or nginx's own. `None` if the workers will run as whoever
+    /// starts nginx, or if there is no such user.
+    pub(crate) fn of(conf: &Conf<'_>) -> Option<Self> {
+        // SAFETY: the call only returns a number.
+        if unsafe { libc::geteuid() } != 0 {
+            return None;
+        }
+        // SAFETY: the configuration is valid, and the core module's exists in each; the name is
+        // null or a C string. `getpwnam` returns null or a record that stays until the next call.
+        unsafe {
+            let cycle = (*conf.as_raw()).cycle;
+            let index = ptr::addr_of!(ngx_core_module.index).read();
+            let core = (*(*cycle).conf_ctx.add(index)).cast::<ngx_core_conf_t>().as_ref()?;
+            let name =
+                if core.username.is_null() { NGX_USER } else { CStr::from_ptr(core.username) };
+            let record = libc::getpwnam(name.as_ptr()).as_ref()?;
+            let (id, mut group) = (record.pw_uid, record.pw_gid);
+            if !core.username.is_null() {
+                group = core.group;
+            }
+            let name_shown = name.to_string_lossy().into_owned();
+            Some(Self { name: name_shown, id, groups: groups_of(name, group) })
+        }
+    }
+
+    /// Whether the permission bits grant a wish. Access control lists are not looked at.
+    pub(crate) fn may(&self, wish: Wish, file: &Metadata) -> bool {
+        let class = if self.id == 0 {
+            return true;
+        } else if file.uid() == self.id {
+            6
+        } else if self.groups.contains(&file.gid()) {
+            3
+        } else {
+            0
+        };
+        (file.mode() >> class) & wish as u32 != 0
+    }
+}
+
+fn groups_of(name: &CStr, group: libc::gid_t) -> Vec<libc::gid_t> {
+    const MAX_GROUPS: usize = 256;
+    let mut groups = vec![group; MAX_GROUPS];
+    let mut count = MAX_GROUPS as libc::c_int;
+    // SAFETY: the array has room for `count` groups, and the function writes no more.
+    let found =
+        unsafe { libc::getgrouplist(name.as_ptr(), group, groups.as_mut_ptr(), &raw mut count) };
+    if found >= 0 {
+        groups.truncate(usize::try_from(count).unwrap_or(0));
+    }
+    groups
+}

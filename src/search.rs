@@ -1,0 +1,223 @@
+//! Looks for the file of a space, where the location will serve it from.
+
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use model::catalog::Entry;
+use model::choice::{Miss, Search, Seen};
+use model::format::{Format, Formats, MAX_EXTENSION_LEN, Selection};
+use model::path::{CandidatePath, named_path};
+use model::request::SpaceId;
+
+use crate::config::{Directory, Download, LocationConf};
+use crate::nginx::Failure;
+use crate::nginx::file::{FilePath, InLocation, Look};
+use crate::nginx::location::Location;
+use crate::nginx::log::{Level, Text};
+use crate::nginx::request::Request;
+
+/// A file that will do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chosen<'r> {
+    pub(crate) format: &'static Format,
+    /// The path to redirect to.
+    pub(crate) uri: &'r [u8],
+}
+
+/// What a search has come to.
+pub(crate) type Choice<'r> = Result<Result<Chosen<'r>, Miss>, Failure>;
+
+/// A search for the file of one space.
+pub(crate) struct FileSearch<'q, 'r> {
+    request: &'q Request<'r>,
+    lcf: &'static LocationConf,
+    download: &'static Download,
+    formats: &'static Formats,
+    id: SpaceId<'r>,
+    selection: Selection,
+    search: Search,
+    /// The last look that found nothing.
+    last: Option<LastLook<'r>>,
+    /// The first one that found something which will not do: it tells more of a miss.
+    telling: Option<LastLook<'r>>,
+}
+
+/// A look that was in vain.
+struct LastLook<'r> {
+    path: FilePath<'r>,
+    look: Look,
+    location: Location,
+    format: &'static Format,
+}
+
+impl<'q, 'r> FileSearch<'q, 'r> {
+    pub(crate) fn new(
+        request: &'q Request<'r>,
+        lcf: &'static LocationConf,
+        download: &'static Download,
+        formats: &'static Formats,
+        id: SpaceId<'r>,
+        selection: Selection,
+    ) -> Self {
+        let search = Search::new(lcf.min_size());
+        Self { request, lcf, download, formats, id, selection, search, last: None, telling: None }
+    }
+
+    /// Looks for `<id>.<extension>` of each selected format.
+    pub(crate) fn by_id(mut self) -> Choice<'r> {
+        if let Some(Directory::Off(_)) = self.lcf.directory {
+            return Ok(Err(Miss::NotFound));
+        }
+        let target = &self.download.target;
+        let buffer = self.request.pool().bytes(CandidatePath::buffer_len(target, self.id))?;
+        let mut candidate = CandidatePath::new(buffer, target, self.id).ok_or(Failure)?;
+        for (index, format) in self.formats.selected(self.selection) {
+            candidate.set_extension(format.extension()).ok_or(Failure)?;
+            let before = self.last.take();
+            if self.takes(candidate.uri(), index, format, before)? {
+                return Ok(Ok(Chosen { format, uri: candidate.into_uri() }));
+            }
+        }
+        self.log_miss();
+        Ok(Err(self.search.miss()))
+    }
+
+    /// Looks for the files that an entry names: format by format, and those of one format in the
+    /// order of the entry.
+    pub(crate) fn among_named(mut self, entry: &Entry<'r>) -> Choice<'r> {
+        let target = &self.download.target;
+        for (index, format) in self.formats.selected(self.selection) {
+            for file in entry.files_of(format.extension()) {
+                let buffer = self.request.pool().bytes(target.len() + file.len())?;
+                let uri = named_path(buffer, target, file).ok_or(Failure)?;
+                if self.takes(uri, index, format, None)? {
+                    return Ok(Ok(Chosen { format, uri }));
+                }
+            }
+        }
+        self.log_miss();
+        Ok(Err(self.search.miss()))
+    }
+
+    /// Looks at a candidate. `before` is a look at one that differs in the extension only.
+    fn takes(
+        &mut self,
+        uri: &[u8],
+        index: usize,
+        format: &'static Format,
+        before: Option<LastLook<'r>>,
+    ) -> Result<bool, Failure> {
+        if let Some(Directory::Off(_)) = self.lcf.directory {
+            // Whoever named the file knows that it is there.
+            return Ok(true);
+        }
+        let location = self.download.route(index).ok_or(Failure)?;
+        let last = self.look(uri, location, format, before)?;
+        if self.search.takes(seen(last.look)) {
+            return Ok(true);
+        }
+        match last.look {
+            Look::Missing(_) => self.last = Some(last),
+            Look::Failed(errno) => {
+                let path = Text(last.path.as_bytes());
+                self.request.log(Level::Crit, errno, format_args!("look at \"{path}\" failed"));
+            }
+            Look::File(_) | Look::NotAFile | Look::Denied(_) => {
+                self.telling.get_or_insert(last);
+            }
+        }
+        Ok(false)
+    }
+
+    fn look(
+        &self,
+        uri: &[u8],
+        location: Location,
+        format: &'static Format,
+        before: Option<LastLook<'r>>,
+    ) -> Result<LastLook<'r>, Failure> {
+        let at = InLocation::enter(self.request, location, uri);
+        let before = before.filter(|b| b.location == location && !location.maps_by_variables());
+        let mut path = match (before, &self.lcf.directory) {
+            (Some(LastLook { mut path, format: old, .. }), _) => {
+                path.replace_tail(old.extension().len(), format.extension()).ok_or(Failure)?;
+                path
+            }
+            (None, Some(Directory::Path(directory))) => {
+                let file = uri.get(self.download.target.len()..).unwrap_or_default();
+                at.below(directory, file, MAX_EXTENSION_LEN)?
+            }
+            (None, _) => at.map(MAX_EXTENSION_LEN)?,
+        };
+        let look = at.look(&mut path)?;
+        Ok(LastLook { path, look, location, format })
+    }
+
+    /// As the static module logs what it can't open; `log_not_found` of the target counts.
+    fn log_miss(&self) {
+        let Some(last) = self.telling.as_ref().or(self.last.as_ref()) else {
+            let location = self.formats.selected(self.selection).next();
+            let location = location.and_then(|(index, _)| self.download.route(index));
+            if location.is_none_or(Location::logs_not_found) {
+                let id = self.id;
+                self.request.log(
+                    Level::Error,
+                    0,
+                    format_args!("no file of a format asked for is named for space \"{id}\""),
+                );
+            }
+            return;
+        };
+        match self.search.miss() {
+            Miss::NotFound if !last.location.logs_not_found() => return,
+            Miss::NotFound | Miss::Forbidden => {}
+            // Logged where it happened.
+            Miss::Failed => return,
+        }
+
+        let id = self.id;
+        let path = Text(last.path.as_bytes());
+        let tried = Tried(self);
+        match last.look {
+            Look::Missing(errno) | Look::Denied(errno) | Look::Failed(errno) => self.request.log(
+                Level::Error,
+                errno,
+                format_args!("no file for space \"{id}\": a look at \"{path}\"{tried} failed"),
+            ),
+            Look::File(_) | Look::NotAFile => self.request.log(
+                Level::Error,
+                0,
+                format_args!(
+                    "no file for space \"{id}\": \"{path}\"{tried} is not a regular file of at \
+                     least {} bytes",
+                    self.lcf.min_size()
+                ),
+            ),
+        }
+    }
+}
+
+/// The extensions that were looked for, if there were several.
+struct Tried<'a, 'q, 'r>(&'a FileSearch<'q, 'r>);
+
+impl fmt::Display for Tried<'_, '_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let selected = || self.0.formats.selected(self.0.selection);
+        if selected().nth(1).is_none() {
+            return Ok(());
+        }
+        f.write_str(" (of")?;
+        selected().try_for_each(|(_, format)| write!(f, " {}", format.extension()))?;
+        f.write_str(")")
+    }
+}
+
+fn seen(look: Look) -> Seen {
+    match look {
+        Look::File(size) => Seen::File(size),
+        Look::NotAFile | Look::Missing(_) => Seen::Nothing,
+        Look::Denied(_) => Seen::Denied,
+        Look::Failed(_) => Seen::Failed,
+    }
+}
