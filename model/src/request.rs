@@ -16,8 +16,12 @@ pub struct SpaceId<'a>(&'a [u8]);
 impl<'a> SpaceId<'a> {
     /// Returns the id if all of `bytes` is one.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let valid = (1..=MAX_ID_LEN).contains(&bytes.len()) && bytes.iter().all(|&b| is_id_byte(b));
-        valid.then_some(Self(bytes))
+        bytes.iter().all(|&b| is_id_byte(b)).then_some(bytes).and_then(Self::of_id_bytes)
+    }
+
+    /// The id, if there are not too few or too many of its bytes.
+    fn of_id_bytes(bytes: &'a [u8]) -> Option<Self> {
+        (1..=MAX_ID_LEN).contains(&bytes.len()).then_some(Self(bytes))
     }
 
     /// The characters of the id; all of them are ASCII.
@@ -32,8 +36,21 @@ impl fmt::Display for SpaceId<'_> {
     }
 }
 
-const fn is_id_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b == b'_' || b == b'-'
+/// Whether a byte may stand in an id; a table, for it is asked of each byte of each request.
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+static ID_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = 0;
+    while b < table.len() {
+        let c = b as u8;
+        table[b] = c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
+        b += 1;
+    }
+    table
+};
+
+fn is_id_byte(b: u8) -> bool {
+    ID_BYTES.get(usize::from(b)).is_some_and(|&is| is)
 }
 
 /// A space and the formats of it that will do.
@@ -69,7 +86,7 @@ impl<'a> Asked<'a> {
     ) -> Result<Self, InvalidId> {
         let dot = resource.iter().position(|&b| !is_id_byte(b)).unwrap_or(resource.len());
         let (id, suffix) = resource.split_at_checked(dot).ok_or(InvalidId)?;
-        let id = SpaceId::parse(id).ok_or(InvalidId)?;
+        let id = SpaceId::of_id_bytes(id).ok_or(InvalidId)?;
 
         let selection = match suffix {
             [] => formats.select(format().unwrap_or_default()),
