@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::thread;
@@ -14,9 +14,6 @@ use std::time::SystemTime;
 use model::catalog::Catalog;
 
 use crate::nginx::log::Errno;
-
-/// How much is read at once.
-const BUFFER_LEN: usize = 64 * 1024;
 
 /// Longer than the steps in which file systems count time. A file that was written to since then
 /// could be written to again without a change in its time.
@@ -86,7 +83,7 @@ fn read_changed(
     }
 
     let before = settled(&file, &metadata).map_err(failed)?;
-    let catalog = Catalog::read(BufReader::with_capacity(BUFFER_LEN, Stoppable(&file, must_stop)));
+    let catalog = Catalog::read(Stoppable(&file, must_stop));
     let after = State::of(&file.metadata().map_err(failed)?);
     if must_stop() || after != before {
         return Ok(Reading::Disturbed);
@@ -118,5 +115,11 @@ impl Read for Stoppable<'_> {
             return Err(io::Error::other("the process is about to end"));
         }
         self.0.read(buffer)
+    }
+}
+
+impl Seek for Stoppable<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
     }
 }

@@ -4,14 +4,18 @@
 //! stands in one string and an entry is a few numbers: there is little to allocate, and little to
 //! free.
 
+mod json;
+mod members;
+
 use core::fmt;
 use core::hash::BuildHasher;
 use core::str::Split;
 use std::io;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use serde_core::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_core::de::{DeserializeSeed, Deserializer, Error as _};
 
+use self::json::{CatalogVisitor, EntrySeed};
 use crate::filename::{CleanTitle, clean_into};
 use crate::format::extension_of;
 use crate::request::SpaceId;
@@ -68,13 +72,6 @@ pub struct CatalogError {
     source: serde_json::Error,
 }
 
-impl CatalogError {
-    /// Whether reading has failed, rather than what was read.
-    pub fn is_io(&self) -> bool {
-        self.source.is_io()
-    }
-}
-
 impl fmt::Display for CatalogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(id) = &self.id {
@@ -116,6 +113,9 @@ impl<'c> Entry<'c> {
         })
     }
 }
+
+/// How much is read at once, in bytes.
+const BUFFER_LEN: usize = 64 * 1024;
 
 /// Between the paths of an entry. Paths hold no control characters.
 const SEPARATOR: char = '\n';
@@ -189,7 +189,26 @@ impl Catalog {
     /// # Errors
     ///
     /// The first mistake: all of a catalogue is taken, or nothing.
-    pub fn read(reader: impl io::Read) -> Result<Self, CatalogError> {
+    pub fn read(mut reader: impl io::Read + io::Seek) -> Result<Self, CatalogError> {
+        let mut builder = Builder::default();
+        let regular = members::read(&mut reader, |members| {
+            let before = builder.catalog.len();
+            let mut json = serde_json::Deserializer::from_slice(members);
+            json.deserialize_map(CatalogVisitor(&mut builder)).ok()?;
+            Some(builder.catalog.len() - before)
+        });
+        if regular.is_ok() {
+            return builder.finish(Ok(()));
+        }
+        // Once more as a whole, for a message that names the place of the mistake.
+        drop(builder);
+        if let Err(error) = reader.rewind() {
+            return Builder::default().finish(Err(serde_json::Error::custom(error)));
+        }
+        Self::read_stream(io::BufReader::with_capacity(BUFFER_LEN, reader))
+    }
+
+    fn read_stream(reader: impl io::Read) -> Result<Self, CatalogError> {
         let mut builder = Builder::default();
         let mut json = serde_json::Deserializer::from_reader(reader);
         let read = json.deserialize_map(CatalogVisitor(&mut builder)).and_then(|()| json.end());
@@ -417,206 +436,25 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-struct CatalogVisitor<'b>(&'b mut Builder);
-
-impl<'de> Visitor<'de> for CatalogVisitor<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of space ids and entries")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_key_seed(IdSeed(self.0))?.is_some() {
-            map.next_value_seed(EntrySeed(self.0))?;
-            self.0.id.clear();
-        }
-        Ok(())
-    }
-}
-
-/// Reads the id of the next entry.
-struct IdSeed<'b>(&'b mut Builder);
-
-impl<'de> DeserializeSeed<'de> for IdSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for IdSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a space id")
-    }
-
-    fn visit_str<E: serde_core::de::Error>(self, id: &str) -> Result<(), E> {
-        self.0.begin(id)
-    }
-}
-
-/// Reads an entry: a path, or an object.
-struct EntrySeed<'b>(&'b mut Builder);
-
-impl<'de> DeserializeSeed<'de> for EntrySeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for EntrySeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a path or an object with \"title\", \"files\", \"status\"")
-    }
-
-    fn visit_str<E: serde_core::de::Error>(self, path: &str) -> Result<(), E> {
-        self.0.add_file(path)?;
-        self.0.end()
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = [false; 3];
-        while let Some(key) = map.next_key_seed(KeySeed)? {
-            let again = |seen: &mut bool| core::mem::replace(seen, true);
-            if seen.get_mut(key as usize).is_some_and(again) {
-                return Err(A::Error::custom(format_args!("\"{}\" is there twice", key.name())));
-            }
-            map.next_value_seed(FieldSeed(self.0, key))?;
-        }
-        self.0.end()
-    }
-}
-
-/// A key of an entry.
-#[derive(Clone, Copy)]
-enum Key {
-    Title,
-    Files,
-    Status,
-}
-
-impl Key {
-    const ALL: [Self; 3] = [Self::Title, Self::Files, Self::Status];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Title => "title",
-            Self::Files => "files",
-            Self::Status => "status",
-        }
-    }
-}
-
-struct KeySeed;
-
-impl<'de> DeserializeSeed<'de> for KeySeed {
-    type Value = Key;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for KeySeed {
-    type Value = Key;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"title\", \"files\" or \"status\"")
-    }
-
-    fn visit_str<E: serde_core::de::Error>(self, name: &str) -> Result<Key, E> {
-        let known = Key::ALL.into_iter().find(|key| key.name() == name);
-        known.ok_or_else(|| E::custom(format_args!("unknown key {}", Quoted(name))))
-    }
-}
-
-/// Reads the value of a key, or one of the files in a list.
-struct FieldSeed<'b>(&'b mut Builder, Key);
-
-impl<'de> DeserializeSeed<'de> for FieldSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for FieldSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.1 {
-            Key::Title => "a title",
-            Key::Files => "a list of paths",
-            Key::Status => "a status (403, 404, 410 or 451)",
-        })
-    }
-
-    fn visit_str<E: serde_core::de::Error>(self, value: &str) -> Result<(), E> {
-        match self.1 {
-            Key::Title => self.0.set_title(value),
-            _ => {
-                return Err(E::invalid_type(serde_core::de::Unexpected::Str(value), &self));
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_u64<E: serde_core::de::Error>(self, value: u64) -> Result<(), E> {
-        match (self.1, Status::from_code(value)) {
-            (Key::Status, Some(status)) => self.0.status = Some(status),
-            _ => {
-                return Err(E::invalid_value(serde_core::de::Unexpected::Unsigned(value), &self));
-            }
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        if !matches!(self.1, Key::Files) {
-            return Err(A::Error::invalid_type(serde_core::de::Unexpected::Seq, &self));
-        }
-        while list.next_element_seed(PathSeed(self.0))?.is_some() {}
-        Ok(())
-    }
-}
-
-/// Reads the path of a file.
-struct PathSeed<'b>(&'b mut Builder);
-
-impl<'de> DeserializeSeed<'de> for PathSeed<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for PathSeed<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a path")
-    }
-
-    fn visit_str<E: serde_core::de::Error>(self, path: &str) -> Result<(), E> {
-        self.0.add_file(path)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn id(id: &str) -> SpaceId<'_> {
         SpaceId::parse(id.as_bytes()).unwrap()
+    }
+
+    /// Reads a catalogue in both ways, which have to agree.
+    fn read(json: impl AsRef<[u8]>) -> Result<Catalog, CatalogError> {
+        let json = json.as_ref();
+        let catalog = Catalog::read(io::Cursor::new(json));
+        let stream = Catalog::read_stream(json);
+        match (&catalog, &stream) {
+            (Ok(one), Ok(other)) => assert_eq!(one.text, other.text),
+            (Err(one), Err(other)) => assert_eq!(one.to_string(), other.to_string()),
+            _ => panic!("{catalog:?} and {stream:?}"),
+        }
+        catalog
     }
 
     /// The entry of space `a` in the form `title|clean|status|file file`.
@@ -655,7 +493,7 @@ mod tests {
             ),
         ];
         for (json, expected, what) in rows {
-            let catalog = Catalog::read(format!("{{\"a\": {json} }}\n").as_bytes()).unwrap();
+            let catalog = read(format!("{{\"a\": {json} }}\n")).unwrap();
             assert_eq!(shown(&catalog), *expected, "{what}");
             let lookup = Catalog::read_entry(id("a"), json.as_bytes()).unwrap();
             assert_eq!(shown(&lookup), *expected, "{what}, as the answer of a lookup");
@@ -669,6 +507,14 @@ mod tests {
             ("[]", "invalid type: sequence, expected an object of space ids and entries at line 1"),
             ("{", "EOF while parsing an object at line 1"),
             ("{}\n{}", "trailing characters at line 2 column 1"),
+            ("{} x", "trailing characters at line 1 column 4"),
+            ("{,}", "key must be a string at line 1 column 2"),
+            ("{\"a\":{},}", "trailing comma at line 1 column 9"),
+            ("{\"a\":{},,\"b\":{}}", "key must be a string at line 1 column 9"),
+            ("{\"a\":{} \"b\":{}}", "expected `,` or `}` at line 1 column 9"),
+            ("{\"a\":{]", "key must be a string at line 1 column 7"),
+            ("{\"a\":{}]", "expected `,` or `}` at line 1 column 8"),
+            ("{\"a\":\"x", "EOF while parsing a string at line 1 column 7"),
             ("{\n\"a.b\": {}}", "invalid space id \"a.b\" at line 2 column 6"),
             ("{\"\": {}}", "invalid space id \"\" at line 1"),
             ("{\"a\":{},\n\"a\":{}}", "space \"a\": the id is there twice at line 2 column 4"),
@@ -718,34 +564,39 @@ mod tests {
             ("{\"a\": \"x\\u0085\"}", "invalid path \"x\\u{85}\": it holds a control character"),
         ];
         for (json, expected) in rows {
-            let error = Catalog::read(json.as_bytes()).unwrap_err();
-            assert!(!error.is_io());
-            let shown = error.to_string();
+            let shown = read(json).unwrap_err().to_string();
             assert!(
                 shown.contains(expected),
                 "{json}\n  is:       {shown}\n  expected: {expected}"
             );
         }
         let long = format!("{{\"a\": \"{}\"}}", "x".repeat(MAX_PATH_LEN + 1));
-        let shown = Catalog::read(long.as_bytes()).unwrap_err().to_string();
+        let shown = read(&long).unwrap_err().to_string();
         assert!(shown.contains("…\": it is too long") && shown.len() < 250, "{shown}");
         let many = format!("{{\"a\": {{\"files\":[\"x\"{}]}}}}", ",\"x\"".repeat(MAX_FILES));
-        let shown = Catalog::read(many.as_bytes()).unwrap_err().to_string();
+        let shown = read(&many).unwrap_err().to_string();
         assert!(shown.contains("more than 64 files"), "{shown}");
-        assert!(Catalog::read(&b"{\"a\": \"\xff\"}"[..]).is_err(), "not UTF-8");
-        assert!(Catalog::read(&b"{\"a\": \"x.mp3\"}\0"[..]).is_err(), "NUL at the end");
+        assert!(read(b"{\"a\": \"\xff\"}").is_err(), "not UTF-8");
+        assert!(read("{\"a\": \"x.mp3\"}\0").is_err(), "NUL at the end");
     }
 
     #[test]
-    fn a_failing_reader_is_told_from_a_mistake() {
-        struct Failing;
+    fn a_failing_reader_is_an_error() {
+        struct Failing(io::Cursor<&'static [u8]>);
         impl io::Read for Failing {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Err(io::Error::other("no more"))
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                match self.0.read(buffer)? {
+                    0 => Err(io::Error::other("no more")),
+                    len => Ok(len),
+                }
             }
         }
-        let error = Catalog::read(io::Read::chain(&b"{\"a\": {}"[..], Failing)).unwrap_err();
-        assert!(error.is_io());
+        impl io::Seek for Failing {
+            fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+                self.0.seek(to)
+            }
+        }
+        let error = Catalog::read(Failing(io::Cursor::new(b"{\"a\": {}"))).unwrap_err();
         assert!(error.to_string().contains("no more"), "{error}");
     }
 
@@ -756,7 +607,7 @@ mod tests {
             .iter()
             .map(|id| format!("\"{id}\":{{\"title\":\"About {id}\",\"files\":[\"{id}.mp3\"]}}"))
             .collect();
-        let catalog = Catalog::read(format!("{{{}}}", entries.join(",\n")).as_bytes()).unwrap();
+        let catalog = read(format!("{{{}}}", entries.join(",\n"))).unwrap();
         assert_eq!(catalog.len(), spaces.len());
         assert!(!catalog.is_empty());
         for space in &spaces {
@@ -768,9 +619,21 @@ mod tests {
     }
 
     #[test]
+    fn members_of_any_length() {
+        // Around the sizes of buffers; and strings that look like structure.
+        for len in [0, 1, 65_500, 131_000, 262_100, 262_144, 300_000, 5_000_000] {
+            let title = "},{\\\"[\\\\".repeat(len / 9);
+            let json = format!(" {{ \"a\":{{\"title\":\"{title}\"}} , \"b\":\"x,}}.mp3\"}} \n");
+            let catalog = read(&json).unwrap();
+            assert_eq!(catalog.len(), 2, "{len}");
+            assert_eq!(catalog.get(id("b")).unwrap().files().collect::<Vec<_>>(), ["x,}.mp3"]);
+        }
+    }
+
+    #[test]
     fn files_by_extension() {
         let json = r#"{"a":{"files":["1.mp4","2.MP3","d.mp3/3","4.mp3","5"]}}"#;
-        let catalog = Catalog::read(json.as_bytes()).unwrap();
+        let catalog = read(json).unwrap();
         let entry = catalog.get(id("a")).unwrap();
         for (extension, expected) in
             [("mp3", &["2.MP3", "4.mp3"][..]), ("mp4", &["1.mp4"]), ("wav", &[])]
@@ -782,7 +645,7 @@ mod tests {
     #[test]
     fn long_titles_are_cut_between_characters() {
         let json = format!("{{\"a\":{{\"title\":\"{}\"}}}}", "é".repeat(MAX_TITLE_LEN));
-        let catalog = Catalog::read(json.as_bytes()).unwrap();
+        let catalog = read(&json).unwrap();
         let title = catalog.get(id("a")).unwrap().title.unwrap();
         assert_eq!(title.as_str(), "é".repeat(MAX_TITLE_LEN / 2));
     }
