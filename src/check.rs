@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use model::format::Formats;
 
-use crate::config::{Directory, Download, LocationConf};
+use crate::config::{Directory, Download, LocationConf, Routes};
 use crate::nginx::configuration::Conf;
 use crate::nginx::location::Location;
 use crate::nginx::log::{Errno, Level, Text};
@@ -54,7 +54,8 @@ pub(crate) fn download(
         check.warn_of_open_target(location);
     }
     // Only the first call for a location counts, and there is one.
-    let _ = download.routes.set(routes.into());
+    let divided = download.server.divides(&download.target);
+    let _ = download.routes.set(Routes { by_format: routes.into(), divided });
     Ok(())
 }
 
@@ -100,10 +101,10 @@ impl Check<'_> {
         // One byte behind the target, which no location's name has there, keeps an exact location
         // of the target's name out.
         let behind = [&self.download.target, &b"\x01"[..]].concat();
-        let Some(&named) = self.download.server.select_prefix(&behind).last() else {
+        let Some(named) = self.download.server.select_prefix(&behind).last() else {
             let selected = self.download.server.select(&self.file_uri("mp3"));
             return match selected.last() {
-                Some(&location) if location.is_regex() => self.fail(format_args!(
+                Some(location) if location.is_regex() => self.fail(format_args!(
                     "target \"{target}\" of \"xspace_download\" is regex location {}",
                     Shown(location)
                 )),
@@ -135,15 +136,15 @@ impl Check<'_> {
                 let uri = self.file_uri(format.extension());
                 let selected = self.download.server.select(&uri);
                 match selected.last() {
-                    Some(&location) if is_on(location) => self.fail(format_args!(
+                    Some(location) if is_on(location) => self.fail(format_args!(
                         "\"{}\", a file of target \"{}\", would be handled by location {}, which \
                          has \"xspace_download\" itself",
                         Text(&uri),
                         Text(&self.download.target),
                         Shown(location)
                     )),
-                    Some(&location) if selected.contains(&target) => Ok(location),
-                    Some(&other) => self.fail(format_args!(
+                    Some(location) if selected.contains(target) => Ok(location),
+                    Some(other) => self.fail(format_args!(
                         "\"{}\", a file of target \"{}\", would be served by location {} instead \
                          of location {}; \"location ^~ …\" keeps regex locations out",
                         Text(&uri),
@@ -168,10 +169,10 @@ impl Check<'_> {
         for suffix in core::iter::once(String::new()).chain(suffixes) {
             let uri = [own.name(), SAMPLE.as_bytes(), suffix.as_bytes()].concat();
             let selected = self.download.server.select(&uri);
-            let Some(&location) = selected.last() else {
+            let Some(location) = selected.last() else {
                 continue;
             };
-            if !selected.contains(&own) {
+            if !selected.contains(own) {
                 return self.fail(format_args!(
                     "\"{}\", a URI of location {}, would be handled by location {} instead; \
                      \"location ^~ …\" keeps regex locations out",

@@ -75,16 +75,31 @@ pub(crate) struct Download {
     pub(crate) location: Location,
     pub(crate) server: Location,
     pub(crate) place: Place,
-    /// For each format the location that will serve it. Set when all locations are known.
-    pub(crate) routes: OnceCell<Box<[Location]>>,
+    /// Set when all locations are known.
+    pub(crate) routes: OnceCell<Routes>,
     /// The blocks of `if` and `limit_except` in the location.
     pub(crate) blocks: RefCell<Vec<Location>>,
 }
 
+/// Which locations serve the files of a target.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    /// For each format the location of a file right below the target.
+    pub(crate) by_format: Box<[Location]>,
+    /// Whether a file in a sub-directory may have another one.
+    pub(crate) divided: bool,
+}
+
 impl Download {
-    /// The location that will serve a file of the format at this place in the list.
+    /// The location that will serve `<target>x.<extension>`, for the format at this place in the
+    /// list.
     pub(crate) fn route(&self, format: usize) -> Option<Location> {
-        self.routes.get()?.get(format).copied()
+        self.routes.get()?.by_format.get(format).copied()
+    }
+
+    /// The location that will serve a file of this URI and format.
+    pub(crate) fn route_of(&self, uri: &[u8], format: usize) -> Option<Location> {
+        if self.routes.get()?.divided { self.server.select(uri).last() } else { self.route(format) }
     }
 }
 

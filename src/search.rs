@@ -74,8 +74,9 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         let mut candidate = CandidatePath::new(buffer, target, self.id).ok_or(Failure)?;
         for (index, format) in self.formats.selected(self.selection) {
             candidate.set_extension(format.extension()).ok_or(Failure)?;
+            let location = self.download.route(index).ok_or(Failure)?;
             let before = self.last.take();
-            if self.takes(candidate.uri(), index, format, before)? {
+            if self.takes(candidate.uri(), location, format, before)? {
                 return Ok(Ok(Chosen { format, uri: candidate.into_uri() }));
             }
         }
@@ -91,7 +92,8 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             for file in entry.files_of(format.extension()) {
                 let buffer = self.request.pool().bytes(target.len() + file.len())?;
                 let uri = named_path(buffer, target, file).ok_or(Failure)?;
-                if self.takes(uri, index, format, None)? {
+                let location = self.download.route_of(uri, index).ok_or(Failure)?;
+                if self.takes(uri, location, format, None)? {
                     return Ok(Ok(Chosen { format, uri }));
                 }
             }
@@ -104,7 +106,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
     fn takes(
         &mut self,
         uri: &[u8],
-        index: usize,
+        location: Location,
         format: &'static Format,
         before: Option<LastLook<'r>>,
     ) -> Result<bool, Failure> {
@@ -112,7 +114,6 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             // Whoever named the file knows that it is there.
             return Ok(true);
         }
-        let location = self.download.route(index).ok_or(Failure)?;
         let last = self.look(uri, location, format, before)?;
         if self.search.takes(seen(last.look)) {
             return Ok(true);

@@ -142,37 +142,86 @@ impl Location {
         unsafe { !(*self.as_raw()).root_lengths.is_null() }
     }
 
-    /// The location that a URI selects among those in this one, and those around it, the innermost
-    /// last: what `ngx_http_core_find_location` does for a request, without rewrites.
-    pub(crate) fn select(self, uri: &[u8]) -> Vec<Self> {
-        let mut path = Vec::new();
-        self.find(uri, true, &mut path);
-        path
+    /// The location that a URI selects among those in this one, and those around it: what
+    /// `ngx_http_core_find_location` does for a request, without rewrites.
+    pub(crate) fn select(self, uri: &[u8]) -> Trail {
+        let mut trail = Trail::default();
+        self.find(uri, true, &mut trail);
+        trail
     }
 
     /// The same with regex locations left out: the longest prefix, or an exact location.
-    pub(crate) fn select_prefix(self, uri: &[u8]) -> Vec<Self> {
-        let mut path = Vec::new();
-        self.find(uri, false, &mut path);
-        path
+    pub(crate) fn select_prefix(self, uri: &[u8]) -> Trail {
+        let mut trail = Trail::default();
+        self.find(uri, false, &mut trail);
+        trail
+    }
+
+    /// Whether URIs that begin with `prefix` may select different locations, nested ones or others
+    /// of a longer prefix or a regular expression.
+    pub(crate) fn divides(self, prefix: &[u8]) -> bool {
+        let trail = self.select_prefix(prefix);
+        let around = [Some(self)].into_iter().chain(trail.locations().map(Some)).flatten();
+        around.clone().any(|location| location.has_longer_prefixes(prefix))
+            || around.zip(trail.locations()).any(|(outer, inner)| {
+                // SAFETY: see above.
+                outer.has_regexes() && unsafe { (*inner.as_raw()).noregex() == 0 }
+            })
+            || trail.last().is_none_or(Self::has_regexes)
+    }
+
+    fn has_regexes(self) -> bool {
+        #[cfg(ngx_feature = "pcre")]
+        // SAFETY: see above.
+        return unsafe { !(*self.as_raw()).regex_locations.is_null() };
+        #[cfg(not(ngx_feature = "pcre"))]
+        false
+    }
+
+    /// Whether there is a location in this one whose name is longer than `prefix` and begins so.
+    fn has_longer_prefixes(self, prefix: &[u8]) -> bool {
+        let mut rest = prefix;
+        // SAFETY: as in `find_static`.
+        unsafe {
+            let mut node: *const ngx_http_location_tree_node_t = (*self.as_raw()).static_locations;
+            while !node.is_null() {
+                let len = usize::from((*node).len);
+                let name = (&raw const (*node).name).cast::<u8>();
+                let n = rest.len().min(len);
+                let order = ngx_filename_cmp(rest.as_ptr().cast_mut(), name.cast_mut(), n);
+                node = if order != 0 {
+                    if order < 0 { (*node).left } else { (*node).right }
+                } else if rest.len() < len {
+                    return true;
+                } else if rest.len() == len {
+                    return !(*node).tree.is_null();
+                } else if (*node).inclusive.is_null() {
+                    (*node).right
+                } else {
+                    rest = rest.get(n..).unwrap_or_default();
+                    (*node).tree
+                };
+            }
+        }
+        false
     }
 
     /// Returns whether the search has ended with a match that regex locations further out can't
     /// replace.
-    fn find(self, uri: &[u8], with_regex: bool, path: &mut Vec<Self>) -> bool {
-        let depth = path.len();
+    fn find(self, uri: &[u8], with_regex: bool, trail: &mut Trail) -> bool {
+        let depth = trail.len;
         let mut try_regex = with_regex;
 
         match self.find_static(uri) {
             Some(Match::Exact(location)) => {
-                path.push(location);
+                trail.push(location);
                 return true;
             }
             Some(Match::Prefix(location)) => {
-                path.push(location);
+                trail.push(location);
                 // SAFETY: see above.
                 try_regex &= unsafe { (*location.as_raw()).noregex() == 0 };
-                if location.find(uri, with_regex, path) {
+                if location.find(uri, with_regex, trail) {
                     return true;
                 }
             }
@@ -181,9 +230,9 @@ impl Location {
 
         let regex = if try_regex { self.find_regex(uri) } else { None };
         if let Some(location) = regex {
-            path.truncate(depth);
-            path.push(location);
-            location.find(uri, with_regex, path);
+            trail.len = depth;
+            trail.push(location);
+            location.find(uri, with_regex, trail);
             return true;
         }
         false
@@ -251,6 +300,37 @@ impl Location {
     #[cfg(not(ngx_feature = "pcre"))]
     fn find_regex(self, _: &[u8]) -> Option<Self> {
         None
+    }
+}
+
+/// Locations nested in each other, the outermost first. Of more than it holds, the last ones take
+/// each other's place.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Trail {
+    locations: [Option<Location>; 8],
+    len: usize,
+}
+
+impl Trail {
+    fn push(&mut self, location: Location) {
+        let place = self.len.min(self.locations.len() - 1);
+        if let Some(place) = self.locations.get_mut(place) {
+            *place = Some(location);
+        }
+        self.len = place + 1;
+    }
+
+    fn locations(&self) -> impl Iterator<Item = Location> + Clone + use<'_> {
+        self.locations.iter().take(self.len).flatten().copied()
+    }
+
+    /// The innermost location.
+    pub(crate) fn last(&self) -> Option<Location> {
+        self.locations().last()
+    }
+
+    pub(crate) fn contains(&self, location: Location) -> bool {
+        self.locations().any(|l| l == location)
     }
 }
 
