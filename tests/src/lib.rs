@@ -14,6 +14,7 @@ mod client;
 mod files;
 mod nginx;
 mod ports;
+mod process;
 mod raw;
 mod site;
 

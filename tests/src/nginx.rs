@@ -3,12 +3,13 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::build::build;
 use crate::client::{Connection, Protocol, Request, Response, block_on};
+use crate::process::{Process, adopt_orphans};
 use crate::raw::RawConnection;
 use crate::site::{Checked, Site};
 
@@ -21,7 +22,7 @@ const POLL: Duration = Duration::from_millis(5);
 /// A running nginx; stopped and checked when it goes out of scope.
 #[derive(Debug)]
 pub struct Nginx {
-    child: Option<Child>,
+    master: Option<Process>,
     site: Site,
 }
 
@@ -34,10 +35,14 @@ impl Nginx {
             command
                 .stdout(Stdio::null())
                 .stderr(fs::File::create(site.dir().join("stderr")).expect("stderr"));
-            end_with_this_process(&mut command);
-            let mut child = command.spawn().expect("nginx can be run");
-            if wait_ready(&mut child, &site) {
-                return Self { child: Some(child), site };
+            if site.daemon {
+                adopt_orphans();
+            } else {
+                end_with_this_process(&mut command);
+            }
+            let master = Process::Child(command.spawn().expect("nginx can be run"));
+            if let Some(master) = wait_ready(master, &site) {
+                return Self { master: Some(master), site };
             }
             let log = site.error_log();
             if !log.contains("Address already in use") {
@@ -61,7 +66,7 @@ impl Nginx {
 
     /// The process id of the master.
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("nginx runs").id()
+        self.master.as_ref().expect("nginx runs").id()
     }
 
     /// The address of a protocol.
@@ -76,6 +81,11 @@ impl Nginx {
     /// The address with the path on the plain port.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address(Protocol::Http1))
+    }
+
+    /// The address with the path on the port `{other}`.
+    pub fn other_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.site.ports[2])
     }
 
     /// The protocols that this nginx speaks; one that it does not is mentioned on stdout.
@@ -168,12 +178,89 @@ impl Nginx {
         found.unwrap_or_else(|| panic!("no line with {parts:?} in\n{}", self.error_log()))
     }
 
-    /// Process ids of the workers.
+    /// Waits until exactly so many lines of the error log have all of `parts`.
+    #[track_caller]
+    pub fn wait_errors(&self, parts: &[&str], count: usize) {
+        poll(|| self.count_errors(parts) >= count);
+        let found = self.count_errors(parts);
+        assert_eq!(found, count, "lines with {parts:?} in\n{}", self.error_log());
+    }
+
+    /// How many lines of the error log have all of `parts`.
+    pub fn count_errors(&self, parts: &[&str]) -> usize {
+        let log = self.error_log();
+        log.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count()
+    }
+
+    /// Process ids of the workers; of the cache manager too, if there is one.
     pub fn workers(&self) -> Vec<u32> {
-        let pid = self.pid();
-        let text =
-            fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+        children(self.pid())
+    }
+
+    /// Waits until a process has ended.
+    #[track_caller]
+    pub fn wait_gone(&self, pid: u32) {
+        let is_gone = poll(|| !self.workers().contains(&pid));
+        assert!(is_gone, "{pid} does not end: {}", self.error_log());
+    }
+
+    /// Waits until there is a worker.
+    #[track_caller]
+    pub fn wait_worker(&self) {
+        assert!(poll(|| !self.workers().is_empty()), "no worker: {}", self.error_log());
+    }
+
+    /// Waits until a process has opened a file of the site.
+    #[track_caller]
+    pub fn wait_open(&self, pid: u32, name: &str) {
+        let path = self.dir().join(name);
+        let is_open = || {
+            let descriptors = fs::read_dir(format!("/proc/{pid}/fd"));
+            descriptors.into_iter().flatten().flatten().any(|descriptor| {
+                fs::read_link(descriptor.path()).is_ok_and(|target| target == path)
+            })
+        };
+        let end = Instant::now() + DEADLINE;
+        // Without a pause, for the file may not be open for long.
+        while !is_open() {
+            assert!(Instant::now() < end, "{pid} did not open {name}: {}", self.error_log());
+            thread::yield_now();
+        }
+    }
+
+    /// Replaces the running executable: a new master process with workers of its own takes over
+    /// the sockets, the old workers leave, then the old master.
+    #[track_caller]
+    pub fn upgrade(&mut self) {
+        assert!(self.site.daemon, "a master process that is a child of the tests ignores USR2");
+        let old = self.pid();
+        let old_workers = self.workers();
+        self.signal(libc::SIGUSR2);
+        let mut new = old;
+        let is_up = poll(|| {
+            new = pid_in(&self.site).unwrap_or(old);
+            new != old && children(new).len() == old_workers.len()
+        });
+        assert!(is_up, "no new master process: {}", self.error_log());
+        assert!(self.dir().join("nginx.pid.oldbin").exists(), "two masters, two files");
+
+        self.signal(libc::SIGWINCH);
+        let are_gone = poll(|| children(old).iter().all(|pid| !old_workers.contains(pid)));
+        assert!(are_gone, "old workers did not leave: {}", self.error_log());
+
+        let mut master = self.master.replace(Process::Adopted(new)).expect("nginx runs");
+        send_signal(old, libc::SIGQUIT);
+        let mut status = None;
+        poll(|| {
+            status = master.try_wait().expect("nginx can be waited for");
+            status.is_some()
+        });
+        let Some(status) = status else {
+            master.kill();
+            panic!("the old master process did not leave: {}", self.error_log())
+        };
+        assert!(status.success(), "the old master process ended with {status}");
+        assert!(!self.dir().join("nginx.pid.oldbin").exists(), "nginx.pid.oldbin is left behind");
     }
 
     /// Reloads the configuration as it is on disk and waits until the old workers are gone.
@@ -204,11 +291,7 @@ impl Nginx {
 
     /// Runs `nginx -t` on the configuration as it is on disk.
     pub fn check(&self) -> Checked {
-        let output = self.site.command().arg("-t").output().expect("nginx can be run");
-        Checked {
-            ok: output.status.success(),
-            output: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        self.site.check_as_written()
     }
 
     /// Stops nginx and checks that all was well. Dropping does the same.
@@ -227,22 +310,31 @@ impl Nginx {
         send_signal(self.pid(), signal);
     }
 
+    /// The same with TERM, which does not wait for requests.
+    pub fn terminate(mut self) {
+        self.stop_by_and_check(libc::SIGTERM);
+    }
+
     fn stop_and_check(&mut self) {
-        if self.child.is_none() {
+        self.stop_by_and_check(libc::SIGQUIT);
+    }
+
+    fn stop_by_and_check(&mut self, signal: libc::c_int) {
+        if self.master.is_none() {
             return;
         }
-        self.signal(libc::SIGQUIT);
+        self.signal(signal);
         let mut status = None;
         poll(|| {
-            let child = self.child.as_mut().expect("nginx runs");
-            status = child.try_wait().expect("nginx can be waited for");
+            let master = self.master.as_mut().expect("nginx runs");
+            status = master.try_wait().expect("nginx can be waited for");
             status.is_some()
         });
         if status.is_none() {
             self.kill();
             panic!("nginx did not stop: {}", self.error_log());
         }
-        self.child = None;
+        self.master = None;
         let status = status.expect("just looked at");
         assert!(status.success(), "nginx ended with {status}: {}", self.error_log());
         if let Err(message) = self.site.check_error_log() {
@@ -252,14 +344,11 @@ impl Nginx {
 
     /// Ends nginx without any ado, the workers too.
     fn kill(&mut self) {
-        if self.child.is_some() {
+        if self.master.is_some() {
             self.signal(libc::SIGTERM);
-            let mut child = self.child.take().expect("just looked at");
-            let ended = poll(|| child.try_wait().is_ok_and(|status| status.is_some()));
-            if !ended {
-                // Nothing more can be done about a process that ignores this as well.
-                let _ = child.kill();
-                let _ = child.wait();
+            let mut master = self.master.take().expect("just looked at");
+            if !poll(|| master.try_wait().is_ok_and(|status| status.is_some())) {
+                master.kill();
             }
         }
     }
@@ -277,6 +366,17 @@ impl Drop for Nginx {
             self.stop_and_check();
         }
     }
+}
+
+/// Process ids of the children of a process.
+fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// The process id that nginx has written to its file.
+fn pid_in(site: &Site) -> Option<u32> {
+    fs::read_to_string(site.dir().join("nginx.pid")).ok()?.trim().parse().ok()
 }
 
 fn send_signal(pid: u32, signal: libc::c_int) {
@@ -304,7 +404,7 @@ fn end_with_this_process(command: &mut Command) {
 }
 
 /// Looks again and again until it is so or the deadline is over; tells whether it is so.
-fn poll(mut is_so: impl FnMut() -> bool) -> bool {
+pub(crate) fn poll(mut is_so: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + DEADLINE;
     loop {
         if is_so() {
@@ -317,22 +417,33 @@ fn poll(mut is_so: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// Whether nginx came up; false if it ended.
-fn wait_ready(child: &mut Child, site: &Site) -> bool {
+/// The master process once nginx is up; `None` if it ended.
+fn wait_ready(mut started: Process, site: &Site) -> Option<Process> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, site.ports[0]));
-    let mut ended = false;
+    let mut ended = None;
     let ready = poll(|| {
-        ended = child.try_wait().expect("nginx can be waited for").is_some();
+        ended = ended.or_else(|| started.try_wait().expect("nginx can be waited for"));
+        let has_failed = match ended {
+            Some(status) => !site.daemon || !status.success(),
+            None => false,
+        };
         // The master listens before the workers exist: a connection would be answered late, but
         // nothing could be said about workers yet.
-        ended
-            || (site.error_log().contains("start worker process ")
-                && TcpStream::connect(address).is_ok())
+        has_failed
+            || (site.error_log().matches("start worker process ").count() >= site.workers
+                && TcpStream::connect(address).is_ok()
+                && (!site.daemon || ended.is_some()))
     });
     if !ready {
         // It neither came up nor ended.
-        let _ = child.kill();
-        let _ = child.wait();
+        started.kill();
+        return None;
     }
-    ready && !ended
+    match (ended, pid_in(site)) {
+        (None, _) => Some(started),
+        (Some(status), Some(master)) if site.daemon && status.success() => {
+            Some(Process::Adopted(master))
+        }
+        _ => None,
+    }
 }

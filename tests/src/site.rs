@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::build::build;
 use crate::certificate::certificate;
-use crate::nginx::Nginx;
+use crate::nginx::{Nginx, poll};
 use crate::ports::free_port;
 
 /// Files and configuration, not running yet.
@@ -25,6 +25,8 @@ pub struct Site {
     server: String,
     whole: Option<String>,
     module: Option<PathBuf>,
+    pub(crate) workers: usize,
+    pub(crate) daemon: bool,
     environment: Vec<(String, String)>,
     pub(crate) allowed: Vec<String>,
     pub(crate) ports: [u16; 3],
@@ -62,6 +64,8 @@ impl Site {
             server: String::new(),
             whole: None,
             module: build().module.clone(),
+            workers: 1,
+            daemon: false,
             environment: Vec::new(),
             allowed: Vec::new(),
             ports: [0; 3],
@@ -127,6 +131,28 @@ impl Site {
         self
     }
 
+    /// As many worker processes; one unless this is called.
+    #[must_use]
+    pub fn workers(mut self, count: usize) -> Self {
+        self.workers = count;
+        self
+    }
+
+    /// One process without a master, which serves requests itself.
+    #[must_use]
+    pub fn single(mut self) -> Self {
+        self.workers = 0;
+        self
+    }
+
+    /// nginx leaves the process that starts it, as under an init system. Only such a master
+    /// process lets itself be replaced by another executable.
+    #[must_use]
+    pub fn daemon(mut self) -> Self {
+        self.daemon = true;
+        self
+    }
+
     /// Sets a variable in the environment of nginx itself; workers have it only if the
     /// configuration says so.
     #[must_use]
@@ -158,6 +184,13 @@ impl Site {
         fs::write(&path, content).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         set_mode(&path, 0o644);
         path
+    }
+
+    /// Replaces a file as a careful writer does: under another name first, then by a rename.
+    pub fn replace(&self, name: &str, content: impl AsRef<[u8]>) {
+        let new = self.write(&format!("{name}.new"), content);
+        let path = self.dir.join(name);
+        fs::rename(new, &path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
 
     /// Makes a directory, and those above it, for the workers to read.
@@ -214,11 +247,28 @@ impl Site {
             self.choose_ports();
         }
         self.write_conf();
-        let output = self.command().arg("-t").output().expect("nginx can be run");
-        Checked {
-            ok: output.status.success(),
-            output: String::from_utf8_lossy(&output.stderr).into_owned(),
+        self.check_as_written()
+    }
+
+    /// Runs `nginx -t` on the configuration as it is on disk.
+    pub(crate) fn check_as_written(&self) -> Checked {
+        let path = self.dir.join("check.stderr");
+        let stderr = fs::File::create(&path).expect("a file for what nginx -t says");
+        let mut child = self.command().arg("-t").stderr(stderr).spawn().expect("nginx can be run");
+        let mut status = None;
+        let ended = poll(|| {
+            status = child.try_wait().expect("nginx can be waited for");
+            status.is_some()
+        });
+        if !ended {
+            // Nothing more can be done about it if this fails as well.
+            let _ = child.kill();
+            let _ = child.wait();
         }
+        let output = fs::read(&path).expect("what nginx -t said");
+        let output = String::from_utf8_lossy(&output).into_owned();
+        let status = status.unwrap_or_else(|| panic!("nginx -t does not end: {output}"));
+        Checked { ok: status.success(), output }
     }
 
     /// Starts nginx and waits until it answers.
@@ -301,12 +351,17 @@ impl Site {
         // "off" outranks every other access_log of its level.
         let access_log = if self.http.contains("access_log") { "" } else { "access_log off;" };
         let load_module = self.load_module();
-        let Self { main, http, server, .. } = self;
+        let Self { main, http, server, workers, .. } = self;
+        let processes = match workers {
+            0 => "master_process off".to_owned(),
+            count => format!("worker_processes {count}"),
+        };
+        let daemon = if self.daemon { "on" } else { "off" };
         format!(
             "{load_module}
 {{user}}
-daemon off;
-worker_processes 1;
+daemon {daemon};
+{processes};
 pid {{dir}}/nginx.pid;
 lock_file {{dir}}/nginx.lock;
 error_log {{dir}}/error.log info;

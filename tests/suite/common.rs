@@ -1,6 +1,10 @@
 //! What several themes need.
 
-use xspace_tests::{Nginx, Protocol, Request, Response, Site, bytes};
+use std::net::SocketAddr;
+
+use xspace_tests::{
+    Connection, Nginx, Protocol, Request, Response, Site, block_on, bytes, was_not_processed,
+};
 
 /// A space with an mp3 in most tests.
 pub const ID: &str = "1lDxLnrWjwkGm";
@@ -62,4 +66,20 @@ pub fn assert_no_recording(response: &Response, status: u16, what: &str) {
 /// GET over HTTP/2.
 pub fn get_http2(nginx: &Nginx, path: &str) -> Response {
     nginx.send(Protocol::Http2, &Request::get(path))
+}
+
+/// One request on a new connection. An old worker may close an HTTP/2 connection with which it has
+/// nothing to do yet; a client then asks again.
+pub fn ask(protocol: Protocol, address: SocketAddr, request: &Request) -> Response {
+    block_on(async {
+        for _ in 0..10 {
+            let mut connection = Connection::open(protocol, address).await;
+            match connection.try_send(request).await {
+                Ok(response) => return response,
+                Err(e) if protocol == Protocol::Http2 && was_not_processed(&e) => {}
+                Err(e) => panic!("{protocol:?} {request:?}: {e:?}"),
+            }
+        }
+        panic!("{protocol:?} {request:?}: refused ten times");
+    })
 }

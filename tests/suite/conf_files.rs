@@ -4,6 +4,8 @@
 //! `# nginx: http_v3`.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use xspace_tests::{Nginx, Protocol, Request, Site, build, bytes, project_dir, same_bytes};
 
@@ -28,6 +30,12 @@ fn conf_files() -> Vec<(String, String)> {
     assert!(files.len() >= 6, "{files:?}");
     files
 }
+
+/// The catalogue of files that name one; all tests but those of it ask for other spaces.
+const CATALOG: &str = r#"{
+    "titled": { "title": "Rust in production", "files": ["2025/06/titled.mp3"] },
+    "gone": { "status": 410 }
+}"#;
 
 /// Whether this nginx has what the file needs; says so if not.
 fn is_for_this_nginx(name: &str, text: &str) -> bool {
@@ -62,6 +70,7 @@ fn site(name: &str, text: &str) -> Site {
     site.write_certificate();
     site.make_dir("srv/log");
     site.make_dir("srv/downloads");
+    site.write("srv/catalog.json", CATALOG);
     site.file(&format!("srv/{FILE}"), bytes(1, LONG))
 }
 
@@ -173,4 +182,102 @@ fn encrypted_protocols_are_served() {
             same_bytes(&response.body, &bytes(1, LONG), name);
         }
     }
+}
+
+#[test]
+fn catalogue_names_files_and_answers_for_those_that_are_gone() {
+    let Some(nginx) = start("catalog.conf") else { return };
+    nginx.site().write("srv/downloads/2025/06/titled.mp3", "titled");
+    let response = nginx.get("/download/titled");
+    assert_eq!(response.text(), "titled");
+    assert_eq!(
+        response.header("content-disposition"),
+        Some("inline; filename=\"Rust-in-production_titled.mp3\"")
+    );
+    assert_eq!(nginx.get("/download/gone").status, 410);
+}
+
+/// A database as the query in catalog-from-sqlite expects it.
+const DATABASE: &str = r#"
+    CREATE TABLE spaces (space_id TEXT PRIMARY KEY, title TEXT, removed INTEGER DEFAULT 0);
+    CREATE TABLE files (space_id TEXT, path TEXT);
+    INSERT INTO spaces (space_id, title) VALUES ('titled', 'Gespräch "Rust" \ 100%');
+    INSERT INTO spaces (space_id, title) VALUES ('untitled', NULL);
+    INSERT INTO spaces (space_id, title) VALUES ('lines', 'a' || char(13, 10) || 'b');
+    INSERT INTO spaces (space_id, title, removed) VALUES ('removed', 'Gone', 1);
+    INSERT INTO spaces (space_id, title) VALUES ('by-id', 'No file');
+    INSERT INTO files VALUES ('titled', '2025/a "b" \ 100%.mp3'), ('titled', '2025/c.mp4');
+    INSERT INTO files VALUES ('untitled', 'd.mp3'), ('lines', 'd.mp3');"#;
+
+fn sqlite(database: &Path, text: &str) {
+    let done = Command::new("sqlite3").arg(database).arg(text).status();
+    assert!(done.expect("sqlite3 can be run").success(), "{text}");
+}
+
+fn write_catalogue(database: &Path, catalogue: &Path) -> bool {
+    let script = project_dir().join("nginx-conf/catalog-from-sqlite");
+    let output = Command::new("sh").arg(script).arg(database).arg(catalogue).output();
+    output.expect("sh can be run").status.success()
+}
+
+#[test]
+fn catalogue_from_a_database_is_taken() {
+    let Some(nginx) = start("catalog.conf") else { return };
+    let site = nginx.site();
+    for (file, text) in [
+        (r#"2025/a "b" \ 100%.mp3"#, "odd"),
+        ("2025/c.mp4", "video"),
+        ("d.mp3", "d"),
+        ("by-id.mp3", "by id"),
+    ] {
+        site.write(&format!("srv/downloads/{file}"), text);
+    }
+    let database = site.dir().join("spaces.db");
+    let catalogue = site.dir().join("srv/catalog.json");
+    sqlite(&database, DATABASE);
+    assert!(write_catalogue(&database, &catalogue));
+    nginx.reload();
+    for (path, status, text) in [
+        ("titled", 200, "odd"),
+        ("titled.mp4", 200, "video"),
+        ("untitled", 200, "d"),
+        ("lines", 200, "d"),
+        ("by-id", 200, "by id"),
+        ("removed", 410, ""),
+    ] {
+        let response = nginx.get(&format!("/download/{path}"));
+        assert_eq!(response.status, status, "{path}: {response:?}");
+        assert!(status != 200 || response.text() == text, "{path}: {response:?}");
+    }
+}
+
+#[test]
+fn database_that_cannot_be_read_leaves_the_catalogue() {
+    let site = Site::new().file("catalog.json", CATALOG);
+    let catalogue = site.dir().join("catalog.json");
+    let database = site.dir().join("spaces.db");
+    sqlite(&database, DATABASE);
+    sqlite(&database, "DROP TABLE files");
+    assert!(!write_catalogue(&database, &catalogue), "no such table");
+    assert!(!write_catalogue(&site.dir().join("none.db"), &catalogue), "no such database");
+    assert_eq!(fs::read_to_string(&catalogue).expect("the catalogue"), CATALOG);
+    let left = fs::read_dir(site.dir()).expect("a directory").flatten();
+    let left: Vec<_> = left
+        .map(|entry| entry.file_name())
+        .filter(|name| name.to_string_lossy().starts_with("catalog.json."))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn database_without_spaces_makes_an_empty_catalogue() {
+    let Some(nginx) = start("catalog.conf") else { return };
+    let database = nginx.dir().join("empty.db");
+    let (tables, _) = DATABASE.split_once("INSERT").expect("tables first");
+    sqlite(&database, tables);
+    assert!(write_catalogue(&database, &nginx.dir().join("srv/catalog.json")));
+    let checked = nginx.check();
+    assert!(checked.ok, "{}", checked.output);
+    nginx.reload();
+    assert_eq!(nginx.get("/download/gone").status, 404);
 }

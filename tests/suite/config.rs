@@ -3,7 +3,7 @@
 use xspace_tests::{Site, build, lines_marked};
 
 /// The target of most rows.
-const TARGET: &str = "location ^~ /downloads/ { internal; alias {dir}/downloads/; }\n";
+pub const TARGET: &str = "location ^~ /downloads/ { internal; alias {dir}/downloads/; }\n";
 
 /// `nginx -t` with this in the server; the message's `…` stands for any text. The line with
 /// `#!` is the one that has to be named.
@@ -13,7 +13,7 @@ fn expect(level: &str, what: &str, server: &str, message: &str) {
 }
 
 #[track_caller]
-fn expect_site(level: &str, what: &str, mut site: Site, message: &str) {
+pub fn expect_site(level: &str, what: &str, mut site: Site, message: &str) {
     let checked = site.check();
     let places = lines_marked(&site.conf_path(), &site.write_conf());
     let message = message.replace("{dir}", site.dir().to_str().expect("a UTF-8 path"));
@@ -32,23 +32,23 @@ fn expect_site(level: &str, what: &str, mut site: Site, message: &str) {
 }
 
 #[track_caller]
-fn error(what: &str, server: &str, message: &str) {
+pub fn error(what: &str, server: &str, message: &str) {
     expect("emerg", what, server, message);
 }
 
 #[track_caller]
-fn warning(what: &str, server: &str, message: &str) {
+pub fn warning(what: &str, server: &str, message: &str) {
     expect("warn", what, server, message);
 }
 
 /// Accepted without a warning.
 #[track_caller]
-fn fine(what: &str, server: &str) {
+pub fn fine(what: &str, server: &str) {
     fine_site(what, Site::new().server(server));
 }
 
 #[track_caller]
-fn fine_site(what: &str, mut site: Site) {
+pub fn fine_site(what: &str, mut site: Site) {
     let checked = site.check();
     assert!(checked.ok, "{what}: {}", checked.output);
     assert!(!checked.output.contains("[warn]"), "{what}: {}", checked.output);
@@ -351,6 +351,9 @@ fn duplicate_directives_are_refused() {
         ("xspace_min_size 1", "xspace_min_size 2"),
         ("xspace_directory {dir}", "xspace_directory off"),
         ("xspace_filename a", "xspace_filename b"),
+        ("xspace_catalog off", "xspace_catalog {dir}/catalog.json"),
+        ("xspace_catalog {dir}/a.json", "xspace_catalog {dir}/a.json"),
+        ("xspace_catalog {dir}/a.json", "xspace_catalog off"),
     ] {
         let name = first.split(' ').next().expect("a name");
         error(
@@ -397,6 +400,8 @@ fn wrong_numbers_of_arguments_are_refused() {
         "xspace_min_size",
         "xspace_directory",
         "xspace_filename a b",
+        "xspace_catalog",
+        "xspace_catalog a only refresh=1s b",
     ] {
         let name = directive.split(' ').next().expect("a name");
         error(

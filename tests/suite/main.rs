@@ -9,6 +9,12 @@ mod common;
 mod access;
 /// `if`, `limit_except`, nested, named, exact and regex locations.
 mod blocks;
+/// Requests for spaces that a catalogue knows.
+mod catalog;
+/// What `nginx -t` says about a catalogue.
+mod catalog_config;
+/// A catalogue's file changes while nginx runs.
+mod catalog_refresh;
 /// If-None-Match, If-Modified-Since, If-Range, If-Match.
 mod conditional;
 /// Every file of nginx-conf/ is accepted by `nginx -t`.

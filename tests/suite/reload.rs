@@ -1,31 +1,14 @@
 //! Reload with requests under way.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use xspace_tests::{
-    Connection, Protocol, Request, Response, Site, block_on, bytes, same_bytes, was_not_processed,
+use xspace_tests::{Protocol, Request, Site, bytes, same_bytes};
+
+use crate::common::{
+    FILE, MISSING_PATH, PATH, ask, assert_no_recording, assert_recording, recording,
 };
-
-use crate::common::{FILE, MISSING_PATH, PATH, assert_no_recording, assert_recording, recording};
-
-/// One request on a new connection. An old worker may close an HTTP/2 connection with which it has
-/// nothing to do yet; a client then asks again.
-fn ask(protocol: Protocol, address: SocketAddr, request: &Request) -> Response {
-    block_on(async {
-        for _ in 0..10 {
-            let mut connection = Connection::open(protocol, address).await;
-            match connection.try_send(request).await {
-                Ok(response) => return response,
-                Err(e) if protocol == Protocol::Http2 && was_not_processed(&e) => {}
-                Err(e) => panic!("{protocol:?} {request:?}: {e:?}"),
-            }
-        }
-        panic!("{protocol:?} {request:?}: refused ten times");
-    })
-}
 
 #[test]
 fn reload_under_load_fails_no_request() {
