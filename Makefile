@@ -16,7 +16,9 @@ FOR_DEBIAN  := NGINX_SOURCE_DIR=$(DEBIAN)/source NGINX_BUILD_DIR=$(DEBIAN)/objs 
 FOR_FAULT   := $(FOR_BUNDLED:%/target/bundled=%/target/fault)
 FOR_TESTS   := CARGO_TARGET_DIR=$(CURDIR)/build/target/tests
 
-BUILD_MODULE := cargo build --release --locked
+# A release tarball brings the crates that the module is built from.
+BUILD_MODULE := cargo build --release --locked \
+                $(if $(wildcard vendor/config.toml),--config vendor/config.toml)
 
 # INSTALL=no: install no packages, fail if one is missing.
 INSTALL ?= yes
@@ -34,22 +36,27 @@ define install
 mkdir -p $(dir $(2)) && { cmp -s $(1) $(2) || { cp $(1) $(2).new && mv $(2).new $(2); }; }
 endef
 
-# Runs the test suite: $(1) is the nginx, $(2) the module, $(3) more environment, $(4) a name.
+# Runs the test suite: $(1) is the nginx, $(2) the module, $(3) more environment, $(4) a name,
+# $(5) the tests to run if not all.
 define suite
 @echo "== Test suite, $(4): $$($(1) -v 2>&1)"
 $(FOR_TESTS) XSPACE_TEST_NGINX=$(1) XSPACE_TEST_MODULE=$(2) $(3) \
-    cargo test --locked --manifest-path tests/Cargo.toml $(TESTS)
+    cargo test --locked --manifest-path tests/Cargo.toml $(if $(5),-- $(or $(TESTS),$(5)),$(TESTS))
 endef
 
 .PHONY: build
 build: build/nginx module ## Build build/nginx and build/ngx_http_xspace_module.so (release)
+	@tools/fits build/$(MODULE) build/nginx
+	@nginx=$$(PATH=$$PATH:/usr/sbin command -v nginx) || exit 0; \
+	    tools/fits build/$(MODULE) "$$nginx" || \
+	    echo '(for Debian'"'"'s own nginx: "make debian-module"; for others see README.md)'
 
 .PHONY: run
 run: build demo-packages ## Serve sample recordings on loopback, PORT=8080 TLS_PORT=8443
 	@demo/run $(PORT) $(TLS_PORT)
 
 .PHONY: test
-test: check unittest suite-bundled suite-debian ## Run everything that must pass
+test: check unittest suite-bundled suite-static suite-dynamic suite-debian ## Run everything that must pass
 
 .PHONY: check
 check: format lint doc licences ## Check format, lints, documentation and licences
@@ -62,6 +69,16 @@ unittest: rust ## Run the unit tests of the model
 .PHONY: suite-bundled
 suite-bundled: build fault-module test-packages ## Run the test suite on the bundled NGINX, TESTS=name for a few
 	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/$(MODULE),XSPACE_TEST_FAULT_MODULE=$(CURDIR)/build/fault/$(MODULE),bundled NGINX)
+
+.PHONY: suite-static
+suite-static: nginx-static test-packages ## Run the test suite on an NGINX with the module compiled in
+	$(call suite,$(CURDIR)/build/static/objs/nginx,,,the module compiled into NGINX)
+
+# The same module as in suite-bundled but for who built it, so the tests that see its place in the
+# chain of filters are enough here.
+.PHONY: suite-dynamic
+suite-dynamic: build/nginx module-dynamic test-packages
+	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/dynamic/objs/$(MODULE),,the module built by NGINX,conditional:: headers:: ranges::)
 
 .PHONY: suite-debian
 suite-debian: debian-module test-packages ## Run the test suite on Debian's own nginx, TESTS=name for a few
@@ -105,7 +122,9 @@ deny: rust ## Check dependencies with cargo-deny, built into build/tools if it i
 	@tools/deny . tests
 
 # Where the bundled NGINX comes from and how it is built; nothing else makes it out of date.
-build/nginx: $(addprefix tools/bundled-nginx/,Cargo.toml Cargo.lock build) | rust build-packages
+BUNDLED_FILES := $(addprefix tools/bundled-nginx/,Cargo.toml Cargo.lock build)
+
+build/nginx: $(BUNDLED_FILES) | rust build-packages
 	@echo "Building NGINX, log in build/bundled.log"
 	@mkdir -p build
 	@tools/bundled-nginx/build $(BUNDLED) >build/bundled.log 2>&1 || \
@@ -124,12 +143,36 @@ fault-module: build/nginx | rust build-packages
 	$(FOR_FAULT) $(BUILD_MODULE) --features fault-injection
 	@$(call install,build/target/fault/release/libnginx_xspace.so,build/fault/$(MODULE))
 
+# The module in NGINX's own build (`config`, `config.make`): compiled in, and loadable.
+build/static/objs/Makefile: $(BUNDLED_FILES) config config.make | rust build-packages
+	@echo "Building NGINX with the module compiled in, log in build/static.log"
+	@mkdir -p build
+	@tools/bundled-nginx/build build/static --add-module="$(CURDIR)" >build/static.log 2>&1 || \
+	    { tail -n 30 build/static.log; rm -f $@; exit 1; }
+
+build/dynamic/objs/Makefile: $(BUNDLED_FILES) config config.make | rust build-packages
+	@echo "Building the module with NGINX's own build, log in build/dynamic.log"
+	@mkdir -p build
+	@NGINX_TARGET=modules tools/bundled-nginx/build build/dynamic \
+	    --add-dynamic-module="$(CURDIR)" >build/dynamic.log 2>&1 || \
+	    { tail -n 30 build/dynamic.log; rm -f $@; exit 1; }
+
+.PHONY: nginx-static
+nginx-static: build/static/objs/Makefile
+	$(MAKE) --no-print-directory -C build/static/source -f $(CURDIR)/$< build
+
+.PHONY: module-dynamic
+module-dynamic: build/dynamic/objs/Makefile
+	$(MAKE) --no-print-directory -C build/dynamic/source -f $(CURDIR)/$< modules
+	@tools/fits build/dynamic/objs/$(MODULE) build/nginx
+
 .PHONY: rust
 rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
-.PHONY: build-packages debian-packages test-packages demo-packages
-build-packages debian-packages test-packages demo-packages:
+PACKAGES := $(addsuffix -packages,build debian test demo)
+.PHONY: $(PACKAGES)
+$(PACKAGES):
 	@tools/install-packages $(@:-packages=)
 
 # rustup's clippy and rustfmt come with `rustup component add`, Debian's are packages.
