@@ -49,7 +49,7 @@ build: build/nginx module ## Build build/nginx and build/ngx_http_xspace_module.
 	@tools/fits build/$(MODULE) build/nginx
 	@nginx=$$(PATH=$$PATH:/usr/sbin command -v nginx) || exit 0; \
 	    tools/fits build/$(MODULE) "$$nginx" || \
-	    echo '(for Debian'"'"'s own nginx: "make debian-module"; for others see README.md)'
+	    echo '(for Debian'"'"'s own nginx: "make deb", "make debian-module"; for others see README.md)'
 
 .PHONY: run
 run: build demo-packages ## Serve sample recordings on loopback, PORT=8080 TLS_PORT=8443
@@ -166,11 +166,26 @@ module-dynamic: build/dynamic/objs/Makefile
 	$(MAKE) --no-print-directory -C build/dynamic/source -f $(CURDIR)/$< modules
 	@tools/fits build/dynamic/objs/$(MODULE) build/nginx
 
+.PHONY: dist
+dist: rust ## Make the release tarball build/dist/nginx-xspace-VERSION.tar.xz
+	@tools/dist build/dist
+
+.PHONY: deb
+deb: rust deb-packages ## Build the Debian package for this machine's nginx, in build/deb
+	@rm -rf build/deb
+	@tools/deb source build/deb
+	@tools/deb build build/deb
+	@ls build/deb/*.deb
+
+.PHONY: package-test
+package-test: rust tree-packages ## Build, install and remove the package in Debian 12 and 13 systems
+	@tools/package-test bookworm trixie
+
 .PHONY: rust
 rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
-PACKAGES := $(addsuffix -packages,build debian test demo)
+PACKAGES := $(addsuffix -packages,build debian test demo deb rpm tree image)
 .PHONY: $(PACKAGES)
 $(PACKAGES):
 	@tools/install-packages $(@:-packages=)
@@ -184,6 +199,7 @@ lint-packages: rust
 
 .PHONY: clean
 clean: ## Remove everything that was made, sample recordings too
+	@[ ! -e build/trees ] || tools/tree remove-all
 	rm -rf build
 
 .PHONY: help
