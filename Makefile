@@ -181,6 +181,10 @@ deb: rust deb-packages ## Build the Debian package for this machine's nginx, in 
 package-test: rust tree-packages ## Build, install and remove the package in Debian 12 and 13 systems
 	@tools/package-test bookworm trixie
 
+.PHONY: rpm
+rpm: build/nginx rpm-packages ## Build the RPM for the builds of nginx.org and try it, in build/rpm
+	@tools/rpm build/rpm
+
 .PHONY: rust
 rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
