@@ -185,6 +185,10 @@ package-test: rust tree-packages ## Build, install and remove the package in Deb
 rpm: build/nginx rpm-packages ## Build the RPM for the builds of nginx.org and try it, in build/rpm
 	@tools/rpm build/rpm
 
+.PHONY: image-test
+image-test: rust tree-packages image-packages ## Build the container image and ask it for a recording
+	@tools/image-test
+
 .PHONY: rust
 rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
