@@ -106,6 +106,9 @@ impl<'a> FileName<'a> {
     /// The same for the name as clients see it that know only ASCII: the other characters are left
     /// out, and if nothing of a title remains it is `<id>.<extension>`.
     pub fn ascii_chars(&self, each: &mut impl FnMut(char) -> bool) -> bool {
+        if self.is_ascii() {
+            return self.chars(each);
+        }
         match self.stem {
             Stem::Id => self.id_chars(each),
             Stem::Title(title) => {
@@ -327,6 +330,10 @@ pub(crate) mod tests {
             assert!(full.ends_with("_1lDx.mp3"), "{full}");
             assert!((MAX_LEN - 2..=MAX_LEN).contains(&full.len()), "{}", full.len());
         }
+        // Plain ASCII by the cut: then nothing is left out that could make room for more.
+        let title = format!("{}-éb", "a".repeat(MAX_LEN - 10));
+        let (full, ascii) = with_name(Some(&title), "1lDx", shown);
+        assert_eq!(full, ascii);
         let long = "i".repeat(128);
         let (full, _) = with_name(Some(&"t".repeat(300)), &long, shown);
         assert_eq!(full, format!("{}_{long}.mp3", "t".repeat(MAX_LEN - 133)));
@@ -344,6 +351,8 @@ pub(crate) mod tests {
             (b"a\xff\xfeb.mp3", "ab.mp3", "ab.mp3", "not UTF-8"),
             ("a\u{202e}3pm.exe".as_bytes(), "a3pm.exe", "a3pm.exe", "turned direction"),
             ("a\u{85}\u{2028}b".as_bytes(), "ab", "ab", "other line ends"),
+            (b"=", "=", "=", "ASCII without a letter"),
+            ("=é".as_bytes(), "=é", "1lDx.mp3", "the same with another character"),
             (b"", "1lDx.mp3", "1lDx.mp3", "empty"),
             (b"\r\n\"", "1lDx.mp3", "1lDx.mp3", "nothing left"),
         ];
