@@ -15,6 +15,8 @@ FOR_DEBIAN  := NGINX_SOURCE_DIR=$(DEBIAN)/source NGINX_BUILD_DIR=$(DEBIAN)/objs 
                CARGO_TARGET_DIR=$(CURDIR)/build/target/debian
 FOR_FAULT   := $(FOR_BUNDLED:%/target/bundled=%/target/fault)
 FOR_TESTS   := CARGO_TARGET_DIR=$(CURDIR)/build/target/tests
+FOR_BENCH   := CARGO_TARGET_DIR=$(CURDIR)/build/target/bench
+FOR_FUZZ    := CARGO_TARGET_DIR=$(CURDIR)/build/target/fuzz
 
 # A release tarball brings the crates that the module is built from.
 BUILD_MODULE := cargo build --release --locked \
@@ -30,6 +32,10 @@ TLS_PORT ?= 8443
 
 # TESTS=word: only the tests with that in their name.
 TESTS ?=
+
+# `make bench`: QUICK=1 for a short run, ONLY=part or ONLY=part/measurement for some of it.
+QUICK ?=
+ONLY  ?=
 
 # Copies $(1) to $(2) if it differs. By a rename, for a running nginx may have the old file mapped.
 define install
@@ -84,6 +90,20 @@ suite-dynamic: build/nginx module-dynamic test-packages
 suite-debian: debian-module test-packages ## Run the test suite on Debian's own nginx, TESTS=name for a few
 	$(call suite,/usr/sbin/nginx,$(DEBIAN)/$(MODULE),,Debian's nginx)
 
+.PHONY: bench
+bench: build bench-packages ## Measure, QUICK=1 for a short run, ONLY=part (bench/README.md)
+	$(FOR_BENCH) cargo run --release --locked --manifest-path bench/Cargo.toml -- \
+	    $(if $(filter-out 0 no,$(QUICK)),--quick) $(ONLY)
+
+# FUZZ=target: only that one. SECONDS=n: for so long each; RUNS=n: so many runs instead.
+FUZZ    ?=
+SECONDS ?= 20
+RUNS    ?=
+
+.PHONY: fuzz
+fuzz: rust fuzz-packages ## Fuzz the model, SECONDS=20 or RUNS=n for each target, FUZZ=target for one
+	@$(FOR_FUZZ) SECONDS=$(SECONDS) RUNS=$(RUNS) fuzz/run $(FUZZ)
+
 .PHONY: debian-module
 debian-module: rust build-packages debian-packages ## Build build/debian/ngx_http_xspace_module.so for Debian's own nginx
 	@tools/debian-nginx $(DEBIAN)
@@ -94,6 +114,8 @@ debian-module: rust build-packages debian-packages ## Build build/debian/ngx_htt
 format: rust lint-packages
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path tests/Cargo.toml
+	cargo fmt --check --manifest-path bench/Cargo.toml
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo fmt --check --manifest-path tools/bundled-nginx/Cargo.toml
 
 # With --release, for then the bindings of `make build` serve here too.
@@ -102,6 +124,9 @@ lint: build/nginx lint-packages
 	$(FOR_BUNDLED) cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	$(FOR_BUNDLED) cargo clippy --release --locked --workspace --all-targets --all-features -- -D warnings
 	$(FOR_TESTS) cargo clippy --locked --all-targets --manifest-path tests/Cargo.toml -- -D warnings
+	$(FOR_BENCH) cargo clippy --release --locked --manifest-path bench/Cargo.toml -- -D warnings
+	$(FOR_FUZZ) cargo clippy --locked --all-targets --no-default-features \
+	    --manifest-path fuzz/Cargo.toml -- -D warnings
 
 .PHONY: doc
 doc: build/nginx
@@ -110,7 +135,7 @@ doc: build/nginx
 
 .PHONY: licences
 licences: rust
-	@tools/check-licences . tests
+	@tools/check-licences . tests bench fuzz
 	@if PATH="$$PATH:$(CURDIR)/build/tools/bin" command -v cargo-deny >/dev/null; then \
 	    $(MAKE) --no-print-directory deny; \
 	else \
@@ -119,7 +144,7 @@ licences: rust
 
 .PHONY: deny
 deny: rust ## Check dependencies with cargo-deny, built into build/tools if it is missing
-	@tools/deny . tests
+	@tools/deny . tests bench fuzz
 
 # Where the bundled NGINX comes from and how it is built; nothing else makes it out of date.
 BUNDLED_FILES := $(addprefix tools/bundled-nginx/,Cargo.toml Cargo.lock build)
@@ -193,7 +218,7 @@ image-test: rust tree-packages image-packages ## Build the container image and a
 rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
-PACKAGES := $(addsuffix -packages,build debian test demo deb rpm tree image)
+PACKAGES := $(addsuffix -packages,build debian test demo bench fuzz deb rpm tree image)
 .PHONY: $(PACKAGES)
 $(PACKAGES):
 	@tools/install-packages $(@:-packages=)

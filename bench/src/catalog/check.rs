@@ -1,0 +1,101 @@
+//! `nginx -t` with a catalogue, and beside it with nginx's own `map`.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{MILLION, SIZES, data};
+use crate::nginx::Site;
+use crate::process;
+use crate::report::{Table, grouped, megabytes, milliseconds};
+use crate::stats::Sorted;
+use crate::workbench::{Result, Workbench};
+
+/// Wall time, processor time and peak of memory of `nginx -t`.
+pub fn measure(bench: &Workbench) -> Result<Value> {
+    let recordings = data::recordings(bench)?;
+    let mut table = Table::new(&["", "entries", "file", "runs", "median", "least", "CPU", "peak"]);
+    let mut results = Vec::new();
+    for what in ["catalogue", "map"] {
+        for entries in SIZES {
+            if bench.quick && (what, entries) == ("map", MILLION) {
+                continue;
+            }
+            let mut site = Site::new(bench, "check")?;
+            let file = if what == "map" {
+                let map = data::map(bench, entries)?;
+                // Where the buckets have less room, nginx warns and takes longer.
+                site.http = format!(
+                    "map_hash_bucket_size 512; map_hash_max_size {entries};
+                    map $uri $space_file {{ include {}; }}",
+                    map.display()
+                );
+                let back = format!("alias {}/$space_file;", recordings.display());
+                site.server = format!("location /download/ {{ {back} }}");
+                map
+            } else {
+                let catalog = data::catalog(bench, entries, data::State::Old)?;
+                let directive = format!("xspace_catalog {};", catalog.display());
+                site.server = data::locations(&recordings, &directive);
+                catalog
+            };
+            let runs = match (bench.quick, what, entries) {
+                (true, ..) => 2,
+                (false, "map", MILLION) => 1,
+                (false, ..) => 7,
+            };
+            results.push(row(bench, &site, what, entries, &file, runs, &mut table)?);
+        }
+    }
+    table.print("nginx -t (wall time, processor time, peak of physical memory)");
+    Ok(results.into())
+}
+
+fn row(
+    bench: &Workbench,
+    site: &Site,
+    what: &str,
+    entries: u32,
+    file: &Path,
+    runs: usize,
+    table: &mut Table,
+) -> Result<Value> {
+    let mut costs = Vec::new();
+    for _ in 0..runs {
+        // To nginx -t it does not matter whether the port is free.
+        let mut command = site.command(bench, 8079)?;
+        let cost = process::run(command.arg("-t"))?;
+        if !cost.success {
+            return Err(site.stderr().into());
+        }
+        if let Some(line) = site.stderr().lines().find(|line| line.contains("[warn]")) {
+            return Err(line.into());
+        }
+        costs.push(cost);
+    }
+    let nanoseconds = |d: std::time::Duration| d.as_nanos() as u64;
+    let wall = Sorted::new(costs.iter().map(|cost| nanoseconds(cost.wall)));
+    let cpu = Sorted::new(costs.iter().map(|cost| nanoseconds(cost.cpu)));
+    let peak = Sorted::new(costs.iter().map(|cost| cost.peak));
+    let size = fs::metadata(file)?.len();
+    table.row([
+        what.into(),
+        grouped(entries),
+        megabytes(size),
+        runs.to_string(),
+        milliseconds(wall.median()),
+        milliseconds(wall.min()),
+        milliseconds(cpu.median()),
+        megabytes(peak.max()),
+    ]);
+    Ok(json!({
+        "with": what,
+        "entries": entries,
+        "file_bytes": size,
+        "runs": runs,
+        "wall_ns": { "median": wall.median(), "min": wall.min(), "max": wall.max() },
+        "cpu_ns": { "median": cpu.median(), "min": cpu.min(), "max": cpu.max() },
+        "peak_bytes": peak.max(),
+    }))
+}

@@ -1,0 +1,97 @@
+//! The memory of a worker process that reads a million entries again.
+
+use std::fs::{self, hard_link};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::data::{self, Requests, State};
+use super::{MILLION, PART};
+use crate::client::Connection;
+use crate::nginx::{Nginx, Site, poll};
+use crate::process::{self, Memory};
+use crate::report::{Table, megabytes};
+use crate::workbench::{Result, Workbench};
+
+/// What nginx writes when a catalogue was replaced.
+pub const WAS_READ: &str = "was read again";
+
+/// Puts a generated catalogue where nginx reads it, by a rename.
+pub fn put(bench: &Workbench, state: State, path: &Path) -> Result<()> {
+    let new = path.with_extension("new");
+    if new.exists() {
+        fs::remove_file(&new)?;
+    }
+    hard_link(data::catalog(bench, MILLION, state)?, &new)?;
+    Ok(fs::rename(&new, path)?)
+}
+
+/// Memory before, during and after each of some refreshes.
+pub fn measure(bench: &Workbench) -> Result<Value> {
+    let mut site = Site::new(bench, &format!("{PART}-memory"))?;
+    let path = site.dir.join("catalog.json");
+    // Generated now, lest it take the time in which nginx runs.
+    put(bench, State::New, &path)?;
+    put(bench, State::Old, &path)?;
+    let directive = format!("xspace_catalog {} refresh=100ms;", path.display());
+    site.server = data::locations(&data::recordings(bench)?, &directive);
+    let nginx = Nginx::start(bench, site)?;
+    let worker = nginx.worker()?;
+    let mut log = nginx.log()?;
+    let mut connection = Connection::open(nginx.address)?;
+    let requests = Requests::new(|asked| format!("/download/{}", asked.id()));
+    let mut expect = |state: State| {
+        if requests.check(0, connection.ask(requests.get(0))?)? != state {
+            return Err("this is not the catalogue that was read last".into());
+        }
+        Ok::<_, Box<dyn std::error::Error>>(())
+    };
+
+    let mut table = Table::new(&["", "RSS", "PSS", "peak RSS"]);
+    let mut results = Vec::new();
+    let mut add = |when: String, memory: Memory, peak: Option<u64>| {
+        table.row([
+            when.clone(),
+            megabytes(memory.rss),
+            megabytes(memory.pss),
+            peak.map_or("".into(), megabytes),
+        ]);
+        results.push(json!({
+            "when": when, "rss_bytes": memory.rss, "pss_bytes": memory.pss, "peak_rss_bytes": peak,
+        }));
+    };
+
+    let mut state = State::Old;
+    expect(state)?;
+    add("master process".into(), Memory::of(nginx.pid())?, None);
+    add("before".into(), Memory::of(worker)?, None);
+    for number in 1..=if bench.quick { 3 } else { 10 } {
+        process::forget_peak(worker)?;
+        state = state.other();
+        put(bench, state, &path)?;
+        let mut during = Memory::default();
+        poll(|| {
+            during = during.max(Memory::of(worker)?);
+            Ok((log.count(WAS_READ)? >= number).then_some(()))
+        })?;
+        expect(state)?;
+        // A thread frees the old catalogue: wait until that makes no difference any more.
+        let mut after = Memory::of(worker)?;
+        let mut same = 0;
+        poll(|| {
+            let now = Memory::of(worker)?;
+            same = if now.rss < after.rss { 0 } else { same + 1 };
+            after = now;
+            Ok((same == 100).then_some(()))
+        })?;
+        add(format!("during refresh {number}"), during, Some(process::peak(worker)?));
+        add(format!("after refresh {number}"), after, None);
+    }
+    add("master process at the end".into(), Memory::of(nginx.pid())?, None);
+    nginx.stop()?;
+    table.print("Memory of the worker process, 1 million entries");
+    println!(
+        "\n  Before the first refresh the catalogue's memory is the master process's as well."
+    );
+    Ok(results.into())
+}

@@ -1,0 +1,252 @@
+//! A running nginx.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::workbench::{Result, Workbench};
+
+/// Long enough for a million entries under valgrind.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// Between two looks at something that is about to happen.
+const POLL: Duration = Duration::from_millis(5);
+
+/// A configuration, and a directory for nginx to run in.
+#[derive(Debug)]
+pub struct Site {
+    /// The directory.
+    pub dir: PathBuf,
+    /// In front of nginx on its command line.
+    pub wrapper: Vec<String>,
+    /// One process does it all, without a master process.
+    pub single: bool,
+    /// Inside `http {}`.
+    pub http: String,
+    /// Inside `server {}`.
+    pub server: String,
+}
+
+impl Site {
+    /// An empty directory with that name.
+    pub fn new(bench: &Workbench, name: &str) -> Result<Self> {
+        let dir = bench.dir.join("sites").join(name);
+        if dir.exists() {
+            fs::remove_dir_all(&dir)?;
+        }
+        fs::create_dir_all(&dir)?;
+        Ok(Self {
+            dir,
+            wrapper: Vec::new(),
+            single: false,
+            http: String::new(),
+            server: String::new(),
+        })
+    }
+
+    /// Writes the configuration and gives the command that runs nginx with it.
+    pub fn command(&self, bench: &Workbench, port: u16) -> Result<Command> {
+        // SAFETY: a plain system call.
+        let is_root = unsafe { libc::geteuid() } == 0;
+        // Other users may not reach the directory that root builds in.
+        let user = if is_root { "user root root;" } else { "" };
+        let master = if self.single { "off" } else { "on" };
+        let Self { http, server, .. } = self;
+        let conf = format!(
+            "load_module {module};
+{user}
+daemon off;
+master_process {master};
+worker_processes 1;
+pid nginx.pid;
+error_log error.log notice;
+events {{
+    worker_connections 256;
+}}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    client_body_temp_path temp;
+    proxy_temp_path temp;
+    fastcgi_temp_path temp;
+    uwsgi_temp_path temp;
+    scgi_temp_path temp;
+    {http}
+    server {{
+        listen 127.0.0.1:{port};
+        location = /nothing {{
+            return 204;
+        }}
+        {server}
+    }}
+}}
+",
+            module = bench.module.display(),
+        );
+        fs::write(self.dir.join("nginx.conf"), conf)?;
+
+        let mut words = self.wrapper.iter().map(String::as_str).map(Path::new);
+        let mut command = match words.next() {
+            Some(first) => {
+                let mut command = Command::new(first);
+                command.args(words).arg(&bench.nginx);
+                command
+            }
+            None => Command::new(&bench.nginx),
+        };
+        command
+            .arg("-p")
+            .arg(format!("{}/", self.dir.display()))
+            .args(["-c", "nginx.conf", "-e", "error.log"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(self.dir.join("stderr"))?);
+        Ok(command)
+    }
+
+    /// What nginx wrote to stderr.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.dir.join("stderr")).unwrap_or_default()
+    }
+}
+
+/// A running nginx; ended when it goes out of scope.
+#[derive(Debug)]
+pub struct Nginx {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it runs with.
+    pub site: Site,
+}
+
+impl Nginx {
+    /// Starts nginx and waits until it answers.
+    pub fn start(bench: &Workbench, site: Site) -> Result<Self> {
+        // Somebody else may take the port between the look and nginx's own bind().
+        for _ in 0..5 {
+            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+            let mut command = site.command(bench, port)?;
+            // SAFETY: prctl() is a plain system call and may be used between fork and exec.
+            unsafe {
+                command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                })
+            };
+            let mut child = command.spawn()?;
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let ready = poll(|| {
+                if child.try_wait()?.is_some() {
+                    return Ok(Some(false));
+                }
+                Ok(TcpStream::connect(address).is_ok().then_some(true))
+            });
+            match ready {
+                Ok(true) => return Ok(Self { child, address, site }),
+                Ok(false) if site.stderr().contains("Address already in use") => {}
+                Ok(false) => return Err(format!("nginx ended: {}", site.stderr()).into()),
+                Err(error) => {
+                    child.kill()?;
+                    child.wait()?;
+                    return Err(error);
+                }
+            }
+        }
+        Err("no free port for nginx".into())
+    }
+
+    /// The process that was started: nginx's master process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The one worker process.
+    pub fn worker(&self) -> Result<u32> {
+        let pid = self.pid();
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        poll(|| {
+            let children = fs::read_to_string(&path)?;
+            Ok(children.split_whitespace().next().and_then(|pid| pid.parse().ok()))
+        })
+    }
+
+    /// The error log, to be followed.
+    pub fn log(&self) -> Result<Log> {
+        Ok(Log { file: File::open(self.site.dir.join("error.log"))?, text: String::new() })
+    }
+
+    /// Ends nginx and fails if it did not end well.
+    pub fn stop(mut self) -> Result<()> {
+        self.quit();
+        let status = poll(|| Ok(self.child.try_wait()?))?;
+        let log = fs::read_to_string(self.site.dir.join("error.log"))?;
+        let bad = ["[emerg]", "[alert]", "[crit]", "[error]"];
+        match log.lines().find(|line| bad.iter().any(|level| line.contains(level))) {
+            Some(line) => Err(format!("in the error log: {line}").into()),
+            None if !status.success() => Err(format!("nginx ended with {status}").into()),
+            None => Ok(()),
+        }
+    }
+
+    fn quit(&self) {
+        if let Ok(pid) = libc::pid_t::try_from(self.pid()) {
+            // SAFETY: a plain system call; the process was not waited for, so the id is its own.
+            unsafe { libc::kill(pid, libc::SIGQUIT) };
+        }
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.quit();
+            if poll(|| Ok(self.child.try_wait()?)).is_err() {
+                // Nothing more can be done about a process that ignores this as well.
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+            }
+        }
+    }
+}
+
+/// An error log that is read as it grows.
+#[derive(Debug)]
+pub struct Log {
+    file: File,
+    text: String,
+}
+
+impl Log {
+    /// How many lines with a text there are now.
+    pub fn count(&mut self, text: &str) -> Result<usize> {
+        self.file.read_to_string(&mut self.text)?;
+        let bad = ["[emerg]", "[alert]", "[crit]", "[error]"];
+        let mut count = 0;
+        for line in self.text.lines() {
+            if bad.iter().any(|level| line.contains(level)) {
+                return Err(format!("in the error log: {line}").into());
+            }
+            count += usize::from(line.contains(text));
+        }
+        Ok(count)
+    }
+}
+
+/// Looks again and again until there is something.
+pub fn poll<T>(mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let end = Instant::now() + DEADLINE;
+    while Instant::now() < end {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        thread::sleep(POLL);
+    }
+    Err("waited too long".into())
+}

@@ -1,0 +1,100 @@
+//! What all parts share: where things are, how much is to be measured, on which machine.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+/// Whatever goes wrong ends the run.
+pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The nginx and the module to measure, and where to put things.
+#[derive(Debug)]
+pub struct Workbench {
+    /// A short run: for a look, not for numbers to keep.
+    pub quick: bool,
+    /// The nginx executable.
+    pub nginx: PathBuf,
+    /// The module.
+    pub module: PathBuf,
+    /// For what is generated, and for the directories that nginx runs in.
+    pub dir: PathBuf,
+    project: PathBuf,
+    only: Option<String>,
+}
+
+impl Workbench {
+    /// Uses `build/nginx` and its module.
+    pub fn new(quick: bool, only: Option<String>) -> Result<Self> {
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no project")?;
+        let bench = Self {
+            quick,
+            nginx: project.join("build/nginx"),
+            module: project.join("build/ngx_http_xspace_module.so"),
+            dir: project.join("build/bench"),
+            project: project.to_owned(),
+            only,
+        };
+        for path in [&bench.nginx, &bench.module] {
+            if !path.is_file() {
+                return Err(
+                    format!("{} is missing, \"make build\" makes it", path.display()).into()
+                );
+            }
+        }
+        fs::create_dir_all(&bench.dir)?;
+        Ok(bench)
+    }
+
+    /// Whether any of a part is wanted.
+    pub fn has_part(&self, part: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.split('/').next() == Some(part))
+    }
+
+    /// Whether a measurement of a part is wanted.
+    pub fn has(&self, part: &str, measurement: &str) -> bool {
+        match self.only.as_ref().map(|only| only.split_once('/')) {
+            Some(Some(only)) => only == (part, measurement),
+            Some(None) => self.has_part(part),
+            None => true,
+        }
+    }
+
+    /// Keeps the results of a part: in `bench/results`, which is part of the project, or, if not
+    /// all of it was measured, in `build/bench`.
+    pub fn keep(&self, part: &str, results: &Value) -> Result<()> {
+        let whole = !self.quick && self.only.as_ref().is_none_or(|only| only == part);
+        let dir = if whole { self.project.join("bench/results") } else { self.dir.clone() };
+        fs::create_dir_all(&dir)?;
+        let path = dir.join(format!("{part}.json"));
+        fs::write(&path, format!("{results:#}\n"))?;
+        println!("\nWritten to {}", path.display());
+        Ok(())
+    }
+
+    /// What was measured, and on what.
+    pub fn machine(&self) -> Value {
+        let version = Command::new(&self.nginx).arg("-v").output();
+        let version = version.map(|v| String::from_utf8_lossy(&v.stderr).trim().to_owned());
+        let field = |file: &str, name: &str| {
+            let text = fs::read_to_string(file).ok()?;
+            let line = text.lines().find(|line| line.starts_with(name))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let word = |file: &str, n: usize| {
+            fs::read_to_string(file).ok()?.split_whitespace().nth(n).map(str::to_owned)
+        };
+        json!({
+            "nginx": version.unwrap_or_default(),
+            "processor": field("/proc/cpuinfo", "model name"),
+            "processors": std::thread::available_parallelism().map_or(0, |n| n.get()),
+            "memory": field("/proc/meminfo", "MemTotal"),
+            "kernel": word("/proc/sys/kernel/osrelease", 0),
+            "load average before": word("/proc/loadavg", 0),
+            "quick": self.quick,
+        })
+    }
+}
