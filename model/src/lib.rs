@@ -11,6 +11,7 @@
 //! - [`filename`]: the file name that a user is shown;
 //! - [`disposition`]: the Content-Disposition header field (RFC 6266, RFC 8187);
 //! - [`path`]: the URI paths of candidate files;
+//! - [`lookup`]: what an application is asked about a space, and what its answer means;
 //! - [`play`]: which responses count as the start of a play.
 
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ pub mod choice;
 pub mod disposition;
 pub mod filename;
 pub mod format;
+pub mod lookup;
 pub mod path;
 pub mod play;
 pub mod request;
