@@ -46,6 +46,7 @@ pub(crate) fn download(
         check.own_uris(formats, &is_on)?;
     }
     check.directory(target)?;
+    check.lookup(&is_on)?;
     check.what_never_acts();
 
     let mut served: Vec<Location> = routes.clone();
@@ -195,7 +196,11 @@ impl Check<'_> {
     /// There has to be a directory to look in.
     fn directory(&self, target: Location) -> Result<(), Refused> {
         match &self.lcf.directory {
-            Some(Directory::Off(_)) if self.lcf.catalog().is_some() => return Ok(()),
+            Some(Directory::Off(_))
+                if self.lcf.catalog().is_some() || self.lcf.lookup().is_some() =>
+            {
+                return Ok(());
+            }
             Some(Directory::Off(place)) => {
                 self.conf.log_at(
                     Level::Emerg,
@@ -239,6 +244,47 @@ impl Check<'_> {
         }
         self.warn_of_unreadable(&path);
         Ok(())
+    }
+
+    /// The lookup has to come to a location that answers it.
+    fn lookup(&self, is_on: impl Fn(Location) -> bool) -> Result<(), Refused> {
+        let Some(lookup) = self.lcf.lookup() else { return Ok(()) };
+        let uri = Text(lookup.uri);
+        let log = |level, message: fmt::Arguments<'_>| {
+            self.conf.log_at(level, &lookup.place, message);
+        };
+        match self.download.server.select(lookup.uri).last() {
+            None => {
+                log(
+                    Level::Emerg,
+                    format_args!("no location matches URI \"{uri}\" of \"xspace_lookup\""),
+                );
+                Err(Refused)
+            }
+            Some(location) if is_on(location) => {
+                log(
+                    Level::Emerg,
+                    format_args!(
+                        "URI \"{uri}\" of \"xspace_lookup\" is handled by location {}, which has \
+                         \"xspace_download\"",
+                        Shown(location)
+                    ),
+                );
+                Err(Refused)
+            }
+            Some(location) => {
+                if !location.is_internal() {
+                    log(
+                        Level::Warn,
+                        format_args!(
+                            "location {} of \"xspace_lookup\" is not \"internal\"",
+                            Shown(location)
+                        ),
+                    );
+                }
+                Ok(())
+            }
+        }
     }
 
     fn server_root(&self) -> *const u8 {

@@ -40,6 +40,7 @@ pub(crate) struct LocationConf {
     pub(crate) min_size: Option<u64>,
     pub(crate) directory: Option<Directory>,
     pub(crate) catalog: Option<Switch<CatalogUse>>,
+    pub(crate) lookup: Option<Switch<Rc<LookupUse>>>,
 }
 
 /// A directive that can be `off`.
@@ -55,6 +56,14 @@ pub(crate) struct CatalogUse {
     pub(crate) source: Rc<Source>,
     /// Whether an id that is not in the catalogue is not found.
     pub(crate) only: bool,
+}
+
+/// An `xspace_lookup` that is on.
+#[derive(Debug)]
+pub(crate) struct LookupUse {
+    /// Begins with a slash.
+    pub(crate) uri: &'static [u8],
+    pub(crate) place: Place,
 }
 
 /// Where files are looked for.
@@ -166,6 +175,14 @@ impl LocationConf {
         }
     }
 
+    /// `xspace_lookup`; off by default.
+    pub(crate) fn lookup(&self) -> Option<&LookupUse> {
+        match &self.lookup {
+            Some(Switch::On(lookup)) => Some(lookup),
+            Some(Switch::Off) | None => None,
+        }
+    }
+
     /// `xspace_filename`; by default made of title, id and extension.
     pub(crate) fn file_name<'a>(
         &self,
@@ -205,6 +222,9 @@ impl LocationConf {
         }
         if self.catalog.is_none() {
             self.catalog = outer.catalog.clone();
+        }
+        if self.lookup.is_none() {
+            self.lookup = outer.lookup.clone();
         }
     }
 }

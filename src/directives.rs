@@ -13,7 +13,7 @@ use std::rc::Rc;
 use model::format::{FormatError, Formats};
 
 use crate::catalog::{DEFAULT_REFRESH, Source};
-use crate::config::{CatalogUse, Directory, Download, LocationConf, MainConf, Switch};
+use crate::config::{CatalogUse, Directory, Download, LocationConf, LookupUse, MainConf, Switch};
 use crate::nginx::Failure;
 use crate::nginx::configuration::{Conf, PathBase};
 use crate::nginx::log::Text;
@@ -211,6 +211,29 @@ pub(crate) fn catalog(lcf: &mut LocationConf, main: &MainConf, conf: &Conf<'_>) 
     let path = conf.full_path(path, PathBase::Configuration)?;
     let source = source(main, conf, path, refresh.unwrap_or(Some(DEFAULT_REFRESH)))?;
     set(&mut lcf.catalog, Switch::On(CatalogUse { source, only }))
+}
+
+/// `xspace_lookup uri | off;`
+pub(crate) fn lookup(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> Outcome {
+    if lcf.lookup.is_some() {
+        return Err(Refusal::Duplicate);
+    }
+    let uri = conf.argument(1);
+    if uri == b"off" {
+        return set(&mut lcf.lookup, Switch::Off);
+    }
+    let why = if !uri.starts_with(b"/") {
+        "it must begin with \"/\""
+    } else if uri.contains(&b'$') {
+        "variables are not supported"
+    } else if uri.contains(&b'?') {
+        "the module makes its arguments"
+    } else {
+        let lookup = LookupUse { uri, place: conf.place() };
+        return set(&mut lcf.lookup, Switch::On(Rc::new(lookup)));
+    };
+    let uri = Text(uri);
+    Err(Refusal::Invalid(format!("invalid URI \"{uri}\" in \"xspace_lookup\": {why}")))
 }
 
 /// The source of a catalogue's file: the one that another directive has made, or a new one.

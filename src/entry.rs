@@ -7,20 +7,21 @@ use core::ffi::{c_char, c_void};
 use core::ptr;
 
 use nginx_sys::{
-    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE123, NGX_DECLINED, NGX_ERROR, NGX_HTTP_LOC_CONF,
-    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF,
-    NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_command_t, ngx_conf_t, ngx_cycle_t,
-    ngx_http_add_variable, ngx_http_handler_pt, ngx_http_module_t,
-    ngx_http_output_header_filter_pt, ngx_http_phases_NGX_HTTP_PREACCESS_PHASE,
-    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_phases_NGX_HTTP_REWRITE_PHASE,
-    ngx_http_request_t, ngx_http_top_header_filter, ngx_http_variable_value_t, ngx_int_t,
+    NGX_AGAIN, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE123, NGX_DECLINED, NGX_ERROR,
+    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE,
+    NGX_HTTP_SRV_CONF, NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_chain_t, ngx_command_t, ngx_conf_t,
+    ngx_cycle_t, ngx_http_add_variable, ngx_http_handler_pt, ngx_http_module_t,
+    ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt,
+    ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE,
+    ngx_http_phases_NGX_HTTP_REWRITE_PHASE, ngx_http_post_subrequest_pt, ngx_http_request_t,
+    ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_http_variable_value_t, ngx_int_t,
     ngx_module_t, ngx_str_t, ngx_uint_t,
 };
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 
 use crate::catalog_check;
 use crate::check;
-use crate::config::{LocationConf, MainConf};
+use crate::config::{Download, LocationConf, MainConf};
 use crate::directives::{self, Refusal};
 use crate::handler::{self, Answer};
 use crate::header_filter;
@@ -32,12 +33,14 @@ use crate::nginx::log::Level;
 use crate::nginx::module::{LocationData, MainData, RequestData};
 use crate::nginx::pool::Cleanup;
 use crate::nginx::request::Request;
+use crate::nginx::subrequest::{Content, Ending};
 use crate::nginx::worker::{self, Cycle};
 use crate::record::Record;
 use crate::variables;
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
 const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
+const AGAIN: ngx_int_t = NGX_AGAIN as ngx_int_t;
 const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
 const INTERNAL_SERVER_ERROR: i16 = 500;
 
@@ -50,6 +53,7 @@ unsafe impl LocationData for LocationConf {}
 // SAFETY: there is no other type of request data.
 unsafe impl RequestData for Record<'_> {
     const CLEANUP: Cleanup = drop_record;
+    const SUBREQUEST_DONE: ngx_http_post_subrequest_pt = Some(subrequest_done);
 }
 
 extern "C" fn drop_record(record: *mut c_void) {
@@ -110,7 +114,7 @@ mod exports {
 const LOCATION: u32 = NGX_HTTP_LOC_CONF;
 const ANYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 
-static mut COMMANDS: [ngx_command_t; 10] = [
+static mut COMMANDS: [ngx_command_t; 11] = [
     command(c"xspace_download", LOCATION | NGX_CONF_TAKE1, set_download),
     command(c"xspace_id", LOCATION | NGX_CONF_TAKE1, set_id),
     command(c"xspace_format", ANYWHERE | NGX_CONF_TAKE1, set_format),
@@ -120,6 +124,7 @@ static mut COMMANDS: [ngx_command_t; 10] = [
     command(c"xspace_directory", ANYWHERE | NGX_CONF_TAKE1, set_directory),
     command(c"xspace_filename", ANYWHERE | NGX_CONF_TAKE1, set_filename),
     command(c"xspace_catalog", ANYWHERE | NGX_CONF_TAKE123, set_catalog),
+    command(c"xspace_lookup", ANYWHERE | NGX_CONF_TAKE1, set_lookup),
     ngx_command_t::empty(),
 ];
 
@@ -183,6 +188,7 @@ setter!(set_min_size, directives::min_size);
 setter!(set_directory, directives::directory);
 setter!(set_filename, directives::filename);
 setter!(set_catalog, directives::catalog);
+setter!(set_lookup, directives::lookup);
 
 fn apply(
     conf: &Conf<'_>,
@@ -318,6 +324,10 @@ fn set_up(conf: &Conf<'_>) -> bool {
     unsafe {
         NEXT_HEADER_FILTER = ngx_http_top_header_filter;
         ngx_http_top_header_filter = Some(header_filter);
+        if downloads.iter().any(|download| has_lookup(download)) {
+            NEXT_BODY_FILTER = ngx_http_top_body_filter;
+            ngx_http_top_body_filter = Some(body_filter);
+        }
     }
     let handlers: [(_, ngx_http_handler_pt); 3] = [
         (ngx_http_phases_NGX_HTTP_REWRITE_PHASE, Some(arrive)),
@@ -325,6 +335,11 @@ fn set_up(conf: &Conf<'_>) -> bool {
         (ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, Some(serve)),
     ];
     handlers.into_iter().all(|(phase, handler)| conf.add_phase_handler(phase, handler).is_ok())
+}
+
+/// Whether the requests of a location are looked up.
+fn has_lookup(download: &Download) -> bool {
+    download.location.conf::<LocationConf>().is_some_and(|lcf| lcf.lookup().is_some())
 }
 
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
@@ -341,6 +356,7 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
 /* Requests */
 
 static mut NEXT_HEADER_FILTER: ngx_http_output_header_filter_pt = None;
+static mut NEXT_BODY_FILTER: ngx_http_output_body_filter_pt = None;
 
 /// Runs a phase handler inside the guard.
 ///
@@ -362,6 +378,8 @@ unsafe fn phase(
     match guard::catch(log, Answer::Status(INTERNAL_SERVER_ERROR), || handler(&request, lcf)) {
         Answer::Declined => DECLINED,
         Answer::Status(status) => status.into(),
+        Answer::Wait => AGAIN,
+        Answer::Abort => ERROR,
         Answer::Redirect(uri) => request.redirect(uri),
     }
 }
@@ -406,6 +424,42 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
             None => OK,
         }
     }
+}
+
+unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function for a valid request with a chain of buffers or none, and
+    // what was the top of the chain before is a filter.
+    unsafe {
+        if let Some(request) = Request::from_raw(r) {
+            if let Some(lookup) = Record::lookup_by(&request) {
+                let content = Content::from_raw(chain);
+                guard::catch(request.log_handle(), (), || lookup.collect(content));
+                return OK;
+            }
+        }
+        match NEXT_BODY_FILTER {
+            Some(next) => next(r, chain),
+            None => OK,
+        }
+    }
+}
+
+unsafe extern "C" fn subrequest_done(
+    r: *mut ngx_http_request_t,
+    _: *mut c_void,
+    rc: ngx_int_t,
+) -> ngx_int_t {
+    // SAFETY: nginx calls the function for a valid subrequest.
+    let Some(request) = (unsafe { Request::from_raw(r) }) else {
+        return rc;
+    };
+    let ending = Ending::new(rc);
+    guard::catch(request.log_handle(), (), || {
+        if let Some(lookup) = Record::lookup_by(&request) {
+            lookup.end(ending);
+        }
+    });
+    ending.to_raw(&request)
 }
 
 unsafe extern "C" fn variable_value(

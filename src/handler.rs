@@ -5,15 +5,17 @@
 use model::catalog::Entry;
 use model::choice::Miss;
 use model::disposition::Disposition;
-use model::format::Formats;
+use model::format::{Formats, Selection};
 use model::request::{ALLOW, SpaceId};
 use nginx_sys::{NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_OPTIONS};
 
-use crate::config::{CatalogUse, Download, LocationConf};
+use crate::config::{CatalogUse, Download, LocationConf, LookupUse};
+use crate::lookup::{Lookup, Told};
 use crate::nginx::Failure;
 use crate::nginx::location::Location;
 use crate::nginx::log::Level;
 use crate::nginx::request::Request;
+use crate::nginx::subrequest::NotStarted;
 use crate::record::{Found, Outcome, Record, Source};
 use crate::search::{Chosen, FileSearch};
 
@@ -24,6 +26,10 @@ pub(crate) enum Answer<'r> {
     Declined,
     /// Answer with this status.
     Status(i16),
+    /// Call the handler again when the subrequest has ended.
+    Wait,
+    /// End the request without an answer.
+    Abort,
     /// Go on in the location of this path.
     Redirect(&'r [u8]),
 }
@@ -31,6 +37,9 @@ pub(crate) enum Answer<'r> {
 /// REWRITE, before the rewrite module acts: notes the request, so that one which is refused later,
 /// and whose error page is in another location, still has its id in the log.
 pub(crate) fn arrive<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Answer<'r> {
+    if let Some(lookup) = Record::lookup_by(request) {
+        return if lookup.may_enter(lcf) { Answer::Declined } else { Answer::Status(502) };
+    }
     if lcf.download().is_some() {
         return declined_if_ok(Record::begin(request, lcf));
     }
@@ -107,9 +116,9 @@ impl<'r> Task<'_, 'r> {
             return Ok(self.refuse(Outcome::NotFound, 404));
         };
 
-        let entry = match self.entry(asked.id) {
-            Ok(entry) => entry,
-            Err(NotInCatalog) => return Ok(self.refuse(Outcome::NotFound, 404)),
+        let (entry, source) = match self.told(asked.id, selection)? {
+            Ok(told) => told,
+            Err(answer) => return Ok(answer),
         };
         if let Some(status) = entry.and_then(|entry| entry.status) {
             return Ok(self.refuse(Outcome::Status, status.code()));
@@ -118,7 +127,7 @@ impl<'r> Task<'_, 'r> {
         let Self { request, lcf, download, formats, .. } = *self;
         let search = FileSearch::new(request, lcf, download, formats, asked.id, selection);
         let (choice, source) = match entry.filter(Entry::has_files) {
-            Some(entry) => (search.among_named(&entry)?, Source::Catalog),
+            Some(entry) => (search.among_named(&entry)?, source),
             None => (search.by_id()?, Source::Directory),
         };
         Ok(match choice {
@@ -127,6 +136,54 @@ impl<'r> Task<'_, 'r> {
             Err(Miss::Forbidden) => self.refuse(Outcome::Forbidden, 403),
             Err(Miss::Failed) => self.refuse(Outcome::Error, 500),
         })
+    }
+
+    /// What lookup or catalogue say of the space, and which of them; an answer if that is all
+    /// there is to do, or if the lookup is under way.
+    fn told(
+        &self,
+        id: SpaceId<'r>,
+        selection: Selection,
+    ) -> Result<Result<(Option<Entry<'r>>, Source), Answer<'r>>, Failure> {
+        if let Some(lookup) = self.lcf.lookup() {
+            let told = match self.ask(lookup, id, selection) {
+                Ok(told) => told,
+                Err(NotStarted::Failed) => return Err(Failure),
+                Err(NotStarted::HalfStarted) => return Ok(Err(Answer::Abort)),
+            };
+            match told {
+                Told::NotYet => return Ok(Err(Answer::Wait)),
+                Told::Entry(entry) => {
+                    self.record.take_entry(entry);
+                    return Ok(Ok((Some(entry), Source::Lookup)));
+                }
+                Told::Undecided => {}
+                Told::Denied(denial) => {
+                    return Ok(Err(self.refuse(Outcome::Denied, denial.code())));
+                }
+                Told::Failed => return Ok(Err(self.refuse(Outcome::Error, 502))),
+            }
+        }
+        Ok(match self.entry(id) {
+            Ok(entry) => Ok((entry, Source::Catalog)),
+            Err(NotInCatalog) => Err(self.refuse(Outcome::NotFound, 404)),
+        })
+    }
+
+    /// What the lookup says; it is begun by the first call.
+    fn ask(
+        &self,
+        lookup: &LookupUse,
+        id: SpaceId<'r>,
+        selection: Selection,
+    ) -> Result<Told<'r>, NotStarted> {
+        if let Some(begun) = self.record.lookup.get() {
+            return Ok(begun.told(self.request, lookup, id)?);
+        }
+        let begun = Lookup::start::<Record<'_>>(self.request, lookup, id, self.formats, selection)?;
+        // Only this function sets it, and it was not set above.
+        let _ = self.record.lookup.set(Box::new(begun));
+        Ok(Told::NotYet)
     }
 
     fn allow(&self) -> Result<(), Failure> {

@@ -5,7 +5,7 @@
 //! own. From the outside in:
 //!
 //! - `entry`: the tables that nginx reads, and the functions in them;
-//! - `handler`, `search`, `header_filter`, `variables`: what is done for a request;
+//! - `handler`, `lookup`, `search`, `header_filter`, `variables`: what is done for a request;
 //! - `directives`, `check`, `catalog_check`: what is done for the configuration;
 //! - `config`, `record`: what is known of a location and of a request;
 //! - `catalog`, `catalog_file`: what is known of spaces, and the file that it is read from;
@@ -21,6 +21,7 @@ mod directives;
 mod entry;
 mod handler;
 mod header_filter;
+mod lookup;
 mod nginx;
 mod record;
 mod search;

@@ -18,6 +18,7 @@ pub(crate) mod module;
 pub(crate) mod pool;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod subrequest;
 pub(crate) mod threads;
 pub(crate) mod user;
 pub(crate) mod value;

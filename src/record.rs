@@ -17,6 +17,7 @@ use nginx_sys::ngx_http_request_t;
 
 use crate::catalog::Held;
 use crate::config::{CatalogUse, LocationConf};
+use crate::lookup::Lookup;
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
 
@@ -26,7 +27,9 @@ pub(crate) enum Outcome {
     Found,
     NotFound,
     Forbidden,
-    /// The catalogue says with which status to answer.
+    /// The lookup has refused the client.
+    Denied,
+    /// The entry says with which status to answer.
     Status,
     BadId,
     BadMethod,
@@ -39,6 +42,7 @@ impl Outcome {
             Self::Found => "found",
             Self::NotFound => "not_found",
             Self::Forbidden => "forbidden",
+            Self::Denied => "denied",
             Self::Status => "status",
             Self::BadId => "bad_id",
             Self::BadMethod => "bad_method",
@@ -50,6 +54,7 @@ impl Outcome {
 /// What named the file, for `$xspace_source`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
+    Lookup,
     Catalog,
     Directory,
 }
@@ -57,6 +62,7 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Self::Lookup => "lookup",
             Self::Catalog => "catalog",
             Self::Directory => "directory",
         }
@@ -86,7 +92,10 @@ pub(crate) struct Record<'r> {
     /// Whether the request has stayed in the location when all rewriting was done.
     stayed: Cell<bool>,
     catalog: OnceCell<Option<Held>>,
-    /// What the catalogue says of the space.
+    /// What an application was asked, once it was. Most sites have no lookup: boxed, it makes
+    /// their records no larger.
+    pub(crate) lookup: OnceCell<Box<Lookup<'r>>>,
+    /// What lookup or catalogue say of the space.
     entry: Cell<Option<Entry<'r>>>,
     pub(crate) disposition: Cell<Disposition>,
     pub(crate) outcome: Cell<Option<Outcome>>,
@@ -107,6 +116,15 @@ impl<'r> Record<'r> {
         request.context(|record: &Self| ptr::eq(record.owner, request.as_raw()))
     }
 
+    /// The lookup that a request is the subrequest of.
+    pub(crate) fn lookup_by(request: &Request<'r>) -> Option<&'r Lookup<'r>> {
+        if request.is_main() {
+            return None;
+        }
+        let lookup = Self::find(&request.parent()?)?.lookup.get()?;
+        lookup.asks_by(request).then_some(lookup)
+    }
+
     /// Begins the record of a request that has come to a location where the module is on. A second
     /// location (an `error_page`, say, that leads to another space) begins another one.
     pub(crate) fn begin(
@@ -122,6 +140,7 @@ impl<'r> Record<'r> {
             asked: Cell::default(),
             stayed: Cell::default(),
             catalog: OnceCell::new(),
+            lookup: OnceCell::new(),
             entry: Cell::default(),
             disposition: Cell::default(),
             outcome: Cell::default(),
@@ -196,6 +215,11 @@ impl<'r> Record<'r> {
         let entry = held.as_ref()?.catalog()?.get(id);
         self.entry.set(entry);
         entry
+    }
+
+    /// Takes the entry that the lookup has answered, in place of the catalogue's.
+    pub(crate) fn take_entry(&self, entry: Entry<'r>) {
+        self.entry.set(Some(entry));
     }
 
     /// The space's title, once the space was looked up.

@@ -2,7 +2,7 @@
 
 use core::ptr;
 
-use nginx_sys::ngx_module_t;
+use nginx_sys::{ngx_http_post_subrequest_pt, ngx_module_t};
 
 use super::pool::Cleanup;
 
@@ -42,4 +42,6 @@ pub(crate) unsafe trait LocationData: 'static {}
 pub(crate) unsafe trait RequestData {
     /// Drops the value; the address of the function is used for nothing else.
     const CLEANUP: Cleanup;
+    /// Called at the end of a subrequest that was started for a request with such a value.
+    const SUBREQUEST_DONE: ngx_http_post_subrequest_pt;
 }

@@ -72,6 +72,12 @@ impl<'r> Request<'r> {
         unsafe { (*self.as_raw()).internal() != 0 }
     }
 
+    /// Whether nginx has ended this subrequest.
+    pub(crate) fn is_done(&self) -> bool {
+        // SAFETY: see above.
+        unsafe { (*self.as_raw()).done() != 0 }
+    }
+
     /// The method's bit: `NGX_HTTP_GET` and so on.
     pub(crate) fn method(&self) -> u32 {
         // SAFETY: see above. The bits of all methods are below 1 << 32.

@@ -1,7 +1,6 @@
 //! A response, as far as the module reads and writes its header.
 
-use core::ptr;
-use core::slice;
+use core::ptr::{self, NonNull};
 
 use nginx_sys::{ngx_list_part_t, ngx_list_push, ngx_str_t, ngx_table_elt_t};
 
@@ -116,23 +115,51 @@ impl<'r> Request<'r> {
     }
 
     fn remove_fields(&self, is_meant: impl Fn(&ngx_table_elt_t) -> bool) {
-        // SAFETY: see above; each part of the list has `nelts` elements.
+        // SAFETY: see above; the list is valid, and nobody else uses it meanwhile.
         unsafe {
-            let mut part: *mut ngx_list_part_t = &raw mut (*self.as_raw()).headers_out.headers.part;
-            while let Some(current) = part.as_mut() {
-                if current.nelts > 0 {
-                    let fields = current.elts.cast::<ngx_table_elt_t>();
-                    for field in slice::from_raw_parts_mut(fields, current.nelts) {
-                        if field.hash != 0 && is_meant(field) {
-                            // nginx sends no field with a hash of 0.
-                            field.hash = 0;
-                        }
-                    }
+            for field in fields(&raw mut (*self.as_raw()).headers_out.headers.part) {
+                if (*field).hash != 0 && is_meant(&*field) {
+                    // nginx sends no field with a hash of 0.
+                    (*field).hash = 0;
                 }
-                part = current.next;
             }
         }
     }
+
+    /// The values of the response's fields of this name, in any case.
+    pub(crate) fn response_field(&self, name: &'static str) -> impl Iterator<Item = &'r [u8]> {
+        // SAFETY: see above; the list is valid, and the bytes of a value stay in the pool.
+        unsafe {
+            fields(&raw mut (*self.as_raw()).headers_out.headers.part)
+                .filter(move |&field| {
+                    let key = bytes_of(&(*field).key);
+                    (*field).hash != 0 && key.eq_ignore_ascii_case(name.as_bytes())
+                })
+                .map(|field| bytes((*field).value))
+        }
+    }
+}
+
+/// The fields of a header, removed ones too.
+///
+/// # Safety
+///
+/// `part` is null or the first part of a list of fields, which does not get shorter while the
+/// iterator is used.
+pub(super) unsafe fn fields(
+    part: *mut ngx_list_part_t,
+) -> impl Iterator<Item = *mut ngx_table_elt_t> {
+    // SAFETY: by the contract; each part of a list has `nelts` elements.
+    let parts = core::iter::successors(NonNull::new(part), |part| unsafe {
+        NonNull::new((*part.as_ptr()).next)
+    });
+    parts.flat_map(|part| {
+        // SAFETY: as above.
+        let (elements, count) = unsafe { ((*part.as_ptr()).elts, (*part.as_ptr()).nelts) };
+        let elements = elements.cast::<ngx_table_elt_t>();
+        // SAFETY: as above.
+        (0..count).map(move |index| unsafe { elements.add(index) })
+    })
 }
 
 fn bytes_of(string: &ngx_str_t) -> &[u8] {

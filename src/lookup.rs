@@ -1,0 +1,197 @@
+//! The lookup: has an application say who may fetch a space and what its files are.
+//!
+//! nginx asks a location of the configuration by a subrequest. Its response is collected here and
+//! never reaches the client; what it means says the crate `model`.
+
+#![forbid(unsafe_code)]
+
+use core::cell::{Cell, OnceCell, RefCell};
+use core::{mem, ptr};
+
+use model::catalog::{Catalog, Entry};
+use model::format::{Formats, Selection};
+use model::lookup::{Answer, Denial, Fault, NoAnswer, Question, Verdict, is_passed_on, judge};
+use model::request::SpaceId;
+
+use crate::config::{LocationConf, LookupUse};
+use crate::nginx::Failure;
+use crate::nginx::log::{Level, Text};
+use crate::nginx::module::RequestData;
+use crate::nginx::request::Request;
+use crate::nginx::subrequest::{Content, Ending, NotStarted, Piece};
+
+/// What is known of the lookup of a request.
+#[derive(Debug)]
+pub(crate) struct Lookup<'r> {
+    subrequest: Request<'r>,
+    /// What has come of the response's content.
+    content: RefCell<Vec<u8>>,
+    /// Whether all of it has come.
+    complete: Cell<bool>,
+    /// Why the response will not do.
+    unusable: Cell<Option<Unusable>>,
+    ending: Cell<Option<Ending>>,
+    /// The entry that was answered.
+    entry: OnceCell<Catalog>,
+}
+
+/// Why a response will not do, whatever its status.
+#[derive(Clone, Copy, Debug)]
+enum Unusable {
+    Content(Fault),
+    Redirected,
+    Circle,
+    OutOfMemory,
+}
+
+/// How far a lookup is.
+#[derive(Debug)]
+pub(crate) enum Told<'r> {
+    /// There is no answer yet.
+    NotYet,
+    /// The entry of the space.
+    Entry(Entry<'r>),
+    /// Catalogue and directory decide.
+    Undecided,
+    Denied(Denial),
+    /// The answer means nothing; the log says why.
+    Failed,
+}
+
+impl<'r> Lookup<'r> {
+    /// Asks about a space, for a request that has a value of the type `T`.
+    pub(crate) fn start<T: RequestData>(
+        request: &Request<'r>,
+        lookup: &LookupUse,
+        id: SpaceId<'r>,
+        formats: &Formats,
+        selection: Selection,
+    ) -> Result<Self, NotStarted> {
+        let question = Question { id, format: formats.word(selection) };
+        let buffer = request.pool().bytes(question.buffer_len())?;
+        let args = question.write(buffer).ok_or(Failure)?;
+        let subrequest = request.start_subrequest::<T>(lookup.uri, args, is_passed_on)?;
+        Ok(Self {
+            subrequest,
+            content: RefCell::default(),
+            complete: Cell::default(),
+            unusable: Cell::default(),
+            ending: Cell::default(),
+            entry: OnceCell::new(),
+        })
+    }
+
+    /// Whether a request is the subrequest that asks.
+    pub(crate) fn asks_by(&self, request: &Request<'r>) -> bool {
+        ptr::eq(self.subrequest.as_raw(), request.as_raw())
+    }
+
+    /// The subrequest has come to a location; returns whether it may go on there.
+    pub(crate) fn may_enter(&self, lcf: &LocationConf) -> bool {
+        if lcf.download().is_some() {
+            self.note(Unusable::Circle);
+        } else if self.subrequest.was_redirected_by_upstream() {
+            self.note(Unusable::Redirected);
+        } else {
+            return true;
+        }
+        false
+    }
+
+    /// Keeps what has come of the response from the client.
+    pub(crate) fn collect(&self, content: Content) {
+        let is_wanted = self.subrequest.status() == 200;
+        content.consume(|piece| match piece {
+            Piece::End => self.complete.set(true),
+            Piece::Bytes(bytes) if is_wanted => self.add(bytes),
+            Piece::Unreadable if is_wanted => self.note(Unusable::Content(Fault::Unreadable)),
+            Piece::Bytes(_) | Piece::Unreadable => {}
+        });
+    }
+
+    fn add(&self, bytes: &[u8]) {
+        // Not borrowed elsewhere: nobody is called from here.
+        let mut content = self.content.borrow_mut();
+        let limit = self.subrequest.output_buffer_size();
+        if bytes.len() > limit.saturating_sub(content.len()) {
+            self.note(Unusable::Content(Fault::TooLarge(limit)));
+        } else if content.try_reserve(bytes.len()).is_err() {
+            self.note(Unusable::OutOfMemory);
+        } else {
+            content.extend_from_slice(bytes);
+        }
+    }
+
+    fn note(&self, why: Unusable) {
+        // The first one tells why.
+        self.unusable.set(self.unusable.get().or(Some(why)));
+    }
+
+    /// The handler of the subrequest has ended, maybe to begin an error page: then this is called
+    /// once more.
+    pub(crate) fn end(&self, ending: Ending) {
+        self.ending.set(Some(ending));
+    }
+
+    /// What the answer says, when it is there.
+    pub(crate) fn told(
+        &'r self,
+        request: &Request<'r>,
+        lookup: &LookupUse,
+        id: SpaceId<'_>,
+    ) -> Result<Told<'r>, Failure> {
+        if !self.subrequest.is_done() {
+            return Ok(Told::NotYet);
+        }
+        if let Some(entry) = self.entry.get().and_then(|entries| entries.get(id)) {
+            return Ok(Told::Entry(entry));
+        }
+        Ok(match self.verdict(id)? {
+            Ok(Verdict::Undecided) => Told::Undecided,
+            Ok(Verdict::Denied(denial)) => {
+                if let Some(name) = denial.field() {
+                    for value in self.subrequest.response_field(name) {
+                        request.add_field(name, value)?;
+                    }
+                }
+                Told::Denied(denial)
+            }
+            Ok(Verdict::Entry(entries)) => {
+                let entry = self.entry.get_or_init(|| entries).get(id);
+                Told::Entry(entry.ok_or(Failure)?)
+            }
+            Err(why) => {
+                let uri = Text(lookup.uri);
+                request.log(
+                    Level::Error,
+                    0,
+                    format_args!("lookup \"{uri}\" of space \"{id}\" failed: {why}"),
+                );
+                Told::Failed
+            }
+        })
+    }
+
+    fn verdict(&self, id: SpaceId<'_>) -> Result<Result<Verdict, NoAnswer>, Failure> {
+        let content = mem::take(&mut *self.content.borrow_mut());
+        let content = match self.unusable.get() {
+            Some(Unusable::Redirected) => return Ok(Err(NoAnswer::Redirected)),
+            Some(Unusable::Circle) => return Ok(Err(NoAnswer::Circle)),
+            Some(Unusable::OutOfMemory) => return Err(Failure),
+            Some(Unusable::Content(fault)) => Err(fault),
+            None if self.complete.get() => Ok(&*content),
+            None => Err(Fault::Incomplete),
+        };
+        let ending = self.ending.get();
+        if ending.is_some_and(Ending::is_error) {
+            return Ok(Err(NoAnswer::Status(0)));
+        }
+        // A handler may end without a response.
+        let status = match self.subrequest.status() {
+            0 => ending.map_or(0, Ending::status),
+            status => status,
+        };
+        let encoding = self.subrequest.response_field("Content-Encoding").next();
+        Ok(judge(id, Answer { status, encoding, content }))
+    }
+}

@@ -1,0 +1,270 @@
+//! A subrequest that asks for something the request's answer depends on, and whose response never
+//! reaches the client.
+
+use core::mem;
+use core::ptr;
+
+use nginx_sys::{
+    NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_CLOSE, NGX_HTTP_REQUEST_TIME_OUT,
+    NGX_HTTP_SUBREQUEST_WAITED, NGX_OK, ngx_buf_t, ngx_chain_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_module, ngx_http_headers_in_t, ngx_http_post_subrequest_t,
+    ngx_http_request_body_t, ngx_http_request_t, ngx_http_subrequest, ngx_int_t, ngx_list_part_t,
+    ngx_list_t, ngx_palloc, ngx_str_t, ngx_table_elt_t,
+};
+
+use super::Failure;
+use super::module::RequestData;
+use super::request::{Request, bytes, string};
+use super::response::fields;
+
+/// How the handler of a subrequest came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending(ngx_int_t);
+
+impl Ending {
+    pub(crate) fn new(rc: ngx_int_t) -> Self {
+        Self(rc)
+    }
+
+    /// Whether nginx gave up, for want of memory or because the client is gone.
+    pub(crate) fn is_error(self) -> bool {
+        self.0 == NGX_ERROR as ngx_int_t
+    }
+
+    /// The status that the handler ended with instead of a response, if it did.
+    pub(crate) fn status(self) -> usize {
+        usize::try_from(self.0).unwrap_or(0)
+    }
+
+    /// What a post_subrequest handler has to return. With most endings nginx goes on as it would
+    /// without it. With some it would end the client's connection, which is not meant here: the
+    /// subrequest's answer is judged, and the client gets an answer in any case.
+    pub(crate) fn to_raw(self, subrequest: &Request<'_>) -> ngx_int_t {
+        const ENDS_CONNECTION: [u32; 3] =
+            [NGX_HTTP_CLOSE, NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_CLIENT_CLOSED_REQUEST];
+        let ends = ENDS_CONNECTION.iter().any(|&status| status as ngx_int_t == self.0);
+        if ends && !subrequest.has_lost_client() { NGX_OK as ngx_int_t } else { self.0 }
+    }
+}
+
+/// Why there is no subrequest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotStarted {
+    /// There is no memory, or nginx does not allow one here and has written why. The request is
+    /// as it was.
+    Failed,
+    /// nginx has failed half way for want of memory: the request can only be ended.
+    HalfStarted,
+}
+
+impl From<Failure> for NotStarted {
+    fn from(_: Failure) -> Self {
+        Self::Failed
+    }
+}
+
+// SAFETY of this block's calls: as for the other methods of `Request`.
+impl<'r> Request<'r> {
+    /// The request that this one is a subrequest of.
+    pub(crate) fn parent(&self) -> Option<Self> {
+        // SAFETY: see above; a subrequest's parent lives as long as the subrequest.
+        unsafe { Self::from_raw((*self.as_raw()).parent) }
+    }
+
+    /// Whether the client's connection is broken or has timed out.
+    fn has_lost_client(&self) -> bool {
+        // SAFETY: see above.
+        unsafe {
+            let connection = (*self.as_raw()).connection;
+            (*connection).error() != 0 || (*connection).timedout() != 0
+        }
+    }
+
+    /// Starts a subrequest: GET, with those of the request's fields that `is_passed_on` picks and
+    /// without its content. nginx calls `T::SUBREQUEST_DONE` at its end, maybe more than once, and
+    /// then the request's phase handler again, which must have answered NGX_AGAIN meanwhile.
+    ///
+    /// The response goes through the filters with its content in memory; a body filter has to
+    /// keep it from the client.
+    pub(crate) fn start_subrequest<T: RequestData>(
+        &self,
+        uri: &'static [u8],
+        args: &'r [u8],
+        is_passed_on: fn(&[u8]) -> bool,
+    ) -> Result<Self, NotStarted> {
+        let r = self.as_raw();
+        // All that can fail without harm is done before.
+        let post = self.pool().store(ngx_http_post_subrequest_t {
+            handler: T::SUBREQUEST_DONE,
+            data: ptr::null_mut(),
+        })?;
+        // SAFETY: all zero is a body that has been read and is empty.
+        let body = self.pool().store(unsafe { mem::zeroed::<ngx_http_request_body_t>() })?;
+        let headers = self.headers_for_subrequest(is_passed_on)?;
+
+        // SAFETY: see above. nginx copies the strings, whose bytes live as long as the request,
+        // and keeps `post`. The subrequest is only noted by the call, it has not begun to run, so
+        // it may still be changed.
+        unsafe {
+            // nginx's own conditions, under which it fails and has changed nothing.
+            let refused = (*r).subrequests() == 0 || (*r).subrequest_in_memory() != 0;
+            let mut sr: *mut ngx_http_request_t = ptr::null_mut();
+            let (mut uri, mut args) = (string(uri), string(args));
+            let rc = ngx_http_subrequest(
+                r,
+                &raw mut uri,
+                &raw mut args,
+                &raw mut sr,
+                post,
+                NGX_HTTP_SUBREQUEST_WAITED as usize,
+            );
+            if rc != NGX_OK as ngx_int_t {
+                return Err(if refused { NotStarted::Failed } else { NotStarted::HalfStarted });
+            }
+            // As auth_request has it: nobody reads the content that the client sends, nor closes
+            // the file that it may be in.
+            (*sr).request_body = body;
+            // What is in a file the copy filter reads into memory, before the response comes to
+            // the module's filter.
+            (*sr).set_filter_need_in_memory(1);
+            (*sr).headers_in = headers;
+            let list = &raw mut (*sr).headers_in.headers;
+            // A list's `last` points into the list itself.
+            (*list).last = &raw mut (*list).part;
+            Self::from_raw(sr).ok_or(NotStarted::HalfStarted)
+        }
+    }
+
+    /// The request's header without some of its fields. nginx lets subrequests share the list
+    /// itself, from which `proxy_pass` sends; this one has a list of its own.
+    fn headers_for_subrequest(
+        &self,
+        is_passed_on: fn(&[u8]) -> bool,
+    ) -> Result<ngx_http_headers_in_t, Failure> {
+        // SAFETY: see above; nginx has filled in the header before the first handler runs. The
+        // new list has room for all fields, and its elements are copies of valid ones.
+        unsafe {
+            let mut headers: ngx_http_headers_in_t = (*self.as_raw()).headers_in;
+            let own = &raw mut (*self.as_raw()).headers_in.headers.part;
+            let room = fields(own).count().max(1);
+            let pool = (*self.as_raw()).pool;
+            let copies = ngx_palloc(pool, room * mem::size_of::<ngx_table_elt_t>())
+                .cast::<ngx_table_elt_t>();
+            if copies.is_null() {
+                return Err(Failure);
+            }
+            let mut count = 0;
+            for field in fields(own).filter(|field| is_passed_on(bytes((**field).key))) {
+                copies.add(count).write(*field);
+                count += 1;
+            }
+            headers.headers = ngx_list_t {
+                last: ptr::null_mut(),
+                part: ngx_list_part_t { elts: copies.cast(), nelts: count, next: ptr::null_mut() },
+                size: mem::size_of::<ngx_table_elt_t>(),
+                nalloc: room,
+                pool,
+            };
+
+            // Whoever looks at these fields must not see them either.
+            for known in [
+                &raw mut headers.connection,
+                &raw mut headers.if_modified_since,
+                &raw mut headers.if_unmodified_since,
+                &raw mut headers.if_match,
+                &raw mut headers.if_none_match,
+                &raw mut headers.content_length,
+                &raw mut headers.content_range,
+                &raw mut headers.range,
+                &raw mut headers.if_range,
+                &raw mut headers.transfer_encoding,
+                &raw mut headers.te,
+                &raw mut headers.expect,
+                &raw mut headers.upgrade,
+                &raw mut headers.keep_alive,
+                #[cfg(ngx_feature = "http_gzip")]
+                &raw mut headers.accept_encoding,
+            ] {
+                let Some(field) = (*known).as_ref() else { continue };
+                if !is_passed_on(bytes(field.key)) {
+                    *known = ptr::null_mut();
+                }
+            }
+            headers.content_length_n = -1;
+            headers.set_chunked(0);
+            Ok(headers)
+        }
+    }
+
+    /// Whether an upstream has answered with X-Accel-Redirect, which nginx follows.
+    pub(crate) fn was_redirected_by_upstream(&self) -> bool {
+        // SAFETY: see above; the upstream is null or valid.
+        unsafe {
+            let upstream = (*self.as_raw()).upstream.as_ref();
+            upstream.is_some_and(|upstream| !upstream.headers_in.x_accel_redirect.is_null())
+        }
+    }
+
+    /// `subrequest_output_buffer_size` of the location that the request is in, in bytes.
+    pub(crate) fn output_buffer_size(&self) -> usize {
+        // SAFETY: see above; the core module has a configuration in every location.
+        unsafe {
+            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
+            let clcf: *mut ngx_http_core_loc_conf_t =
+                (*(*self.as_raw()).loc_conf.add(index)).cast();
+            (*clcf).subrequest_output_buffer_size
+        }
+    }
+}
+
+/// What a body filter is called with.
+pub(crate) struct Content(*mut ngx_chain_t);
+
+/// A piece of a response's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece<'c> {
+    Bytes(&'c [u8]),
+    /// Bytes that are not in memory.
+    Unreadable,
+    /// The end of the response.
+    End,
+}
+
+impl Content {
+    /// # Safety
+    ///
+    /// `chain` is null or what nginx calls a body filter with.
+    pub(crate) unsafe fn from_raw(chain: *mut ngx_chain_t) -> Self {
+        Self(chain)
+    }
+
+    /// Hands the content over, piece by piece, and marks it as sent.
+    pub(crate) fn consume(self, mut take: impl FnMut(Piece<'_>)) {
+        let mut link = self.0;
+        // SAFETY: by the contract of `from_raw` each link has a buffer, whose memory or file part
+        // is as its fields say.
+        unsafe {
+            while let Some(current) = link.as_ref() {
+                let buffer: &mut ngx_buf_t = &mut *current.buf;
+                let in_memory =
+                    buffer.temporary() != 0 || buffer.memory() != 0 || buffer.mmap() != 0;
+                if in_memory {
+                    let len = buffer.last.offset_from(buffer.pos).unsigned_abs();
+                    let piece = ngx_str_t { len, data: buffer.pos };
+                    take(Piece::Bytes(bytes(piece)));
+                    buffer.pos = buffer.last;
+                } else if buffer.in_file() != 0 && buffer.file_pos != buffer.file_last {
+                    take(Piece::Unreadable);
+                }
+                if buffer.in_file() != 0 {
+                    buffer.file_pos = buffer.file_last;
+                }
+                // A subrequest's response ends with the latter.
+                if buffer.last_buf() != 0 || buffer.last_in_chain() != 0 {
+                    take(Piece::End);
+                }
+                link = current.next;
+            }
+        }
+    }
+}
