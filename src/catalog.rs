@@ -18,7 +18,7 @@ use crate::catalog_file::{self, Reading, State};
 use crate::nginx::Failure;
 use crate::nginx::configuration::Place;
 use crate::nginx::log::{Level, Log, Text};
-use crate::nginx::threads::{self, ThreadPool};
+use crate::nginx::threads::ThreadPool;
 use crate::nginx::worker::{self, Cycle, TimerHandle};
 
 /// How often a file is looked at unless `refresh` says otherwise.
@@ -182,11 +182,7 @@ impl Drop for Held {
         let Some(catalog) = self.catalog.take().and_then(Arc::into_inner) else { return };
         if let (Some(pool), true) = (self.threads, worker::is_worker()) {
             // If that can't be done, the catalogue is freed here after all.
-            let free = move || {
-                drop(catalog);
-                threads::trim_memory();
-            };
-            let _ = pool.run(free, |_| {});
+            let _ = pool.run(move || drop(catalog), |_| {});
         }
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod file;
 pub(crate) mod guard;
 pub(crate) mod location;
 pub(crate) mod log;
+mod memory;
 pub(crate) mod module;
 pub(crate) mod pool;
 pub(crate) mod request;

@@ -116,14 +116,3 @@ unsafe extern "C" fn finish<T>(event: *mut ngx_event_t) {
         guard::catch(log, (), || done(result));
     }
 }
-
-/// Gives memory that was freed back to the system. The C library keeps what a thread has freed for
-/// that thread, and the pool has many, each of which may be the next to need as much. Takes
-/// milliseconds: not for the event loop.
-pub(crate) fn trim_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: the function may be called in any thread.
-    unsafe {
-        libc::malloc_trim(0)
-    };
-}
