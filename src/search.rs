@@ -37,6 +37,8 @@ pub(crate) struct FileSearch<'q, 'r> {
     id: SpaceId<'r>,
     selection: Selection,
     search: Search,
+    /// Whether an entry names the files.
+    is_named: bool,
     /// The last look that found nothing.
     last: Option<LastLook<'r>>,
     /// The first one that found something which will not do: it tells more of a miss.
@@ -61,7 +63,18 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         selection: Selection,
     ) -> Self {
         let search = Search::new(lcf.min_size());
-        Self { request, lcf, download, formats, id, selection, search, last: None, telling: None }
+        Self {
+            request,
+            lcf,
+            download,
+            formats,
+            id,
+            selection,
+            search,
+            is_named: false,
+            last: None,
+            telling: None,
+        }
     }
 
     /// Looks for `<id>.<extension>` of each selected format.
@@ -87,6 +100,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
     /// Looks for the files that an entry names: format by format, and those of one format in the
     /// order of the entry.
     pub(crate) fn among_named(mut self, entry: &Entry<'r>) -> Choice<'r> {
+        self.is_named = true;
         let target = &self.download.target;
         for (index, format) in self.formats.selected(self.selection) {
             for file in entry.files_of(format.extension()) {
@@ -199,13 +213,13 @@ impl<'q, 'r> FileSearch<'q, 'r> {
     }
 }
 
-/// The extensions that were looked for, if there were several.
+/// The extensions that were looked for, if there were several in place of the one in the path.
 struct Tried<'a, 'q, 'r>(&'a FileSearch<'q, 'r>);
 
 impl fmt::Display for Tried<'_, '_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let selected = || self.0.formats.selected(self.0.selection);
-        if selected().nth(1).is_none() {
+        if self.0.is_named || selected().nth(1).is_none() {
             return Ok(());
         }
         f.write_str(" (of")?;
