@@ -78,11 +78,6 @@ impl Memory {
             pss: field_of(&pid, "smaps_rollup", "Pss")?,
         })
     }
-
-    /// The greater of each.
-    pub fn max(self, other: Self) -> Self {
-        Self { rss: self.rss.max(other.rss), pss: self.pss.max(other.pss) }
-    }
 }
 
 /// The most physical memory of a process since [`forget_peak`].
