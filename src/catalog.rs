@@ -99,13 +99,13 @@ impl Source {
         Some(Held { catalog: Some(catalog), threads: self.threads })
     }
 
-    /// Starts looking at the file from time to time, in a worker process.
+    /// Starts looking at the file, in a worker process: at once, for the master may have read it
+    /// long before the process was started, and then from time to time.
     pub(crate) fn watch(self: &Rc<Self>, cycle: Cycle) -> Result<(), Failure> {
         let (Some(refresh), Some(threads)) = (self.refresh, self.threads) else { return Ok(()) };
         let delay = usize::try_from(refresh.as_millis()).unwrap_or(usize::MAX);
         let source = Rc::clone(self);
-        cycle
-            .start_timer(delay, move |timer| source.look(threads, cycle.log_handle(), timer, delay))
+        cycle.start_timer(0, move |timer| source.look(threads, cycle.log_handle(), timer, delay))
     }
 
     /// Has a thread look at the file, and starts the timer again when that is done.

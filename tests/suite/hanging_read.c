@@ -1,0 +1,63 @@
+/*
+ * Loaded into nginx by LD_PRELOAD: makes a file hang as on a mount whose server is gone. A read of
+ * the file XSPACE_TEST_HANGING, from byte XSPACE_TEST_HANGING_FROM on, waits as long as there is a
+ * file of that name with ".hang" behind, and says so by writing to that one.
+ */
+
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static ssize_t (*next_read)(int, void *, size_t);
+static char path[4096], gate[4096 + 8];
+static off_t from;
+
+/* nginx clears the environment of its workers. */
+__attribute__((constructor)) static void set_up(void)
+{
+    const char *name = getenv("XSPACE_TEST_HANGING");
+
+    next_read = (ssize_t (*)(int, void *, size_t)) dlsym(RTLD_NEXT, "read");
+    if (name != NULL) {
+        snprintf(path, sizeof path, "%s", name);
+        snprintf(gate, sizeof gate, "%s.hang", path);
+        from = atol(getenv("XSPACE_TEST_HANGING_FROM"));
+    }
+}
+
+static int is_ours(int fd)
+{
+    char link[64], target[4096];
+    ssize_t len;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    len = readlink(link, target, sizeof target - 1);
+    if (len <= 0) {
+        return 0;
+    }
+    target[len] = '\0';
+    return strcmp(target, path) == 0 && lseek(fd, 0, SEEK_CUR) >= from;
+}
+
+ssize_t read(int fd, void *buffer, size_t size)
+{
+    int out;
+
+    if (is_ours(fd)) {
+        out = open(gate, O_WRONLY | O_APPEND);
+        if (out != -1) {
+            if (write(out, ".", 1) != 1) {
+                abort();
+            }
+            close(out);
+        }
+        while (access(gate, F_OK) == 0) {
+            usleep(1000);
+        }
+    }
+    return next_read(fd, buffer, size);
+}
