@@ -73,8 +73,8 @@ unittest: rust ## Run the unit tests of the model
 	$(FOR_BUNDLED) cargo test --locked --package nginx-xspace-model
 
 .PHONY: suite-bundled
-suite-bundled: build fault-module test-packages ## Run the test suite on the bundled NGINX, TESTS=name for a few
-	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/$(MODULE),XSPACE_TEST_FAULT_MODULE=$(CURDIR)/build/fault/$(MODULE),bundled NGINX)
+suite-bundled: build fault-module nginx-plain test-packages ## Run the test suite on the bundled NGINX, TESTS=name for a few
+	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/$(MODULE),$(addprefix XSPACE_TEST_,FAULT_MODULE=$(CURDIR)/build/fault/$(MODULE) PLAIN_NGINX=$(CURDIR)/build/plain/objs/nginx),bundled NGINX)
 
 .PHONY: suite-static
 suite-static: nginx-static test-packages ## Run the test suite on an NGINX with the module compiled in
@@ -167,6 +167,15 @@ module: build/nginx | rust build-packages
 fault-module: build/nginx | rust build-packages
 	$(FOR_FAULT) $(BUILD_MODULE) --features fault-injection
 	@$(call install,build/target/fault/release/libnginx_xspace.so,build/fault/$(MODULE))
+
+# An NGINX in which the module finds no threads.
+.PHONY: nginx-plain
+nginx-plain: build/plain/objs/nginx
+build/plain/objs/nginx: $(BUNDLED_FILES) | rust build-packages
+	@echo "Building NGINX without threads, log in build/plain.log"
+	@mkdir -p build
+	@NGINX_PLAIN=yes tools/bundled-nginx/build build/plain >build/plain.log 2>&1 || \
+	    { tail -n 30 build/plain.log; rm -f $@; exit 1; }
 
 # The module in NGINX's own build (`config`, `config.make`): compiled in, and loadable.
 build/static/objs/Makefile: $(BUNDLED_FILES) config config.make | rust build-packages

@@ -66,9 +66,9 @@ impl Source {
         self.path == path
     }
 
-    /// Whether a change of the file will be seen without a reload.
-    pub(crate) fn is_refreshed(&self) -> bool {
-        self.refresh.is_some() && self.threads.is_some()
+    /// Whether there are threads to read the file again.
+    pub(crate) fn has_threads(&self) -> bool {
+        self.threads.is_some()
     }
 
     /// Reads the file while the configuration is read.

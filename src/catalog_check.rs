@@ -11,6 +11,7 @@ use crate::check::Refused;
 use crate::nginx::configuration::Conf;
 use crate::nginx::log::Level;
 use crate::nginx::user::{Wish, WorkerUser};
+use crate::nginx::worker;
 
 /// Reads the catalogues.
 pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refused> {
@@ -23,13 +24,17 @@ pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refuse
             return Err(Refused);
         }
         let warn = |message: String| conf.log_at(Level::Warn, &source.place, message);
-        if source.refresh.is_some() && !source.is_refreshed() {
+        if source.refresh.is_none() {
+            continue;
+        } else if !source.has_threads() {
             warn(format!(
                 "this nginx has no threads, catalogue \"{path}\" is read at start and reload only"
             ));
-        }
-        let kept_out = |user: &&WorkerUser| source.is_refreshed() && !can_read(user, source.path());
-        if let Some(user) = user.as_ref().filter(kept_out) {
+        } else if !worker::are_wanted(conf) {
+            warn(format!(
+                "with \"master_process off\", catalogue \"{path}\" is read at start only"
+            ));
+        } else if let Some(user) = user.as_ref().filter(|user| !can_read(user, source.path())) {
             warn(format!(
                 "catalogue \"{path}\" cannot be read by the workers' user \"{}\", who will not see \
                  its changes",

@@ -1,13 +1,13 @@
 //! The user that worker processes run as.
 
 use core::ffi::CStr;
-use core::ptr;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-use nginx_sys::{NGX_USER, ngx_core_conf_t, ngx_core_module};
+use nginx_sys::NGX_USER;
 
 use super::configuration::Conf;
+use super::worker;
 
 /// A user, with all groups that it is in.
 #[derive(Clone, Debug)]
@@ -34,12 +34,10 @@ impl WorkerUser {
         if unsafe { libc::geteuid() } != 0 {
             return None;
         }
-        // SAFETY: the configuration is valid, and the core module's exists in each; the name is
-        // null or a C string. `getpwnam` returns null or a record that stays until the next call.
+        let core = worker::core_conf(conf)?;
+        // SAFETY: the name is null or a C string. `getpwnam` returns null or a record that stays
+        // until the next call.
         unsafe {
-            let cycle = (*conf.as_raw()).cycle;
-            let index = ptr::addr_of!(ngx_core_module.index).read();
-            let core = (*(*cycle).conf_ctx.add(index)).cast::<ngx_core_conf_t>().as_ref()?;
             let name =
                 if core.username.is_null() { NGX_USER } else { CStr::from_ptr(core.username) };
             let record = libc::getpwnam(name.as_ptr()).as_ref()?;

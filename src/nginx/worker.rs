@@ -1,13 +1,15 @@
-//! A worker process: its timers, and whether it is about to end.
+//! Worker processes: whether there are any, their timers, and whether one is about to end.
 
 use core::ptr;
 
 use nginx_sys::{
-    NGX_PROCESS_WORKER, ngx_add_timer, ngx_cycle_t, ngx_del_timer, ngx_event_t, ngx_exiting,
-    ngx_http_conf_ctx_t, ngx_http_module, ngx_msec_t, ngx_process, ngx_quit, ngx_terminate,
+    NGX_PROCESS_WORKER, ngx_add_timer, ngx_core_conf_t, ngx_core_module, ngx_cycle_t,
+    ngx_del_timer, ngx_event_t, ngx_exiting, ngx_http_conf_ctx_t, ngx_http_module, ngx_msec_t,
+    ngx_process, ngx_quit, ngx_terminate,
 };
 
 use super::Failure;
+use super::configuration::Conf;
 use super::guard;
 use super::log::Log;
 use super::module::{self, MainData};
@@ -108,6 +110,22 @@ extern "C" fn drop_timer(timer: *mut core::ffi::c_void) {
         }
         guard::catch(None, (), || ptr::drop_in_place(timer));
     }
+}
+
+/// What the directives outside of `http {}` say so far.
+pub(super) fn core_conf<'c>(conf: &Conf<'c>) -> Option<&'c ngx_core_conf_t> {
+    // SAFETY: the configuration is valid, and the core module's exists in each.
+    unsafe {
+        let cycle = (*conf.as_raw()).cycle;
+        let index = ptr::addr_of!(ngx_core_module.index).read();
+        (*(*cycle).conf_ctx.add(index)).cast::<ngx_core_conf_t>().as_ref()
+    }
+}
+
+/// Whether there will be worker processes: not with `master_process off`, if that stands before
+/// `http {}`.
+pub(crate) fn are_wanted(conf: &Conf<'_>) -> bool {
+    core_conf(conf).is_none_or(|core| core.master != 0)
 }
 
 /// Whether this is a process that serves requests under a master process. The cache manager and

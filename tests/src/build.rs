@@ -18,6 +18,8 @@ pub struct Build {
     pub module: Option<PathBuf>,
     /// The module with the cargo feature `fault-injection`.
     pub fault_module: Option<PathBuf>,
+    /// An nginx of the same version that was built without threads and without TLS.
+    pub plain_nginx: Option<PathBuf>,
     version: (u32, u32, u32),
     arguments: String,
 }
@@ -39,11 +41,12 @@ impl Build {
             Some(path) => Some(PathBuf::from(path)),
             None => Some(project_dir().join("build/ngx_http_xspace_module.so")),
         };
-        let fault_module =
-            env::var_os("XSPACE_TEST_FAULT_MODULE").filter(|p| !p.is_empty()).map(PathBuf::from);
+        let path_in = |name| env::var_os(name).filter(|p| !p.is_empty()).map(PathBuf::from);
+        let fault_module = path_in("XSPACE_TEST_FAULT_MODULE");
+        let plain_nginx = path_in("XSPACE_TEST_PLAIN_NGINX");
 
-        for path in module.iter().chain(&fault_module) {
-            assert!(path.is_file(), "there is no module at {}", path.display());
+        for path in module.iter().chain(&fault_module).chain(&plain_nginx) {
+            assert!(path.is_file(), "there is nothing at {}", path.display());
         }
 
         let output = Command::new(&nginx)
@@ -54,13 +57,14 @@ impl Build {
         let version = parse_version(&text)
             .unwrap_or_else(|| panic!("{} -V names no version: {text}", nginx.display()));
 
-        Self { nginx, module, fault_module, version, arguments: text }
+        Self { nginx, module, fault_module, plain_nginx, version, arguments: text }
     }
 
     /// Whether this nginx was configured `--with-<feature>`, `http_v3` or `threads` say.
     pub fn has(&self, feature: &str) -> bool {
         match feature {
             "fault_module" => self.fault_module.is_some(),
+            "plain_nginx" => self.plain_nginx.is_some(),
             "http2_directive" => self.version >= (1, 25, 1),
             _ => self.arguments.split_whitespace().any(|word| match word.strip_prefix("--with-") {
                 Some(name) => name == feature || name.strip_suffix("_module") == Some(feature),

@@ -25,6 +25,7 @@ pub struct Site {
     server: String,
     whole: Option<String>,
     module: Option<PathBuf>,
+    is_plain: bool,
     pub(crate) workers: usize,
     pub(crate) daemon: bool,
     environment: Vec<(String, String)>,
@@ -64,6 +65,7 @@ impl Site {
             server: String::new(),
             whole: None,
             module: build().module.clone(),
+            is_plain: false,
             workers: 1,
             daemon: false,
             environment: Vec::new(),
@@ -129,6 +131,12 @@ impl Site {
     pub fn module(mut self, path: &Path) -> Self {
         self.module = Some(path.to_owned());
         self
+    }
+
+    /// The nginx without threads and TLS, if there is one to test with: HTTP/1.1 only.
+    pub fn plain(mut self) -> Option<Self> {
+        self.is_plain = true;
+        build().require("plain_nginx").then_some(self)
     }
 
     /// As many worker processes; one unless this is called.
@@ -282,7 +290,11 @@ impl Site {
 
     /// nginx on this site's configuration.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(&build().nginx);
+        let nginx = match &build().plain_nginx {
+            Some(nginx) if self.is_plain => nginx,
+            _ => &build().nginx,
+        };
+        let mut command = Command::new(nginx);
         command
             .arg("-p")
             .arg(format!("{}/", self.dir.display()))
@@ -336,16 +348,19 @@ impl Site {
     }
 
     fn render_pieces(&self) -> String {
-        self.write_certificate();
-
         let mut listen = String::from("listen 127.0.0.1:{port};\n");
-        if build().has("http2_directive") {
-            listen.push_str("        listen 127.0.0.1:{tls} ssl;\n        http2 on;\n");
-        } else {
-            listen.push_str("        listen 127.0.0.1:{tls} ssl http2;\n");
-        }
-        if build().has("http_v3") {
-            listen.push_str("        listen 127.0.0.1:{tls} quic;\n");
+        if !self.is_plain {
+            self.write_certificate();
+            listen.push_str("        ssl_certificate {dir}/cert.pem;\n");
+            listen.push_str("        ssl_certificate_key {dir}/key.pem;\n");
+            if build().has("http2_directive") {
+                listen.push_str("        listen 127.0.0.1:{tls} ssl;\n        http2 on;\n");
+            } else {
+                listen.push_str("        listen 127.0.0.1:{tls} ssl http2;\n");
+            }
+            if build().has("http_v3") {
+                listen.push_str("        listen 127.0.0.1:{tls} quic;\n");
+            }
         }
 
         // "off" outranks every other access_log of its level.
@@ -381,8 +396,6 @@ http {{
     server {{
         {listen}
         server_name localhost;
-        ssl_certificate {{dir}}/cert.pem;
-        ssl_certificate_key {{dir}}/key.pem;
         root {{dir}}/html;
 {server}
     }}

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use xspace_tests::{Site, build};
+use xspace_tests::Site;
 
 use crate::common::ID;
 use crate::config::{TARGET, error, expect_site, fine, fine_site};
@@ -601,17 +601,23 @@ fn directory_off_is_allowed_with_a_catalogue() {
 }
 
 #[test]
-fn refresh_without_threads_is_warned_of() {
-    if build().has("threads") {
-        let site = with_catalog().file("catalog.json", "{}");
-        fine_site("with threads", site);
-        return;
+fn refresh_that_cannot_be_is_warned_of() {
+    let site = || with_catalog().file("catalog.json", "{}");
+    let never = || {
+        with_directive("xspace_catalog {dir}/catalog.json refresh=off;").file("catalog.json", "{}")
+    };
+    fine_site("can be", site());
+
+    let message = "with \"master_process off\", catalogue \"{dir}/catalog.json\" is read at start";
+    expect_site("warn", "no worker processes", site().single(), message);
+    fine_site("no worker processes, nothing to refresh", never().single());
+
+    let Some(plain) = site().plain() else { return };
+    let message = "no threads, catalogue \"{dir}/catalog.json\" is read at start and reload only";
+    expect_site("warn", "no threads", plain, message);
+    if let Some(plain) = never().plain() {
+        fine_site("no threads, nothing to refresh", plain);
     }
-    let site = with_catalog().file("catalog.json", "{}");
-    expect_site("warn", "no threads", site, "this nginx has no threads");
-    let site =
-        with_directive("xspace_catalog {dir}/catalog.json refresh=off;").file("catalog.json", "{}");
-    fine_site("nothing to refresh", site);
 }
 
 #[test]
