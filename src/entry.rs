@@ -358,14 +358,17 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
 static mut NEXT_HEADER_FILTER: ngx_http_output_header_filter_pt = None;
 static mut NEXT_BODY_FILTER: ngx_http_output_body_filter_pt = None;
 
-/// Runs a phase handler inside the guard.
+/// Runs a phase handler inside the guard. nginx calls it in every location, and once more after
+/// the redirect: `is_idle` tells quickly where there is nothing to do.
 ///
 /// # Safety
 ///
 /// `r` is a request that nginx calls a phase handler for.
+#[inline(always)]
 unsafe fn phase(
     r: *mut ngx_http_request_t,
-    handler: for<'r> fn(&Request<'r>, &'static LocationConf) -> Answer<'r>,
+    is_idle: impl Fn(&Request<'_>, &LocationConf) -> bool,
+    handler: impl for<'r> Fn(&Request<'r>, &'static LocationConf) -> Answer<'r>,
 ) -> ngx_int_t {
     // SAFETY: by the contract.
     let Some(request) = (unsafe { Request::from_raw(r) }) else {
@@ -374,6 +377,9 @@ unsafe fn phase(
     let Some(lcf) = request.location_conf::<LocationConf>() else {
         return DECLINED;
     };
+    if is_idle(&request, lcf) {
+        return DECLINED;
+    }
     let log = request.log_handle();
     match guard::catch(log, Answer::Status(INTERNAL_SERVER_ERROR), || handler(&request, lcf)) {
         Answer::Declined => DECLINED,
@@ -386,21 +392,19 @@ unsafe fn phase(
 
 unsafe extern "C" fn arrive(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls the function as a phase handler.
-    unsafe { phase(r, handler::arrive) }
+    unsafe { phase(r, handler::is_passing, handler::arrive) }
 }
 
 unsafe extern "C" fn stay(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls the function as a phase handler.
-    unsafe { phase(r, handler::stay) }
+    unsafe { phase(r, handler::is_elsewhere, handler::stay) }
 }
 
 unsafe extern "C" fn serve(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls the function as a phase handler.
     unsafe {
-        phase(r, |request, lcf| {
-            if lcf.download().is_some() {
-                fault_point("handler");
-            }
+        phase(r, handler::is_elsewhere, |request, lcf| {
+            fault_point("handler");
             handler::serve(request, lcf)
         })
     }

@@ -34,6 +34,16 @@ pub(crate) enum Answer<'r> {
     Redirect(&'r [u8]),
 }
 
+/// Whether a request is in a location where the module is off.
+pub(crate) fn is_elsewhere(_: &Request<'_>, lcf: &LocationConf) -> bool {
+    lcf.download().is_none()
+}
+
+/// Whether a request has come to such a location straight from the client.
+pub(crate) fn is_passing(request: &Request<'_>, lcf: &LocationConf) -> bool {
+    lcf.download().is_none() && request.is_main() && !request.is_internal()
+}
+
 /// REWRITE, before the rewrite module acts: notes the request, so that one which is refused later,
 /// and whose error page is in another location, still has its id in the log.
 pub(crate) fn arrive<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Answer<'r> {

@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use model::disposition::ContentDisposition;
+use model::disposition::{ContentDisposition, Parts};
 use model::request::ALLOW;
 
 use crate::nginx::Failure;
@@ -49,18 +49,24 @@ fn describe<'r>(
 ) -> Result<(), Failure> {
     fault_point("header_filter");
     let Some(asked) = record.asked(request)? else { return Ok(()) };
-    let value = ContentDisposition {
-        disposition: record.disposition.get(),
-        name: record.lcf().file_name(
-            request,
-            record.title(),
-            asked.id,
-            found.format.extension(),
-        )?,
+    let (lcf, extension) = (record.lcf(), found.format.extension());
+    let title = record.title();
+    let disposition = record.disposition.get();
+    let parts = match lcf.filename {
+        Some(_) => None,
+        None => disposition.parts_with(title, asked.id, extension),
     };
-    let buffer = request.pool().bytes(value.max_len())?;
-    let len = value.write(buffer).ok_or(Failure)?;
-    let value: &'r [u8] = buffer.get(..len).ok_or(Failure)?;
+    let value: &'r [u8] = match parts {
+        Some(Parts::Id(parts)) => request.pool().concat(parts)?,
+        Some(Parts::Title(parts)) => request.pool().concat(parts)?,
+        None => {
+            let name = lcf.file_name(request, title, asked.id, extension)?;
+            let value = ContentDisposition { disposition, name };
+            let buffer = request.pool().bytes(value.max_len())?;
+            let len = value.write(buffer).ok_or(Failure)?;
+            buffer.get(..len).ok_or(Failure)?
+        }
+    };
 
     if request.has_upstream() {
         // An object store may send a field of its own.

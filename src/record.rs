@@ -151,7 +151,7 @@ impl<'r> Record<'r> {
             error_page: Cell::default(),
         })?;
         if lcf.asks_by_uri_alone() {
-            record.settle(request)?;
+            record.asked.set(Some(find_asked(request, lcf, record.uri.get())?));
         }
         Ok(record)
     }
@@ -166,9 +166,8 @@ impl<'r> Record<'r> {
             Some(record) => record,
             None => Self::begin(request, lcf)?,
         };
-        let same = ptr::eq(record.lcf.get(), lcf)
-            && ptr::eq(record.uri.get(), request.uri())
-            && ptr::eq(record.args.get(), request.args());
+        let same =
+            ptr::eq(record.lcf.get(), lcf) && request.has_uri(record.uri.get(), record.args.get());
         if !same {
             record.lcf.set(lcf);
             record.uri.set(request.uri());
@@ -186,7 +185,10 @@ impl<'r> Record<'r> {
     /// other modules are evaluated by this, and nginx may keep their values: access control has to
     /// be done by then.
     pub(crate) fn settle(&self, request: &Request<'r>) -> Result<Option<Asked<'r>>, Failure> {
-        let asked = self.asked(request)?;
+        if let Some(asked) = self.asked.get() {
+            return Ok(asked);
+        }
+        let asked = asked(request, self.lcf.get(), self.uri.get())?;
         self.asked.set(Some(asked));
         Ok(asked)
     }
@@ -251,6 +253,16 @@ impl<'r> Record<'r> {
 
 /// What a request asks for in a location. `None`: no valid id.
 pub(crate) fn asked<'r>(
+    request: &Request<'r>,
+    lcf: &LocationConf,
+    uri: &'r [u8],
+) -> Result<Option<Asked<'r>>, Failure> {
+    find_asked(request, lcf, uri)
+}
+
+/// The same for the one place that every request passes.
+#[inline(always)]
+fn find_asked<'r>(
     request: &Request<'r>,
     lcf: &LocationConf,
     uri: &'r [u8],

@@ -6,8 +6,8 @@ use core::fmt;
 
 use model::catalog::Entry;
 use model::choice::{Miss, Search, Seen};
-use model::format::{Format, Formats, MAX_EXTENSION_LEN, Selection};
-use model::path::{CandidatePath, named_path};
+use model::format::{Format, Formats, Selection};
+use model::path::CandidatePath;
 use model::request::SpaceId;
 
 use crate::config::{Directory, Download, LocationConf};
@@ -39,10 +39,18 @@ pub(crate) struct FileSearch<'q, 'r> {
     search: Search,
     /// Whether an entry names the files.
     is_named: bool,
-    /// The last look that found nothing.
+    /// The last look, unless it is told of below.
     last: Option<LastLook<'r>>,
     /// The first one that found something which will not do: it tells more of a miss.
     telling: Option<LastLook<'r>>,
+}
+
+/// How the path of a candidate compares with that of the last one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stem {
+    /// It differs in the extension only.
+    Same,
+    Another,
 }
 
 /// A look that was in vain.
@@ -54,6 +62,7 @@ struct LastLook<'r> {
 }
 
 impl<'q, 'r> FileSearch<'q, 'r> {
+    #[inline(always)]
     pub(crate) fn new(
         request: &'q Request<'r>,
         lcf: &'static LocationConf,
@@ -78,18 +87,21 @@ impl<'q, 'r> FileSearch<'q, 'r> {
     }
 
     /// Looks for `<id>.<extension>` of each selected format.
+    #[inline(always)]
     pub(crate) fn by_id(mut self) -> Choice<'r> {
         if let Some(Directory::Off(_)) = self.lcf.directory {
             return Ok(Err(Miss::NotFound));
         }
         let target = &self.download.target;
-        let buffer = self.request.pool().bytes(CandidatePath::buffer_len(target, self.id))?;
-        let mut candidate = CandidatePath::new(buffer, target, self.id).ok_or(Failure)?;
-        for (index, format) in self.formats.selected(self.selection) {
+        let buffer = self.request.pool().concat(CandidatePath::parts(target, self.id))?;
+        let mut candidate = CandidatePath::new(buffer);
+        for (index, format) in self.formats.iter().enumerate() {
+            if !self.selection.takes(index, format) {
+                continue;
+            }
             candidate.set_extension(format.extension()).ok_or(Failure)?;
             let location = self.download.route(index).ok_or(Failure)?;
-            let before = self.last.take();
-            if self.takes(candidate.uri(), location, format, before)? {
+            if self.takes(candidate.uri(), location, format, Stem::Same)? {
                 return Ok(Ok(Chosen { format, uri: candidate.into_uri() }));
             }
         }
@@ -102,12 +114,14 @@ impl<'q, 'r> FileSearch<'q, 'r> {
     pub(crate) fn among_named(mut self, entry: &Entry<'r>) -> Choice<'r> {
         self.is_named = true;
         let target = &self.download.target;
-        for (index, format) in self.formats.selected(self.selection) {
+        for (index, format) in self.formats.iter().enumerate() {
+            if !self.selection.takes(index, format) {
+                continue;
+            }
             for file in entry.files_of(format.extension()) {
-                let buffer = self.request.pool().bytes(target.len() + file.len())?;
-                let uri = named_path(buffer, target, file).ok_or(Failure)?;
+                let uri: &'r [u8] = self.request.pool().concat([target, file.as_bytes()])?;
                 let location = self.download.route_of(uri, index).ok_or(Failure)?;
-                if self.takes(uri, location, format, None)? {
+                if self.takes(uri, location, format, Stem::Another)? {
                     return Ok(Ok(Chosen { format, uri }));
                 }
             }
@@ -116,60 +130,71 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         Ok(Err(self.search.miss()))
     }
 
-    /// Looks at a candidate. `before` is a look at one that differs in the extension only.
+    /// Looks at a candidate.
     fn takes(
         &mut self,
         uri: &[u8],
         location: Location,
         format: &'static Format,
-        before: Option<LastLook<'r>>,
+        stem: Stem,
     ) -> Result<bool, Failure> {
         if let Some(Directory::Off(_)) = self.lcf.directory {
             // Whoever named the file knows that it is there.
             return Ok(true);
         }
-        let last = self.look(uri, location, format, before)?;
-        if self.search.takes(seen(last.look)) {
+        let look = self.look(uri, location, format, stem)?;
+        if self.search.takes(seen(look)) {
             return Ok(true);
         }
-        match last.look {
-            Look::Missing(_) => self.last = Some(last),
+        match look {
+            Look::Missing(_) => {}
             Look::Failed(errno) => {
-                let path = Text(last.path.as_bytes());
+                let path = Text(self.last.as_ref().map_or(uri, |last| last.path.as_bytes()));
                 self.request.log(Level::Crit, errno, format_args!("look at \"{path}\" failed"));
             }
             Look::File(_) | Look::NotAFile | Look::Denied(_) => {
-                self.telling.get_or_insert(last);
+                let last = self.last.take();
+                self.telling = self.telling.take().or(last);
             }
         }
         Ok(false)
     }
 
+    #[inline(always)]
     fn look(
-        &self,
+        &mut self,
         uri: &[u8],
         location: Location,
         format: &'static Format,
-        before: Option<LastLook<'r>>,
-    ) -> Result<LastLook<'r>, Failure> {
+        stem: Stem,
+    ) -> Result<Look, Failure> {
         let at = InLocation::enter(self.request, location, uri);
-        let before = before.filter(|b| b.location == location && !location.maps_by_variables());
-        let mut path = match (before, &self.lcf.directory) {
-            (Some(LastLook { mut path, format: old, .. }), _) => {
-                path.replace_tail(old.extension().len(), format.extension()).ok_or(Failure)?;
-                path
+        let may_stay = stem == Stem::Same && !location.maps_by_variables();
+        let last = match &mut self.last {
+            Some(last) if may_stay && last.location == location => {
+                let old = last.format.extension().len();
+                last.path.replace_tail(old, format.extension()).ok_or(Failure)?;
+                last.format = format;
+                last
             }
-            (None, Some(Directory::Path(directory))) => {
-                let file = uri.get(self.download.target.len()..).unwrap_or_default();
-                at.below(directory, file, MAX_EXTENSION_LEN)?
+            last => {
+                let path = match &self.lcf.directory {
+                    Some(Directory::Path(directory)) => {
+                        let file = uri.get(self.download.target.len()..).unwrap_or_default();
+                        at.below(directory, file)?
+                    }
+                    _ => at.map()?,
+                };
+                last.insert(LastLook { path, look: Look::NotAFile, location, format })
             }
-            (None, _) => at.map(MAX_EXTENSION_LEN)?,
         };
-        let look = at.look(&mut path)?;
-        Ok(LastLook { path, look, location, format })
+        last.look = at.look(&mut last.path)?;
+        Ok(last.look)
     }
 
     /// As the static module logs what it can't open; `log_not_found` of the target counts.
+    #[cold]
+    #[inline(never)]
     fn log_miss(&self) {
         let Some(last) = self.telling.as_ref().or(self.last.as_ref()) else {
             let location = self.formats.selected(self.selection).next();

@@ -1,7 +1,7 @@
 //! File names and Content-Disposition: four bytes that choose, then a name or a title.
 
 use model::catalog::{Catalog, MAX_TITLE_LEN};
-use model::disposition::{ContentDisposition, Disposition};
+use model::disposition::{ContentDisposition, Disposition, Parts};
 use model::filename::{FileName, MAX_LEN};
 use model::request::SpaceId;
 use serde_json::json;
@@ -35,6 +35,14 @@ pub fn disposition(data: &[u8]) {
     }
     let name = FileName::with_title(title, id, extension);
     let shown = check(ContentDisposition { disposition, name });
+    if let Some(parts) = disposition.parts_with(title, id, extension) {
+        let value = match parts {
+            Parts::Id(parts) => parts.concat(),
+            Parts::Title(parts) => parts.concat(),
+        };
+        let expected = format!("{}; filename=\"{shown}\"", disposition.as_str());
+        assert_eq!(value, expected.as_bytes());
+    }
     let clean = shown.strip_suffix(default_name.as_str()).expect("id and extension at the end");
     if let Some(clean) = clean.strip_suffix('_') {
         assert!(clean.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-'), "{clean:?}");

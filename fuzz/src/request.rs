@@ -63,8 +63,8 @@ pub fn request(data: &[u8]) {
     assert!(is_known);
     assert_eq!(formats.word(selection).as_bytes(), word);
 
-    let mut buffer = vec![0; CandidatePath::buffer_len(TARGET, asked.id)];
-    let mut path = CandidatePath::new(&mut buffer, TARGET, asked.id).expect("it fits");
+    let mut buffer = CandidatePath::parts(TARGET, asked.id).concat();
+    let mut path = CandidatePath::new(&mut buffer);
     for (index, format) in formats.selected(selection) {
         assert_eq!(formats.nth(index), Some(format));
         path.set_extension(format.extension()).expect("it fits");

@@ -9,7 +9,7 @@ mod members;
 
 use core::fmt;
 use core::hash::BuildHasher;
-use core::str::Split;
+use core::mem;
 use std::io;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -17,7 +17,7 @@ use serde_core::de::{DeserializeSeed, Deserializer, Error as _};
 
 use self::json::{CatalogVisitor, EntrySeed};
 use crate::filename::{CleanTitle, clean_into};
-use crate::format::extension_of;
+use crate::format::has_extension;
 use crate::request::SpaceId;
 
 /// The longest path of a file, in bytes. Below the target's directory it still fits into the
@@ -90,27 +90,44 @@ pub struct Entry<'c> {
     pub title: Option<CleanTitle<'c>>,
     /// The answer to give instead of a file.
     pub status: Option<Status>,
-    files: &'c str,
+    files: Files<'c>,
 }
 
 impl<'c> Entry<'c> {
     /// The paths of the space's files below the target, in the order in which they are named.
     pub fn files(&self) -> impl Iterator<Item = &'c str> + use<'c> {
-        let separated: Option<Split<'c, char>> =
-            (!self.files.is_empty()).then(|| self.files.split(SEPARATOR));
-        separated.into_iter().flatten()
+        self.files
     }
 
     /// Whether the entry names files. If not, they are looked for in the directory.
     pub fn has_files(&self) -> bool {
-        !self.files.is_empty()
+        !self.files.first.is_empty()
     }
 
     /// The files with an extension, in any case.
     pub fn files_of<'e>(&self, extension: &'e str) -> impl Iterator<Item = &'c str> + use<'c, 'e> {
-        self.files().filter(move |file| {
-            extension_of(file).is_some_and(|found| found.eq_ignore_ascii_case(extension))
-        })
+        self.files().filter(move |file| has_extension(file, extension))
+    }
+}
+
+/// The paths of an entry's files.
+#[derive(Clone, Copy, Debug)]
+struct Files<'c> {
+    /// The first one; empty if there is none or it was taken.
+    first: &'c str,
+    /// The others, with separators between them.
+    others: &'c str,
+}
+
+impl<'c> Iterator for Files<'c> {
+    type Item = &'c str;
+
+    fn next(&mut self) -> Option<&'c str> {
+        let mut next = mem::take(&mut self.first);
+        if next.is_empty() {
+            (next, self.others) = self.others.split_once(SEPARATOR).unwrap_or((self.others, ""));
+        }
+        (!next.is_empty()).then_some(next)
     }
 }
 
@@ -128,6 +145,8 @@ struct Packed {
     files_len: u32,
     title_len: u16,
     clean_len: u16,
+    /// How long the first path is.
+    first_len: u16,
     id_len: u8,
     flags: u8,
 }
@@ -262,10 +281,13 @@ impl Catalog {
             take(usize::from(packed.clean_len))?
         };
         let is_ascii = packed.flags & Packed::CLEAN_IS_ASCII != 0;
+        let (first, others) =
+            take(packed.files_len as usize)?.split_at_checked(usize::from(packed.first_len))?;
         Some(Entry {
             title: (!title.is_empty()).then_some(CleanTitle { title, clean, is_ascii }),
             status: packed.status(),
-            files: take(packed.files_len as usize)?,
+            // Without the separator between them.
+            files: Files { first, others: others.get(1..).unwrap_or_default() },
         })
     }
 
@@ -290,6 +312,7 @@ struct Builder {
     clean: String,
     files: String,
     file_count: usize,
+    first_len: usize,
     status: Option<Status>,
 }
 
@@ -300,6 +323,7 @@ impl Builder {
         self.title.clear();
         self.files.clear();
         self.file_count = 0;
+        self.first_len = 0;
         self.status = None;
         self.id.clear();
         if SpaceId::parse(id.as_bytes()).is_none() {
@@ -336,6 +360,8 @@ impl Builder {
         }
         if self.file_count > 0 {
             self.files.push(SEPARATOR);
+        } else {
+            self.first_len = path.len();
         }
         self.files.push_str(path);
         self.file_count += 1;
@@ -344,7 +370,7 @@ impl Builder {
 
     /// Adds the entry that was read to the catalogue.
     fn end<E: serde_core::de::Error>(&mut self) -> Result<(), E> {
-        let Self { catalog, id, title, clean, files, status, .. } = self;
+        let Self { catalog, id, title, clean, files, first_len, status, .. } = self;
         let start = catalog.text.len();
         catalog.text.push_str(id);
         catalog.text.push_str(title);
@@ -369,6 +395,7 @@ impl Builder {
             files_len: u32::try_from(files.len()).map_err(too_large)?,
             title_len: fits(title.len())?,
             clean_len: fits(clean.len())?,
+            first_len: fits(*first_len)?,
             id_len: u8::try_from(id.len()).map_err(too_large)?,
             flags,
         });

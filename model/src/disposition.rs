@@ -1,6 +1,7 @@
 //! The Content-Disposition header field (RFC 6266) and its extended parameter (RFC 8187).
 
-use crate::filename::FileName;
+use crate::filename::{CleanTitle, FileName, Titled, ascii_title};
+use crate::request::SpaceId;
 
 /// What a client is to do with a recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,9 +32,33 @@ impl Disposition {
             Self::Attachment => "attachment",
         }
     }
+
+    /// The field's value with a default name, if that is plain ASCII: the common case, in which
+    /// there is nothing to clean or to encode.
+    #[inline(always)]
+    pub fn parts_with<'a>(
+        self,
+        title: Option<CleanTitle<'a>>,
+        id: SpaceId<'a>,
+        extension: &'a str,
+    ) -> Option<Parts<'a>> {
+        let (start, id, extension) = (self.up_to_name(), id.as_bytes(), extension.as_bytes());
+        Some(match ascii_title(title, id, extension)? {
+            [] => Parts::Id([start, id, b".", extension, QUOTE]),
+            title => Parts::Title([start, title, b"_", id, b".", extension, QUOTE]),
+        })
+    }
+
+    /// The start of a field's value, before the name.
+    fn up_to_name(self) -> &'static [u8] {
+        match self {
+            Self::Inline => b"inline; filename=\"",
+            Self::Attachment => b"attachment; filename=\"",
+        }
+    }
 }
 
-const FILENAME: &[u8] = b"; filename=\"";
+const QUOTE: &[u8] = b"\"";
 const EXTENDED: &[u8] = b"; filename*=UTF-8''";
 
 /// The value of a Content-Disposition header field.
@@ -48,32 +73,41 @@ pub struct ContentDisposition<'a> {
     pub name: FileName<'a>,
 }
 
+/// A value in parts, to be put one after the other.
+#[derive(Clone, Copy, Debug)]
+pub enum Parts<'a> {
+    /// Without a title.
+    Id([&'a [u8]; 5]),
+    /// With one.
+    Title([&'a [u8]; 7]),
+}
+
 impl ContentDisposition<'_> {
-    /// An upper limit for the length of the value, in bytes; exact for a default
-    /// name in plain ASCII.
+    /// An upper limit for the length of the value, in bytes.
     pub fn max_len(&self) -> usize {
-        let fixed = self.disposition.as_str().len() + FILENAME.len() + "\"".len();
-        match self.name.ascii_parts() {
-            Some(parts) => fixed + parts.iter().map(|part| part.len()).sum::<usize>(),
-            None => fixed + EXTENDED.len() + self.name.max_len() * (1 + "%XX".len()),
-        }
+        let fixed = self.disposition.up_to_name().len() + QUOTE.len() + EXTENDED.len();
+        let twice = match self.name.titled() {
+            Some(name) => {
+                let escaped = name.cut.bytes().filter(|b| !b.is_ascii()).count();
+                2 * name.tail_len() + name.ascii_len() + name.cut.len() + 2 * escaped
+            }
+            None => self.name.max_len() * (1 + "%XX".len()),
+        };
+        fixed + twice
     }
 
     /// Writes the value to the start of `buffer` and returns its length in bytes; `None` if the
     /// buffer is shorter than the value.
     pub fn write(&self, buffer: &mut [u8]) -> Option<usize> {
         let mut out = Writer { buffer, len: 0 };
-        out.push(self.disposition.as_str().as_bytes())?;
-        out.push(FILENAME)?;
-        if let Some(parts) = self.name.ascii_parts() {
-            parts.iter().try_for_each(|part| out.push(part))?;
-            out.push(b"\"")?;
+        out.push(self.disposition.up_to_name())?;
+        if let Some(name) = self.name.titled() {
+            out.push_titled(&name)?;
             return Some(out.len);
         }
-
         let put = &mut |c: char| u8::try_from(c).is_ok_and(|b| out.push(&[b]).is_some());
         self.name.ascii_chars(put).then_some(())?;
-        out.push(b"\"")?;
+        out.push(QUOTE)?;
         if !self.name.is_ascii() {
             out.push(EXTENDED)?;
             let put = &mut |c: char| out.push_extended(c).is_some();
@@ -96,28 +130,102 @@ impl Writer<'_> {
         Some(())
     }
 
-    /// A character of an extended value (RFC 8187, section 3.2.1): everything but `attr-char` is
-    /// percent-encoded.
-    fn push_extended(&mut self, c: char) -> Option<()> {
-        const HEX: [u8; 16] = *b"0123456789ABCDEF";
-        let hex = |nibble: u8| HEX.get(usize::from(nibble)).copied();
-        let mut utf8 = [0; 4];
-        for &b in c.encode_utf8(&mut utf8).as_bytes() {
-            if b.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&b) {
-                self.push(&[b])?;
-            } else {
-                self.push(&[b'%', hex(b >> 4)?, hex(b & 0xf)?])?;
+    fn push_byte(&mut self, b: u8) -> Option<()> {
+        *self.buffer.get_mut(self.len)? = b;
+        self.len += 1;
+        Some(())
+    }
+
+    /// Both parameters for a name with a title, byte by byte: the text is clean already.
+    fn push_titled(&mut self, name: &Titled<'_>) -> Option<()> {
+        if name.cut.is_ascii() {
+            self.push(name.cut.as_bytes())?;
+            self.push_byte(b'_')?;
+            self.push_id(name)?;
+            return self.push(QUOTE);
+        }
+        let start = self.len;
+        self.push_ascii(name.clean.as_bytes(), start + name.ascii_len())?;
+        if self.len > start {
+            self.push_byte(b'_')?;
+        }
+        self.push_id(name)?;
+        self.push(QUOTE)?;
+        self.push(EXTENDED)?;
+        for &b in name.cut.as_bytes() {
+            self.push_extended_byte(b)?;
+        }
+        self.push_byte(b'_')?;
+        self.push_id(name)
+    }
+
+    /// What is ASCII of a clean title, up to a length that the value has then.
+    fn push_ascii(&mut self, clean: &[u8], end: usize) -> Option<()> {
+        let start = self.len;
+        // A hyphen has to be between two other characters.
+        let mut gap = false;
+        for &b in clean.iter().filter(|b| b.is_ascii()) {
+            if b == b'-' {
+                gap = self.len > start;
+                continue;
             }
+            for b in gap.then_some(b'-').into_iter().chain([b]) {
+                if self.len == end {
+                    return Some(());
+                }
+                self.push_byte(b)?;
+            }
+            gap = false;
         }
         Some(())
     }
+
+    fn push_id(&mut self, name: &Titled<'_>) -> Option<()> {
+        self.push(name.id)?;
+        self.push_byte(b'.')?;
+        self.push(name.extension)
+    }
+
+    /// A character of an extended value (RFC 8187, section 3.2.1): everything but `attr-char` is
+    /// percent-encoded.
+    fn push_extended(&mut self, c: char) -> Option<()> {
+        let mut utf8 = [0; 4];
+        c.encode_utf8(&mut utf8).bytes().try_for_each(|b| self.push_extended_byte(b))
+    }
+
+    fn push_extended_byte(&mut self, b: u8) -> Option<()> {
+        const HEX: [u8; 16] = *b"0123456789ABCDEF";
+        let hex = |nibble: u8| HEX.get(usize::from(nibble)).copied();
+        if ATTR_CHARS.get(usize::from(b)).is_some_and(|&is| is) {
+            self.push_byte(b)
+        } else {
+            self.push(&[b'%', hex(b >> 4)?, hex(b & 0xf)?])
+        }
+    }
 }
+
+/// The `attr-char` of RFC 8187.
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+static ATTR_CHARS: [bool; 256] = {
+    let others = b"!#$&+-.^_`|~";
+    let mut table = [false; 256];
+    let mut b = 0;
+    while b < table.len() {
+        table[b] = (b as u8).is_ascii_alphanumeric();
+        b += 1;
+    }
+    let mut i = 0;
+    while i < others.len() {
+        table[others[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filename::tests::with_name;
-    use crate::request::SpaceId;
+    use crate::filename::tests::{with_name, with_title};
 
     fn value(disposition: Disposition, name: FileName<'_>) -> String {
         let value = ContentDisposition { disposition, name };
@@ -176,6 +284,75 @@ mod tests {
         }
         let attachment = with_name(None, "1lDx", |name| value(Disposition::Attachment, name));
         assert_eq!(attachment, r#"attachment; filename="1lDx.mp3""#);
+    }
+
+    #[test]
+    fn values_in_parts() {
+        let long = "a".repeat(300);
+        let cut = format!("{}-éb", "a".repeat(150));
+        let rows: [(Option<&str>, bool); 8] = [
+            (None, true),
+            (Some(""), true),
+            (Some(" - "), true),
+            (Some("Rust in production"), true),
+            (Some(&long), true),
+            (Some("日本"), false),
+            (Some("Größe"), false),
+            (Some(&cut), false),
+        ];
+        for (title, is_ascii) in rows {
+            for disposition in [Disposition::Inline, Disposition::Attachment] {
+                let whole = with_name(title, "1lDx", |name| value(disposition, name));
+                let parts = with_title(title, |title| {
+                    let id = SpaceId::parse(b"1lDx").unwrap();
+                    disposition.parts_with(title, id, "mp3").map(|parts| match parts {
+                        Parts::Id(parts) => parts.concat(),
+                        Parts::Title(parts) => parts.concat(),
+                    })
+                });
+                assert_eq!(parts, is_ascii.then(|| whole.into_bytes()), "{title:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn titles_byte_by_byte() {
+        for len in [1, 3, 160, 180, 187, 188, 189, 190, 191, 192, 193, 194, 195, 300] {
+            for (start, fill) in [
+                ("é", "a"),
+                ("a", "é"),
+                ("", "日"),
+                ("é", "a-"),
+                ("aé", "-b"),
+                ("é", "-a"),
+                ("é", "a-é-"),
+            ] {
+                let title = format!("{start}{}é", fill.repeat(len));
+                for long in ["1lDx".to_owned(), "i".repeat(128)] {
+                    with_name(Some(&title), &long, |name| {
+                        let (mut ascii, mut extended) = (String::new(), String::new());
+                        name.ascii_chars(&mut |c| {
+                            ascii.push(c);
+                            true
+                        });
+                        name.chars(&mut |c| {
+                            match c.is_ascii() {
+                                true => extended.push(c),
+                                false => c.encode_utf8(&mut [0; 4]).bytes().for_each(|b| {
+                                    extended.push_str(&format!("%{b:02X}"));
+                                }),
+                            }
+                            true
+                        });
+                        let mut expected = format!("inline; filename=\"{ascii}\"");
+                        if !name.is_ascii() {
+                            expected.push_str(&format!("; filename*=UTF-8''{extended}"));
+                        }
+                        assert_eq!(value(Disposition::Inline, name), expected, "{title}");
+                    });
+                }
+            }
+        }
     }
 
     #[test]

@@ -37,6 +37,29 @@ impl<'a> CleanTitle<'a> {
     }
 }
 
+/// A default name with a title, in its parts.
+pub(crate) struct Titled<'a> {
+    /// The whole title, clean.
+    pub(crate) clean: &'a str,
+    /// What stands of it in the name.
+    pub(crate) cut: &'a str,
+    room: usize,
+    pub(crate) id: &'a [u8],
+    pub(crate) extension: &'a [u8],
+}
+
+impl Titled<'_> {
+    /// How long a title of ASCII alone can be.
+    pub(crate) fn ascii_len(&self) -> usize {
+        self.room.min(self.clean.len())
+    }
+
+    /// The length of `_<id>.<extension>`.
+    pub(crate) fn tail_len(&self) -> usize {
+        tail_len(self.id, self.extension)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Stem<'a> {
     /// `<id>.<extension>`
@@ -66,21 +89,17 @@ impl<'a> FileName<'a> {
         Self { stem, id, extension }
     }
 
-    /// The parts of the name if it is a default one in plain ASCII, to be written one after the
-    /// other: the common case, in which there is nothing to clean.
-    pub fn ascii_parts(&self) -> Option<[&'a [u8]; 5]> {
-        let (id, extension) = (self.id.as_bytes(), self.extension.as_bytes());
-        match self.stem {
-            Stem::Id => Some([b"", b"", id, b".", extension]),
-            Stem::Title(CleanTitle { clean, is_ascii: true, .. }) => {
-                let room = MAX_LEN.saturating_sub(self.tail_len()).min(clean.len());
-                match clean.as_bytes().get(..room)? {
-                    [] => Some([b"", b"", id, b".", extension]),
-                    clean => Some([clean, b"_", id, b".", extension]),
-                }
-            }
-            Stem::Title(_) | Stem::Whole(_) => None,
+    /// The name if it is a default one with a title.
+    pub(crate) fn titled(&self) -> Option<Titled<'a>> {
+        let Stem::Title(CleanTitle { clean, .. }) = self.stem else { return None };
+        let room = MAX_LEN.saturating_sub(self.tail_len());
+        let mut end = room.min(clean.len());
+        while !clean.is_char_boundary(end) {
+            end -= 1;
         }
+        let (cut, _) = clean.split_at_checked(end)?;
+        let (id, extension) = (self.id.as_bytes(), self.extension.as_bytes());
+        Some(Titled { clean, cut, room, id, extension })
     }
 
     /// Whether the name is plain ASCII.
@@ -158,10 +177,29 @@ impl<'a> FileName<'a> {
         (!any || each('_')) && self.id_chars(each)
     }
 
-    /// The length of `_<id>.<extension>`.
     fn tail_len(&self) -> usize {
-        self.id.as_bytes().len() + self.extension.len() + "_.".len()
+        tail_len(self.id.as_bytes(), self.extension.as_bytes())
     }
+}
+
+/// The length of `_<id>.<extension>`.
+fn tail_len(id: &[u8], extension: &[u8]) -> usize {
+    id.len() + extension.len() + "_.".len()
+}
+
+/// What of a title stands in a default name, if that is plain ASCII; empty without a title.
+#[inline(always)]
+pub(crate) fn ascii_title<'a>(
+    title: Option<CleanTitle<'a>>,
+    id: &[u8],
+    extension: &[u8],
+) -> Option<&'a [u8]> {
+    let Some(title) = title else { return Some(b"") };
+    if !title.is_ascii {
+        return None;
+    }
+    let clean = title.clean.as_bytes();
+    clean.get(..clean.len().min(MAX_LEN.saturating_sub(tail_len(id, extension))))
 }
 
 fn ascii(bytes: &[u8]) -> impl Iterator<Item = char> {
@@ -260,13 +298,20 @@ pub(crate) mod tests {
         id: &str,
         use_it: impl Fn(FileName<'_>) -> R,
     ) -> R {
+        let id = SpaceId::parse(id.as_bytes()).unwrap();
+        with_title(title, |title| use_it(FileName::with_title(title, id, "mp3")))
+    }
+
+    /// A title as a catalogue has it, handed to `use_it`.
+    pub(crate) fn with_title<R>(
+        title: Option<&str>,
+        use_it: impl FnOnce(Option<CleanTitle<'_>>) -> R,
+    ) -> R {
         let mut clean = String::new();
         clean_into(&mut clean, title.unwrap_or_default());
         assert_eq!(clean, cleaned(title.unwrap_or_default().chars()).collect::<String>());
-        let title =
-            title.map(|title| CleanTitle { title, clean: &clean, is_ascii: clean.is_ascii() });
-        let id = SpaceId::parse(id.as_bytes()).unwrap();
-        use_it(FileName::with_title(title, id, "mp3"))
+        let is_ascii = clean.is_ascii();
+        use_it(title.map(|title| CleanTitle { title, clean: &clean, is_ascii }))
     }
 
     fn shown(name: FileName<'_>) -> (String, String) {
@@ -285,9 +330,6 @@ pub(crate) mod tests {
         assert_eq!(name.write(&mut buffer), Some(full.len()));
         assert_eq!(&buffer[..full.len()], full.as_bytes());
         assert_eq!(name.write(&mut buffer[..full.len() - 1]), None);
-        if let Some(parts) = name.ascii_parts() {
-            assert_eq!(parts.concat(), full.as_bytes());
-        }
         (full, ascii)
     }
 

@@ -78,15 +78,20 @@ impl Format {
         &self.media_type
     }
 
+    #[inline(never)]
     fn is_of_class(&self, class: &str) -> bool {
         self.media_type.split_once('/').is_some_and(|(kind, _)| kind.eq_ignore_ascii_case(class))
     }
 }
 
-/// The extension of a path's last segment, without its dot.
-pub fn extension_of(path: &str) -> Option<&str> {
-    let name = path.rsplit('/').next()?;
-    name.rsplit_once('.').map(|(_, extension)| extension)
+/// Whether a path ends in a dot and this extension, in any case.
+pub(crate) fn has_extension(path: &str, extension: &str) -> bool {
+    path.len()
+        .checked_sub(extension.len())
+        .and_then(|at| path.as_bytes().split_at_checked(at))
+        .is_some_and(|(stem, found)| {
+            stem.last() == Some(&b'.') && found.eq_ignore_ascii_case(extension.as_bytes())
+        })
 }
 
 /// `type/subtype` of RFC 9110's tokens, without parameters.
@@ -164,10 +169,12 @@ impl Formats {
 
     /// The formats that a word asks for: all for an empty word, those of a type for `audio` and
     /// `video`, else the one with that extension. Case does not matter. `None`: no such format.
+    #[inline(always)]
     pub fn select(&self, word: &[u8]) -> Option<Selection> {
-        if word.is_empty() {
-            return Some(Selection::All);
-        }
+        if word.is_empty() { Some(Selection::All) } else { self.select_some(word) }
+    }
+
+    fn select_some(&self, word: &[u8]) -> Option<Selection> {
         if word.eq_ignore_ascii_case(AUDIO.as_bytes()) {
             return Some(Selection::Audio);
         }
@@ -182,15 +189,7 @@ impl Formats {
 
     /// The selected formats with their places in the list, the preferred one first.
     pub fn selected(&self, selection: Selection) -> impl Iterator<Item = (usize, &Format)> {
-        let (from, to) = match selection {
-            Selection::One(index) => (index, index.saturating_add(1)),
-            _ => (0, self.0.len()),
-        };
-        self.0.iter().enumerate().take(to).skip(from).filter(move |(_, format)| match selection {
-            Selection::All | Selection::One(_) => true,
-            Selection::Audio => format.is_of_class(AUDIO),
-            Selection::Video => format.is_of_class(VIDEO),
-        })
+        self.0.iter().enumerate().filter(move |(index, format)| selection.takes(*index, format))
     }
 
     /// The word for a selection, in lower case: empty for [`Selection::All`].
@@ -215,6 +214,19 @@ pub enum Selection {
     Video,
     /// The one at this place in the list.
     One(usize),
+}
+
+impl Selection {
+    /// Whether it takes the format at a place in the list.
+    #[inline(always)]
+    pub fn takes(self, index: usize, format: &Format) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(one) => one == index,
+            Self::Audio => format.is_of_class(AUDIO),
+            Self::Video => format.is_of_class(VIDEO),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -280,15 +292,20 @@ mod tests {
 
     #[test]
     fn extensions_of_paths() {
-        for (path, extension) in [
-            ("a.mp3", Some("mp3")),
-            ("2025/06/a.b.MP3", Some("MP3")),
-            ("a.mp3/b", None),
-            ("a", None),
-            ("a.", Some("")),
-            (".mp3", Some("mp3")),
+        for (path, is) in [
+            ("a.mp3", true),
+            ("2025/06/a.b.MP3", true),
+            ("ä.mp3", true),
+            (".mp3", true),
+            ("a.mp3/b", false),
+            ("a.mp4", false),
+            ("amp3", false),
+            ("mp3", false),
+            ("p3", false),
+            ("a.mp3.", false),
+            ("", false),
         ] {
-            assert_eq!(extension_of(path), extension, "{path}");
+            assert_eq!(has_extension(path, "mp3"), is, "{path}");
         }
     }
 

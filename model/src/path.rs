@@ -3,21 +3,6 @@
 use crate::format::MAX_EXTENSION_LEN;
 use crate::request::SpaceId;
 
-/// The path `<target><file>`, in a buffer.
-///
-/// # Errors
-///
-/// `None` if the buffer is not just as long as both.
-pub fn named_path<'b>(buffer: &'b mut [u8], target: &[u8], file: &str) -> Option<&'b [u8]> {
-    let (head, tail) = buffer.split_at_mut_checked(target.len())?;
-    if tail.len() != file.len() {
-        return None;
-    }
-    head.copy_from_slice(target);
-    tail.copy_from_slice(file.as_bytes());
-    Some(buffer)
-}
-
 /// The path `<target><id>.<extension>`, in a buffer that is used for one extension after the other.
 #[derive(Debug)]
 pub struct CandidatePath<'b> {
@@ -27,21 +12,16 @@ pub struct CandidatePath<'b> {
 }
 
 impl<'b> CandidatePath<'b> {
-    /// How long the buffer has to be, in bytes.
-    pub fn buffer_len(target: &[u8], id: SpaceId<'_>) -> usize {
-        target.len() + id.as_bytes().len() + 1 + MAX_EXTENSION_LEN
+    /// What the buffer has to hold, one after the other: the path up to the dot, and room for any
+    /// extension.
+    pub fn parts<'a>(target: &'a [u8], id: SpaceId<'a>) -> [&'a [u8]; 4] {
+        [target, id.as_bytes(), b".", &[0; MAX_EXTENSION_LEN]]
     }
 
-    /// Begins a path. `None` if the buffer is too short.
-    pub fn new(buffer: &'b mut [u8], target: &[u8], id: SpaceId<'_>) -> Option<Self> {
-        let target_len = target.len();
-        let stem_len = target_len + id.as_bytes().len() + 1;
-        let (head, rest) = buffer.split_at_mut_checked(target_len)?;
-        let (name, rest) = rest.split_at_mut_checked(id.as_bytes().len())?;
-        head.copy_from_slice(target);
-        name.copy_from_slice(id.as_bytes());
-        *rest.first_mut()? = b'.';
-        Some(Self { buffer, stem_len, len: stem_len })
+    /// Begins a path in a buffer that holds the [`parts`](Self::parts).
+    pub fn new(buffer: &'b mut [u8]) -> Self {
+        let stem_len = buffer.len().saturating_sub(MAX_EXTENSION_LEN);
+        Self { buffer, stem_len, len: stem_len }
     }
 
     /// Puts an extension behind the dot. `None` if the buffer is too short.
@@ -68,19 +48,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn named_files() {
-        let mut buffer = [0; 8];
-        assert_eq!(named_path(&mut buffer, b"/d/", "a/b.c"), Some(&b"/d/a/b.c"[..]));
-        for len in [0, 2, 7, 9] {
-            assert_eq!(named_path(&mut vec![0; len], b"/d/", "a/b.c"), None, "{len}");
-        }
-    }
-
-    #[test]
     fn candidates() {
         let id = SpaceId::parse(b"1lDx").unwrap();
-        let mut buffer = vec![0; CandidatePath::buffer_len(b"/downloads/", id)];
-        let mut path = CandidatePath::new(&mut buffer, b"/downloads/", id).unwrap();
+        let mut buffer = CandidatePath::parts(b"/downloads/", id).concat();
+        let mut path = CandidatePath::new(&mut buffer);
         for (extension, uri) in [
             ("mp3", "/downloads/1lDx.mp3"),
             ("abcdefghijklmnop", "/downloads/1lDx.abcdefghijklmnop"),
@@ -91,6 +62,6 @@ mod tests {
         }
         assert_eq!(path.set_extension("abcdefghijklmnopq"), None, "longer than any extension");
         assert_eq!(path.into_uri(), b"/downloads/1lDx.m");
-        assert!(CandidatePath::new(&mut [0; 15], b"/downloads/", id).is_none());
+        assert_eq!(CandidatePath::new(&mut []).set_extension("m"), None, "no room");
     }
 }

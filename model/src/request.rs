@@ -53,6 +53,25 @@ fn is_id_byte(b: u8) -> bool {
     ID_BYTES.get(usize::from(b)).is_some_and(|&is| is)
 }
 
+/// How many bytes at the start of `bytes` may stand in an id. Four at a time, for the same reason.
+#[inline(always)]
+fn id_len(bytes: &[u8]) -> usize {
+    let mut len = 0;
+    for four in bytes.chunks_exact(4) {
+        if !four.iter().fold(true, |all, &b| all & is_id_byte(b)) {
+            break;
+        }
+        len += 4;
+    }
+    for &b in bytes.get(len..).unwrap_or_default() {
+        if !is_id_byte(b) {
+            break;
+        }
+        len += 1;
+    }
+    len
+}
+
 /// A space and the formats of it that will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked<'a> {
@@ -79,13 +98,13 @@ impl<'a> Asked<'a> {
     ///
     /// [`InvalidId`] if the resource is anything else. A suffix that looks like an extension but is
     /// no format that `formats` knows is an [`UnknownFormat`] in `selection`.
+    #[inline(always)]
     pub fn parse<'f>(
         resource: &'a [u8],
         formats: &Formats,
         format: impl FnOnce() -> Option<&'f [u8]>,
     ) -> Result<Self, InvalidId> {
-        let dot = resource.iter().position(|&b| !is_id_byte(b)).unwrap_or(resource.len());
-        let (id, suffix) = resource.split_at_checked(dot).ok_or(InvalidId)?;
+        let (id, suffix) = resource.split_at_checked(id_len(resource)).ok_or(InvalidId)?;
         let id = SpaceId::of_id_bytes(id).ok_or(InvalidId)?;
 
         let selection = match suffix {
@@ -100,6 +119,22 @@ impl<'a> Asked<'a> {
 
 fn is_suffix(word: &[u8]) -> bool {
     !word.is_empty() && word.iter().all(u8::is_ascii_alphanumeric)
+}
+
+/// An argument of a query string, as it stands there. The first one with that name counts, in any
+/// case: so does nginx's `$arg_name`.
+pub fn argument<'a>(query: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut rest = query;
+    while !rest.is_empty() {
+        if let Some((head, [b'=', value @ ..])) = rest.split_at_checked(name.len()) {
+            if head.eq_ignore_ascii_case(name.as_bytes()) {
+                return value.split(|&b| b == b'&').next();
+            }
+        }
+        let end = rest.iter().position(|&b| b == b'&')?;
+        rest = rest.get(end + 1..)?;
+    }
+    None
 }
 
 /// The value of the Allow header field (RFC 9110, section 10.2.1).
@@ -136,6 +171,30 @@ mod tests {
             assert_eq!(SpaceId::parse(bytes).is_some(), *valid, "{what}");
         }
         assert_eq!(SpaceId(b"a-B_9").to_string(), "a-B_9");
+    }
+
+    #[test]
+    fn arguments() {
+        let rows: &[(&str, Option<&str>, &str)] = &[
+            ("", None, "no query string"),
+            ("format=mp4", Some("mp4"), "the only one"),
+            ("FORMAT=Mp4", Some("Mp4"), "in capitals"),
+            ("a=b&format=mp4&c=d", Some("mp4"), "between others"),
+            ("format=", Some(""), "empty"),
+            ("format=&format=mp4", Some(""), "the first of two"),
+            ("format=a=b", Some("a=b"), "with an equals sign"),
+            ("format=%6dp4", Some("%6dp4"), "not decoded"),
+            ("format", None, "without a value"),
+            ("format&format=mp4", Some("mp4"), "once without a value"),
+            ("myformat=mp4", None, "end of another name"),
+            ("formats=mp4", None, "start of another name"),
+            ("x=format=mp4", None, "inside a value"),
+            ("&&format=mp4&&", Some("mp4"), "empty pairs"),
+            ("a;format=mp4", None, "another separator"),
+        ];
+        for (query, value, what) in rows {
+            assert_eq!(argument(query.as_bytes(), "format"), value.map(str::as_bytes), "{what}");
+        }
     }
 
     #[test]

@@ -8,9 +8,14 @@ use nginx_sys::{
     ngx_open_cached_file, ngx_open_file_info_t, ngx_str_t,
 };
 
+use model::format::MAX_EXTENSION_LEN;
+
 use super::Failure;
 use super::location::Location;
 use super::request::{Request, string};
+
+/// The end of a path, a NUL, with room for another extension than the path has.
+const END: [u8; MAX_EXTENSION_LEN + 1] = [0; MAX_EXTENSION_LEN + 1];
 
 /// What is at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,13 +62,18 @@ impl<'r> FilePath<'r> {
 pub(crate) struct InLocation<'q, 'r> {
     request: &'q Request<'r>,
     location: Location,
-    saved: (*mut *mut core::ffi::c_void, ngx_str_t, u32),
+    uri: &'q [u8],
+    /// What has to be put back; nothing where nobody looks at the request.
+    saved: Option<(*mut *mut core::ffi::c_void, ngx_str_t, u32)>,
 }
 
 impl<'q, 'r> InLocation<'q, 'r> {
     /// Lets the request stand in `location` with `uri` as its path, for looks at the disk. What
     /// the core maps and opens is then what it will map and open after the redirect.
     pub(crate) fn enter(request: &'q Request<'r>, location: Location, uri: &'q [u8]) -> Self {
+        if !location.evaluates_to_open() {
+            return Self { request, location, uri, saved: None };
+        }
         let r = request.as_raw();
         // SAFETY: the request is valid (nginx.rs); all three fields are restored in `drop`, before
         // anybody else sees them and before `uri` can go or change.
@@ -74,47 +84,43 @@ impl<'q, 'r> InLocation<'q, 'r> {
             // After a `rewrite … break` the core refuses to map to an alias (core module,
             // ngx_http_map_uri_to_path); after the redirect it would not.
             (*r).set_valid_location(1);
-            Self { request, location, saved }
+            Self { request, location, uri, saved: Some(saved) }
         }
     }
 
-    /// The path of the request's URI below `alias` or `root`, with room for a tail that is longer
-    /// by `room` bytes.
-    pub(crate) fn map(&self, room: usize) -> Result<FilePath<'r>, Failure> {
+    /// The path of the request's URI below `alias` or `root`, with room for another extension.
+    pub(crate) fn map(&self) -> Result<FilePath<'r>, Failure> {
+        let root = self.location.root();
+        let rest = self.uri.get(root.alias.unwrap_or(0)..);
+        if let (Some(rest), false) = (rest, root.has_variables) {
+            // All that the core does where there are no variables.
+            return self.below(root.path, rest);
+        }
         let mut path = ngx_str_t::empty();
         let mut root_length = 0;
-        // SAFETY: the request is valid. The core allocates `room` bytes more than it returns and
+        // SAFETY: the request is valid. The core allocates so many bytes more than it returns and
         // puts a NUL behind the path; nobody else has the memory.
         unsafe {
             let last = ngx_http_map_uri_to_path(
                 self.request.as_raw(),
                 &raw mut path,
                 &raw mut root_length,
-                room,
+                MAX_EXTENSION_LEN,
             );
             if last.is_null() {
                 return Err(Failure);
             }
             let len = last.offset_from(path.data).unsigned_abs();
-            core::ptr::write_bytes(last, 0, room + 1);
-            let bytes = core::slice::from_raw_parts_mut(path.data, len + room + 1);
+            last.cast::<[u8; END.len()]>().write(END);
+            let bytes = core::slice::from_raw_parts_mut(path.data, len + END.len());
             Ok(FilePath { bytes, len })
         }
     }
 
-    /// The path below another directory, which ends in a slash, with room for a longer tail.
-    pub(crate) fn below(
-        &self,
-        directory: &[u8],
-        rest: &[u8],
-        room: usize,
-    ) -> Result<FilePath<'r>, Failure> {
-        let len = directory.len() + rest.len();
-        let bytes = self.request.pool().bytes(len + room + 1)?;
-        let (head, tail) = bytes.split_at_mut_checked(directory.len()).ok_or(Failure)?;
-        head.copy_from_slice(directory);
-        tail.get_mut(..rest.len()).ok_or(Failure)?.copy_from_slice(rest);
-        Ok(FilePath { bytes, len })
+    /// The path below another directory, which ends in a slash, with the same room.
+    pub(crate) fn below(&self, directory: &[u8], rest: &[u8]) -> Result<FilePath<'r>, Failure> {
+        let bytes = self.request.pool().concat([directory, rest, &END])?;
+        Ok(FilePath { bytes, len: directory.len() + rest.len() })
     }
 
     /// Looks at a path through the location's `open_file_cache`, obeying its `disable_symlinks`.
@@ -135,9 +141,11 @@ impl<'q, 'r> InLocation<'q, 'r> {
             of.set_errors((*clcf).open_file_cache_errors as u32);
             of.set_events((*clcf).open_file_cache_events as u32);
 
-            let rc = ngx_http_set_disable_symlinks(r, clcf, &raw mut name, &raw mut of);
-            if rc != NGX_OK as ngx_int_t {
-                return Err(Failure);
+            if self.location.disables_symlinks() {
+                let rc = ngx_http_set_disable_symlinks(r, clcf, &raw mut name, &raw mut of);
+                if rc != NGX_OK as ngx_int_t {
+                    return Err(Failure);
+                }
             }
 
             let cache = (*clcf).open_file_cache;
@@ -161,8 +169,8 @@ impl<'q, 'r> InLocation<'q, 'r> {
 
 impl Drop for InLocation<'_, '_> {
     fn drop(&mut self) {
+        let Some((loc_conf, uri, valid_location)) = self.saved else { return };
         let r = self.request.as_raw();
-        let (loc_conf, uri, valid_location) = self.saved;
         // SAFETY: the request is valid, and the values are its own.
         unsafe {
             (*r).loc_conf = loc_conf;

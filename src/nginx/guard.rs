@@ -31,13 +31,19 @@ pub(crate) fn catch<R>(log: Option<Log>, failed: R, body: impl FnOnce() -> R) ->
     panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         // Dropping the payload could panic once more.
         core::mem::forget(payload);
-        if let Some(log) = log {
-            let message = LATEST.try_lock().map(|mut latest| core::mem::take(&mut *latest));
-            let message = message.unwrap_or_default();
-            log.write(Level::Alert, 0, format_args!("xspace: {message}"));
-        }
+        report(log);
         failed
     })
+}
+
+#[cold]
+#[inline(never)]
+fn report(log: Option<Log>) {
+    if let Some(log) = log {
+        let message = LATEST.try_lock().map(|mut latest| core::mem::take(&mut *latest));
+        let message = message.unwrap_or_default();
+        log.write(Level::Alert, 0, format_args!("xspace: {message}"));
+    }
 }
 
 /// Panics if the test of the guard asks for it at this point.

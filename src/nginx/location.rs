@@ -142,6 +142,18 @@ impl Location {
         unsafe { !(*self.as_raw()).root_lengths.is_null() }
     }
 
+    /// Whether `disable_symlinks` is not off.
+    pub(super) fn disables_symlinks(self) -> bool {
+        // SAFETY: see above.
+        unsafe { (*self.as_raw()).disable_symlinks != 0 }
+    }
+
+    /// Whether finding and opening a file evaluates variables: those of `root` and `alias`, and of
+    /// the `from=` of `disable_symlinks`.
+    pub(super) fn evaluates_to_open(self) -> bool {
+        self.maps_by_variables() || self.disables_symlinks()
+    }
+
     /// The location that a URI selects among those in this one, and those around it: what
     /// `ngx_http_core_find_location` does for a request, without rewrites.
     pub(crate) fn select(self, uri: &[u8]) -> Trail {

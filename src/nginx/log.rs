@@ -35,6 +35,8 @@ impl Log {
 
     /// Writes a line if the log takes this level. nginx adds the text of `errno`, unless it is 0,
     /// and what the log knows of client and request.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn write(self, level: Level, errno: ngx_err_t, message: fmt::Arguments<'_>) {
         let log = self.0.as_ptr();
         // SAFETY: the log is valid, by the contract of `from_raw`.

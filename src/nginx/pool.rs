@@ -5,7 +5,7 @@ use core::mem;
 use core::ptr::{self, NonNull};
 use core::slice;
 
-use nginx_sys::{NGX_ALIGNMENT, ngx_palloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t};
+use nginx_sys::{NGX_ALIGNMENT, ngx_palloc, ngx_pnalloc, ngx_pool_cleanup_t, ngx_pool_t};
 
 use super::Failure;
 
@@ -19,6 +19,13 @@ pub(crate) struct Pool<'p> {
 /// What a pool calls with the address of a value before it goes; the address of the function also
 /// tells such a value from others in the pool.
 pub(crate) type Cleanup = extern "C" fn(*mut core::ffi::c_void);
+
+/// A value with the pool's note of what to call before it goes.
+#[repr(C)]
+struct WithCleanup<T> {
+    entry: ngx_pool_cleanup_t,
+    value: T,
+}
 
 impl<'p> Pool<'p> {
     /// # Safety
@@ -41,6 +48,28 @@ impl<'p> Pool<'p> {
         }
     }
 
+    /// Puts parts one after the other.
+    ///
+    /// Inlined, for then parts whose length is known need no call to be copied.
+    #[inline(always)]
+    pub(crate) fn concat<const N: usize>(self, parts: [&[u8]; N]) -> Result<&'p mut [u8], Failure> {
+        let len = parts.iter().fold(0, |len: usize, part| len.saturating_add(part.len()));
+        // SAFETY: the pool is valid; the memory is `len` bytes that nothing else points to, or
+        // null, which it also is for a sum that had to be cut. Each of the bytes is written, for
+        // the parts are just as long together, before a slice of them exists.
+        unsafe {
+            let bytes = NonNull::new(ngx_pnalloc(self.raw.as_ptr(), len).cast::<u8>())
+                .ok_or(Failure)?
+                .as_ptr();
+            let mut end = bytes;
+            for part in parts {
+                ptr::copy_nonoverlapping(part.as_ptr(), end, part.len());
+                end = end.add(part.len());
+            }
+            Ok(slice::from_raw_parts_mut(bytes, len))
+        }
+    }
+
     /// Moves a value into the pool. It is never dropped.
     pub(crate) fn store<T: Copy>(self, value: T) -> Result<&'p mut T, Failure> {
         const { assert!(mem::align_of::<T>() <= NGX_ALIGNMENT) };
@@ -58,17 +87,23 @@ impl<'p> Pool<'p> {
 
     /// Moves a value into the pool, which calls `cleanup` with its address before it goes.
     pub(crate) fn store_with<T>(self, value: T, cleanup: Cleanup) -> Result<&'p T, Failure> {
-        const { assert!(mem::align_of::<T>() <= NGX_ALIGNMENT) };
-        // SAFETY: as in `store`; the entry's memory comes from `ngx_palloc`, and nginx leaves its
-        // handler null until we set it.
+        const { assert!(mem::align_of::<WithCleanup<T>>() <= NGX_ALIGNMENT) };
+        // SAFETY: as in `store`. The entry is put in front of the pool's list with all of its
+        // fields set, as `ngx_pool_cleanup_add` does it with memory apart from that of the value.
         unsafe {
-            let entry = NonNull::new(ngx_pool_cleanup_add(self.raw.as_ptr(), mem::size_of::<T>()))
-                .ok_or(Failure)?
-                .as_ptr();
-            let place = (*entry).data.cast::<T>();
-            place.write(value);
-            (*entry).handler = Some(cleanup);
-            Ok(&*place)
+            let pool = self.raw.as_ptr();
+            let place = ngx_palloc(pool, mem::size_of::<WithCleanup<T>>()).cast::<WithCleanup<T>>();
+            let place = NonNull::new(place).ok_or(Failure)?.as_ptr();
+            let stored = &raw mut (*place).value;
+            stored.write(value);
+            let entry = &raw mut (*place).entry;
+            entry.write(ngx_pool_cleanup_t {
+                handler: Some(cleanup),
+                data: stored.cast(),
+                next: (*pool).cleanup,
+            });
+            (*pool).cleanup = entry;
+            Ok(&*stored)
         }
     }
 

@@ -5,8 +5,8 @@ use core::ptr::{self, NonNull};
 use core::slice;
 
 use nginx_sys::{
-    NGX_DONE, NGX_OK, ngx_http_arg, ngx_http_finalize_request, ngx_http_internal_redirect,
-    ngx_http_request_t, ngx_int_t, ngx_str_t,
+    NGX_DONE, ngx_http_finalize_request, ngx_http_internal_redirect, ngx_http_request_t, ngx_int_t,
+    ngx_str_t,
 };
 
 use super::Failure;
@@ -96,19 +96,18 @@ impl<'r> Request<'r> {
         unsafe { bytes((*self.as_raw()).args) }
     }
 
+    /// Whether path and query string are just these strings, not others of the same text.
+    pub(crate) fn has_uri(&self, uri: &[u8], args: &[u8]) -> bool {
+        let is = |field: ngx_str_t, bytes: &[u8]| {
+            field.len == bytes.len() && (field.len == 0 || ptr::eq(field.data, bytes.as_ptr()))
+        };
+        // SAFETY: see above.
+        unsafe { is((*self.as_raw()).uri, uri) && is((*self.as_raw()).args, args) }
+    }
+
     /// An argument of the query string as it stands there, as `$arg_name` has it.
-    pub(crate) fn argument(&self, name: &'static str) -> Option<&'r [u8]> {
-        // SAFETY: see above; `ngx_http_arg` only reads the name, and the value points into
-        // `r->args`.
-        unsafe {
-            if (*self.as_raw()).args.len == 0 {
-                return None;
-            }
-            let mut value = ngx_str_t::empty();
-            let name = string(name.as_bytes());
-            let rc = ngx_http_arg(self.as_raw(), name.data, name.len, &raw mut value);
-            (rc == NGX_OK as ngx_int_t).then(|| bytes(value))
-        }
+    pub(crate) fn argument(&self, name: &str) -> Option<&'r [u8]> {
+        model::request::argument(self.args(), name)
     }
 
     pub(crate) fn pool(&self) -> Pool<'r> {
