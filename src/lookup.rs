@@ -174,18 +174,16 @@ impl<'r> Lookup<'r> {
 
     fn verdict(&self, id: SpaceId<'_>) -> Result<Result<Verdict, NoAnswer>, Failure> {
         let content = mem::take(&mut *self.content.borrow_mut());
+        let ending = self.ending.get();
+        let is_whole = self.complete.get() && !ending.is_some_and(Ending::is_error);
         let content = match self.unusable.get() {
             Some(Unusable::Redirected) => return Ok(Err(NoAnswer::Redirected)),
             Some(Unusable::Circle) => return Ok(Err(NoAnswer::Circle)),
             Some(Unusable::OutOfMemory) => return Err(Failure),
             Some(Unusable::Content(fault)) => Err(fault),
-            None if self.complete.get() => Ok(&*content),
+            None if is_whole => Ok(&*content),
             None => Err(Fault::Incomplete),
         };
-        let ending = self.ending.get();
-        if ending.is_some_and(Ending::is_error) {
-            return Ok(Err(NoAnswer::Status(0)));
-        }
         // A handler may end without a response.
         let status = match self.subrequest.status() {
             0 => ending.map_or(0, Ending::status),

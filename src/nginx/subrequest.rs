@@ -26,7 +26,8 @@ impl Ending {
         Self(rc)
     }
 
-    /// Whether nginx gave up, for want of memory or because the client is gone.
+    /// Whether nginx gave up: for want of memory, because the client is gone, or over a response
+    /// that breaks the rules after its header.
     pub(crate) fn is_error(self) -> bool {
         self.0 == NGX_ERROR as ngx_int_t
     }
@@ -42,7 +43,8 @@ impl Ending {
     pub(crate) fn to_raw(self, subrequest: &Request<'_>) -> ngx_int_t {
         const ENDS_CONNECTION: [u32; 3] =
             [NGX_HTTP_CLOSE, NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_CLIENT_CLOSED_REQUEST];
-        let ends = ENDS_CONNECTION.iter().any(|&status| status as ngx_int_t == self.0);
+        let ends = self.is_error()
+            || ENDS_CONNECTION.iter().any(|&status| status as ngx_int_t == self.0);
         if ends && !subrequest.has_lost_client() { NGX_OK as ngx_int_t } else { self.0 }
     }
 }
@@ -71,12 +73,15 @@ impl<'r> Request<'r> {
         unsafe { Self::from_raw((*self.as_raw()).parent) }
     }
 
-    /// Whether the client's connection is broken or has timed out.
+    /// Whether the client's connection is broken or has timed out. Of an HTTP/3 stream that was
+    /// cancelled only the event for writing knows.
     fn has_lost_client(&self) -> bool {
-        // SAFETY: see above.
+        // SAFETY: see above; a connection that is open has both events.
         unsafe {
             let connection = (*self.as_raw()).connection;
-            (*connection).error() != 0 || (*connection).timedout() != 0
+            (*connection).error() != 0
+                || (*connection).timedout() != 0
+                || (*(*connection).write).error() != 0
         }
     }
 
