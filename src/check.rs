@@ -249,6 +249,7 @@ impl Check<'_> {
     /// The lookup has to come to a location that answers it.
     fn lookup(&self, is_on: impl Fn(Location) -> bool) -> Result<(), Refused> {
         let Some(lookup) = self.lcf.lookup() else { return Ok(()) };
+        lookup.request_id.get_or_init(|| self.conf.variable_index(b"request_id"));
         let uri = Text(lookup.uri);
         let log = |level, message: fmt::Arguments<'_>| {
             self.conf.log_at(level, &lookup.place, message);

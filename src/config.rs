@@ -13,7 +13,7 @@ use model::request::SpaceId;
 
 use crate::catalog::Source;
 use crate::nginx::Failure;
-use crate::nginx::configuration::Place;
+use crate::nginx::configuration::{Place, VariableIndex};
 use crate::nginx::location::Location;
 use crate::nginx::request::Request;
 use crate::nginx::value::ComplexValue;
@@ -64,6 +64,9 @@ pub(crate) struct LookupUse {
     /// Begins with a slash.
     pub(crate) uri: &'static [u8],
     pub(crate) place: Place,
+    /// `$request_id`, if a directive names it: the application has to see the same as the log.
+    /// Set when all directives are read.
+    pub(crate) request_id: OnceCell<Option<VariableIndex>>,
 }
 
 /// Where files are looked for.

@@ -229,7 +229,7 @@ pub(crate) fn lookup(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> O
     } else if uri.contains(&b'?') {
         "the module makes its arguments"
     } else {
-        let lookup = LookupUse { uri, place: conf.place() };
+        let lookup = LookupUse { uri, place: conf.place(), request_id: OnceCell::new() };
         return set(&mut lcf.lookup, Switch::On(Rc::new(lookup)));
     };
     let uri = Text(uri);

@@ -70,7 +70,12 @@ impl<'r> Lookup<'r> {
         let question = Question { id, format: formats.word(selection) };
         let buffer = request.pool().bytes(question.buffer_len())?;
         let args = question.write(buffer).ok_or(Failure)?;
-        let subrequest = request.start_subrequest::<T>(lookup.uri, args, is_passed_on)?;
+        let subrequest = request.start_subrequest::<T>(
+            lookup.uri,
+            args,
+            is_passed_on,
+            lookup.request_id.get().copied().flatten(),
+        )?;
         Ok(Self {
             subrequest,
             content: RefCell::default(),
@@ -143,6 +148,7 @@ impl<'r> Lookup<'r> {
         if !self.subrequest.is_done() {
             return Ok(Told::NotYet);
         }
+        request.clear_log_action();
         if let Some(entry) = self.entry.get().and_then(|entries| entries.get(id)) {
             return Ok(Told::Entry(entry));
         }
@@ -150,6 +156,8 @@ impl<'r> Lookup<'r> {
             Ok(Verdict::Undecided) => Told::Undecided,
             Ok(Verdict::Denied(denial)) => {
                 if let Some(name) = denial.field() {
+                    // An earlier lookup of the request, whose error page this is, had one too.
+                    request.remove_field(name);
                     for value in self.subrequest.response_field(name) {
                         request.add_field(name, value)?;
                     }
@@ -173,16 +181,17 @@ impl<'r> Lookup<'r> {
     }
 
     fn verdict(&self, id: SpaceId<'_>) -> Result<Result<Verdict, NoAnswer>, Failure> {
-        let content = mem::take(&mut *self.content.borrow_mut());
         let ending = self.ending.get();
-        let is_whole = self.complete.get() && !ending.is_some_and(Ending::is_error);
+        let content = mem::take(&mut *self.content.borrow_mut());
         let content = match self.unusable.get() {
+            _ if self.subrequest.was_redirected_by_upstream() => {
+                return Ok(Err(NoAnswer::Redirected));
+            }
             Some(Unusable::Redirected) => return Ok(Err(NoAnswer::Redirected)),
             Some(Unusable::Circle) => return Ok(Err(NoAnswer::Circle)),
             Some(Unusable::OutOfMemory) => return Err(Failure),
             Some(Unusable::Content(fault)) => Err(fault),
-            None if is_whole => Ok(&*content),
-            None => Err(Fault::Incomplete),
+            None => self.fault(content.is_empty()).map_or(Ok(&*content), Err),
         };
         // A handler may end without a response.
         let status = match self.subrequest.status() {
@@ -191,5 +200,18 @@ impl<'r> Lookup<'r> {
         };
         let encoding = self.subrequest.response_field("Content-Encoding").next();
         Ok(judge(id, Answer { status, encoding, content }))
+    }
+
+    /// Why the content of the response can't be taken as a whole one.
+    fn fault(&self, is_empty: bool) -> Option<Fault> {
+        let has_ended = self.complete.get() || self.subrequest.has_no_content();
+        if !has_ended || self.ending.get().is_some_and(Ending::is_error) {
+            Some(Fault::Incomplete)
+        } else if is_empty && self.subrequest.ends_with_connection() {
+            // It would be a permission. Anything longer is JSON, which tells its own end.
+            Some(Fault::Unframed)
+        } else {
+            None
+        }
     }
 }

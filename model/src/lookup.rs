@@ -108,6 +108,8 @@ pub enum Fault {
     Incomplete,
     /// It is larger than this limit, in bytes.
     TooLarge(usize),
+    /// It is empty, and nothing says that it is meant to be.
+    Unframed,
     /// It is not in memory.
     Unreadable,
 }
@@ -152,6 +154,9 @@ impl fmt::Display for NoAnswer {
                 f,
                 "the answer is larger than \"subrequest_output_buffer_size\" of its location, \
                  {limit} bytes"
+            ),
+            Self::Fault(Fault::Unframed) => f.write_str(
+                "the answer is empty and has no \"Content-Length\" (with status 204 it needs none)",
             ),
             Self::Fault(Fault::Unreadable) => f.write_str("the answer is not in memory"),
             Self::Encoded => f.write_str("the answer has \"Content-Encoding\""),
@@ -274,6 +279,10 @@ mod tests {
                 Fault::TooLarge(4096),
                 "the answer is larger than \"subrequest_output_buffer_size\" of its location, \
                  4096 bytes",
+            ),
+            (
+                Fault::Unframed,
+                "the answer is empty and has no \"Content-Length\" (with status 204 it needs none)",
             ),
             (Fault::Unreadable, "the answer is not in memory"),
         ] {

@@ -8,7 +8,8 @@ use core::ptr::{self, NonNull};
 use nginx_sys::{
     NGX_OK, ngx_array_push, ngx_array_t, ngx_conf_full_name, ngx_conf_t, ngx_http_conf_ctx_t,
     ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
-    ngx_http_phases, ngx_int_t, ngx_module_t, ngx_parse_offset, ngx_parse_time, ngx_str_t,
+    ngx_http_phases, ngx_http_variable_t, ngx_int_t, ngx_module_t, ngx_parse_offset,
+    ngx_parse_time, ngx_str_t,
 };
 
 use super::Failure;
@@ -33,6 +34,10 @@ pub(crate) enum PathBase {
     /// The directory of nginx.conf.
     Configuration = 1,
 }
+
+/// The place of a variable among those whose values nginx keeps for a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VariableIndex(pub(super) usize);
 
 /// Where a directive stands, for messages that are written after its block has ended: nginx's own
 /// function for them would name the end of `http {}` then.
@@ -174,6 +179,20 @@ impl<'c> Conf<'c> {
     pub(crate) fn main_conf<T: MainData>(&self) -> Option<&'static T> {
         // SAFETY: see above, and by the contract of `MainData`.
         unsafe { (*(*self.context()).main_conf.add(module::ctx_index())).cast::<T>().as_ref() }
+    }
+
+    /// Where a variable stands whose value nginx keeps for a request; `None` if no directive so far
+    /// names it.
+    pub(crate) fn variable_index(&self, name: &[u8]) -> Option<VariableIndex> {
+        // SAFETY: see above; the core module has a main configuration, with an array of the
+        // variables that directives name.
+        unsafe {
+            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
+            let cmcf: *mut ngx_http_core_main_conf_t =
+                (*(*self.context()).main_conf.add(index)).cast();
+            let variables = (*cmcf).variables.as_slice::<ngx_http_variable_t>();
+            variables.iter().position(|variable| bytes(variable.name) == name).map(VariableIndex)
+        }
     }
 
     /// Whether a directive of another module whose configuration of a location begins with a

@@ -6,13 +6,16 @@ use core::ptr;
 
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_CLOSE, NGX_HTTP_REQUEST_TIME_OUT,
-    NGX_HTTP_SUBREQUEST_WAITED, NGX_OK, ngx_buf_t, ngx_chain_t, ngx_http_core_loc_conf_t,
-    ngx_http_core_module, ngx_http_headers_in_t, ngx_http_post_subrequest_t,
-    ngx_http_request_body_t, ngx_http_request_t, ngx_http_subrequest, ngx_int_t, ngx_list_part_t,
-    ngx_list_t, ngx_palloc, ngx_str_t, ngx_table_elt_t,
+    NGX_HTTP_SUBREQUEST_WAITED, NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT, NGX_OK, ngx_buf_t, ngx_chain_t,
+    ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_module,
+    ngx_http_get_indexed_variable, ngx_http_headers_in_t, ngx_http_post_subrequest_t,
+    ngx_http_request_body_t, ngx_http_request_t, ngx_http_subrequest, ngx_http_upstream_t,
+    ngx_http_variable_value_t, ngx_int_t, ngx_list_part_t, ngx_list_t, ngx_palloc, ngx_str_t,
+    ngx_table_elt_t,
 };
 
 use super::Failure;
+use super::configuration::VariableIndex;
 use super::module::RequestData;
 use super::request::{Request, bytes, string};
 use super::response::fields;
@@ -43,11 +46,14 @@ impl Ending {
     pub(crate) fn to_raw(self, subrequest: &Request<'_>) -> ngx_int_t {
         const ENDS_CONNECTION: [u32; 3] =
             [NGX_HTTP_CLOSE, NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_CLIENT_CLOSED_REQUEST];
-        let ends = self.is_error()
-            || ENDS_CONNECTION.iter().any(|&status| status as ngx_int_t == self.0);
+        let ends =
+            self.is_error() || ENDS_CONNECTION.iter().any(|&status| status as ngx_int_t == self.0);
         if ends && !subrequest.has_lost_client() { NGX_OK as ngx_int_t } else { self.0 }
     }
 }
+
+/// nginx lets a request have so many references, and keeps some back (`ngx_http_subrequest`).
+const MAX_REFERENCES: u32 = 65535 - 1000;
 
 /// Why there is no subrequest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,14 +96,19 @@ impl<'r> Request<'r> {
     /// then the request's phase handler again, which must have answered NGX_AGAIN meanwhile.
     ///
     /// The response goes through the filters with its content in memory; a body filter has to
-    /// keep it from the client.
+    /// keep it from the client. Of variables the subrequest has its own values, but for `shared`.
     pub(crate) fn start_subrequest<T: RequestData>(
         &self,
         uri: &'static [u8],
         args: &'r [u8],
         is_passed_on: fn(&[u8]) -> bool,
+        shared: Option<VariableIndex>,
     ) -> Result<Self, NotStarted> {
         let r = self.as_raw();
+        if self.is_in_background() {
+            // Of a mirrored request: nginx would never come back to it, nor end the client's.
+            return Err(NotStarted::Failed);
+        }
         // All that can fail without harm is done before.
         let post = self.pool().store(ngx_http_post_subrequest_t {
             handler: T::SUBREQUEST_DONE,
@@ -106,13 +117,16 @@ impl<'r> Request<'r> {
         // SAFETY: all zero is a body that has been read and is empty.
         let body = self.pool().store(unsafe { mem::zeroed::<ngx_http_request_body_t>() })?;
         let headers = self.headers_for_subrequest(is_passed_on)?;
+        let variables = self.variables_for_subrequest(shared)?;
 
         // SAFETY: see above. nginx copies the strings, whose bytes live as long as the request,
         // and keeps `post`. The subrequest is only noted by the call, it has not begun to run, so
         // it may still be changed.
         unsafe {
             // nginx's own conditions, under which it fails and has changed nothing.
-            let refused = (*r).subrequests() == 0 || (*r).subrequest_in_memory() != 0;
+            let refused = (*r).subrequests() == 0
+                || (*r).subrequest_in_memory() != 0
+                || (*(*r).main).count() >= MAX_REFERENCES;
             let mut sr: *mut ngx_http_request_t = ptr::null_mut();
             let (mut uri, mut args) = (string(uri), string(args));
             let rc = ngx_http_subrequest(
@@ -129,6 +143,7 @@ impl<'r> Request<'r> {
             // As auth_request has it: nobody reads the content that the client sends, nor closes
             // the file that it may be in.
             (*sr).request_body = body;
+            (*sr).variables = variables;
             // What is in a file the copy filter reads into memory, before the response comes to
             // the module's filter.
             (*sr).set_filter_need_in_memory(1);
@@ -137,6 +152,50 @@ impl<'r> Request<'r> {
             // A list's `last` points into the list itself.
             (*list).last = &raw mut (*list).part;
             Self::from_raw(sr).ok_or(NotStarted::HalfStarted)
+        }
+    }
+
+    /// Whether the request, or one that it is a subrequest of, runs in the background.
+    fn is_in_background(&self) -> bool {
+        // SAFETY: see above; a request's parent is null or valid.
+        unsafe {
+            let mut r = self.as_raw();
+            while let Some(request) = r.as_ref() {
+                if request.background() != 0 {
+                    return true;
+                }
+                r = request.parent;
+            }
+        }
+        false
+    }
+
+    /// A copy of the values of variables that the request has by now. nginx lets subrequests share
+    /// the array itself, where a value stays that was made of another header: `$http_range` of a
+    /// subrequest without Range would be that of the request from then on.
+    fn variables_for_subrequest(
+        &self,
+        shared: Option<VariableIndex>,
+    ) -> Result<*mut ngx_http_variable_value_t, Failure> {
+        // SAFETY: see above; the array has an element for each indexed variable
+        // (`ngx_http_alloc_request`), and an index is that of one.
+        unsafe {
+            let r = self.as_raw();
+            if let Some(VariableIndex(index)) = shared {
+                if ngx_http_get_indexed_variable(r, index).is_null() {
+                    return Err(Failure);
+                }
+            }
+            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
+            let cmcf: *mut ngx_http_core_main_conf_t = (*(*r).main_conf.add(index)).cast();
+            let count = (*cmcf).variables.nelts;
+            let size = count * mem::size_of::<ngx_http_variable_value_t>();
+            let copy = ngx_palloc((*r).pool, size).cast::<ngx_http_variable_value_t>();
+            if copy.is_null() {
+                return Err(Failure);
+            }
+            ptr::copy_nonoverlapping((*r).variables, copy, count);
+            Ok(copy)
         }
     }
 
@@ -203,11 +262,43 @@ impl<'r> Request<'r> {
 
     /// Whether an upstream has answered with X-Accel-Redirect, which nginx follows.
     pub(crate) fn was_redirected_by_upstream(&self) -> bool {
+        // SAFETY: see above; the upstream is null or valid, and so is its configuration.
+        unsafe {
+            let Some(upstream) = (*self.as_raw()).upstream.as_ref() else { return false };
+            let ignored = upstream.conf.as_ref().is_some_and(|conf| {
+                conf.ignore_headers & NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT as usize != 0
+            });
+            !ignored && !upstream.headers_in.x_accel_redirect.is_null()
+        }
+    }
+
+    /// Whether the response's header says that no content follows: nginx may then not call any
+    /// body filter (before 1.23.4 for an empty `return`, in all versions for one from its cache).
+    pub(crate) fn has_no_content(&self) -> bool {
+        // SAFETY: see above.
+        unsafe {
+            let r = self.as_raw();
+            (*r).header_only() != 0 || (*r).headers_out.content_length_n == 0
+        }
+    }
+
+    /// Whether the response's content ends where the upstream closes its connection: one that has
+    /// died looks the same.
+    pub(crate) fn ends_with_connection(&self) -> bool {
         // SAFETY: see above; the upstream is null or valid.
         unsafe {
-            let upstream = (*self.as_raw()).upstream.as_ref();
-            upstream.is_some_and(|upstream| !upstream.headers_in.x_accel_redirect.is_null())
+            let r = self.as_raw();
+            let is_framed = |upstream: &ngx_http_upstream_t| upstream.headers_in.chunked() != 0;
+            (*r).headers_out.content_length_n < 0
+                && (*r).upstream.as_ref().is_some_and(|upstream| !is_framed(upstream))
         }
+    }
+
+    /// Makes nginx forget what the subrequest did last, which its lines in the log would go on to
+    /// tell.
+    pub(crate) fn clear_log_action(&self) {
+        // SAFETY: see above; a connection has a log.
+        unsafe { (*(*(*self.as_raw()).connection).log).action = ptr::null_mut() };
     }
 
     /// `subrequest_output_buffer_size` of the location that the request is in, in bytes.
