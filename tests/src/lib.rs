@@ -8,19 +8,24 @@
 #![forbid(unsafe_op_in_unsafe_fn)]
 #![warn(missing_docs)]
 
+mod application;
 mod build;
 mod certificate;
 mod client;
 mod files;
+mod gateway;
 mod nginx;
 mod ports;
 mod process;
+mod program;
 mod raw;
 mod site;
 
+pub use application::{Application, Asked, Gate, Reply, Wire};
 pub use build::{Build, build};
 pub use client::{Connection, Error, Protocol, Request, Response, block_on, was_not_processed};
 pub use files::{bytes, project_dir, real_recording, same_bytes};
 pub use nginx::Nginx;
+pub use program::Program;
 pub use raw::{RawConnection, read_responses};
 pub use site::{Checked, Site, lines_marked};

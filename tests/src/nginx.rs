@@ -386,7 +386,7 @@ fn send_signal(pid: u32, signal: libc::c_int) {
 }
 
 /// Lets nginx end when the tests are interrupted.
-fn end_with_this_process(command: &mut Command) {
+pub(crate) fn end_with_this_process(command: &mut Command) {
     #[cfg(target_os = "linux")]
     {
         use std::os::unix::process::CommandExt;
