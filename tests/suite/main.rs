@@ -5,6 +5,9 @@
 /// What several themes need.
 mod common;
 
+/// Sites that ask an application about a space.
+mod asking;
+
 /// Who may fetch is decided before the module looks at anything.
 mod access;
 /// `if`, `limit_except`, nested, named, exact and regex locations.
@@ -31,6 +34,8 @@ mod guard;
 mod harness;
 /// Where the module's headers appear, and where they do not.
 mod headers;
+/// What is asked of an application, and what follows from its answer.
+mod lookup;
 /// OPTIONS, HEAD, POST and the rest.
 mod methods;
 /// Content-Disposition and names with odd characters.
