@@ -95,10 +95,7 @@ impl Application {
     }
 
     /// A server that speaks what is asked for.
-    pub fn speaking(
-        wire: Wire,
-        script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
-    ) -> Self {
+    pub fn speaking(wire: Wire, script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared {

@@ -233,21 +233,20 @@ impl Connection {
         timeout(DEADLINE, self.exchange(request)).await?
     }
 
+    /// The same HTTP/2 or HTTP/3 connection, for requests at the same time.
+    pub fn share(&self) -> Self {
+        let sender = match &self.sender {
+            Sender::Http1(_) => panic!("HTTP/1.1 has one request at a time"),
+            Sender::Http2(sender) => Sender::Http2(sender.clone()),
+            Sender::Http3(sender, endpoint) => Sender::Http3(sender.clone(), endpoint.clone()),
+        };
+        Self { sender }
+    }
+
     /// All at once on this HTTP/2 or HTTP/3 connection; answers in the order of the requests.
     pub fn send_all(&mut self, requests: &[Request]) -> Vec<Response> {
-        let tasks: Vec<_> = requests
-            .iter()
-            .map(|request| {
-                let sender = match &self.sender {
-                    Sender::Http1(_) => panic!("HTTP/1.1 has one request at a time"),
-                    Sender::Http2(sender) => Sender::Http2(sender.clone()),
-                    Sender::Http3(sender, endpoint) => {
-                        Sender::Http3(sender.clone(), endpoint.clone())
-                    }
-                };
-                (Self { sender }, request.clone())
-            })
-            .collect();
+        let tasks: Vec<_> =
+            requests.iter().map(|request| (self.share(), request.clone())).collect();
         block_on(async move {
             let handles: Vec<_> = tasks
                 .into_iter()

@@ -42,10 +42,7 @@ fn entry_names_file_and_title() {
         assert_talk(&get(&nginx, protocol, PATH), &format!("{protocol:?}"));
     }
     for line in nginx.log_lines("access.log", protocols.len()) {
-        assert_eq!(
-            line,
-            "200|found|lookup|1lDxLnrWjwkGm|mp3|2025/06/talk.mp3|Rust in production"
-        );
+        assert_eq!(line, "200|found|lookup|1lDxLnrWjwkGm|mp3|2025/06/talk.mp3|Rust in production");
     }
     assert_eq!(application.asked().len(), protocols.len(), "once for each request");
 }
@@ -197,9 +194,8 @@ fn only_holds_where_the_lookup_has_no_entry() {
 #[test]
 fn status_of_an_entry_is_answered() {
     let statuses = [403, 404, 410, 451];
-    let entry = |status| {
-        format!(r#"{{"title": "Gone", "files": ["{ID}.mp3"], "status": {status}}}"#)
-    };
+    let entry =
+        |status| format!(r#"{{"title": "Gone", "files": ["{ID}.mp3"], "status": {status}}}"#);
     let application = rows(statuses.iter().map(|&s| Reply::json(&entry(s))).collect());
     let nginx = with_files(asking(&application, "", ""), 4).start();
     for (row, status) in statuses.into_iter().enumerate() {
@@ -741,7 +737,8 @@ fn requests_written_by_hand_are_asked_about_cleanly() {
         ("trailers", "TE: trailers\r\nTrailer: X-Sum\r\n".to_owned(), String::new()),
         (
             "a proxy's",
-            "Keep-Alive: 5\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: x\r\n".to_owned(),
+            "Keep-Alive: 5\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: x\r\n"
+                .to_owned(),
             String::new(),
         ),
         ("several cookies", "Cookie: a=1\r\nCookie: b=2\r\n".to_owned(), String::new()),
@@ -804,7 +801,7 @@ fn many_headers_are_passed_on_in_their_order() {
         let mut request = Request::get(PATH);
         for number in 0..60 {
             request = request.header(&format!("X-H{number}"), &"v".repeat(number));
-            if number % 20 == 7 {
+            if number == 7 {
                 request = request.header("If-None-Match", &format!("\"{number}\""));
             }
         }
@@ -842,18 +839,8 @@ fn head_ranges_and_conditions_ask_the_same_question() {
             ("a range", Request::get(PATH).range("bytes=100000-100999"), 206, 1000),
             ("the end", Request::get(PATH).range("bytes=-7"), 206, 7),
             ("If-None-Match", Request::get(PATH).header("If-None-Match", etag), 304, 0),
-            (
-                "If-Modified-Since",
-                Request::get(PATH).header("If-Modified-Since", modified),
-                304,
-                0,
-            ),
-            (
-                "If-Range",
-                Request::get(PATH).header("If-Range", etag).range("bytes=0-0"),
-                206,
-                1,
-            ),
+            ("If-Modified-Since", Request::get(PATH).header("If-Modified-Since", modified), 304, 0),
+            ("If-Range", Request::get(PATH).header("If-Range", etag).range("bytes=0-0"), 206, 1),
             (
                 "If-Range that fails",
                 Request::get(PATH).header("If-Range", "\"old\"").range("bytes=0-0"),
@@ -910,9 +897,8 @@ fn several_requests_of_one_connection_are_asked_about_one_by_one() {
 #[test]
 fn error_page_shows_what_the_site_wants() {
     let statuses = [401, 403, 404, 410, 429, 451, 502];
-    let application = rows(
-        statuses.iter().map(|&s| Reply::status(s).header("WWW-Authenticate", "X")).collect(),
-    );
+    let application =
+        rows(statuses.iter().map(|&s| Reply::status(s).header("WWW-Authenticate", "X")).collect());
     let pages = "error_page 401 =302 /login; error_page 403 /no.html; error_page 404 = @app;
                  error_page 410 =200 /no.html; error_page 429 451 @app; error_page 502 /no.html;";
     let nginx = with_files(asking(&application, pages, ""), statuses.len())
@@ -1010,9 +996,10 @@ fn blocks_and_other_kinds_of_locations_ask_too() {
         Some("alice") => Reply::status(204),
         _ => Reply::status(403),
     });
-    let nginx = asking(&application, "set $x 1; if ($arg_if) { set $x 2; } limit_except POST { }", "")
-        .server(
-            "location ~ ^/spaces/(?<space>[^/]+)/download$ {
+    let nginx =
+        asking(&application, "set $x 1; if ($arg_if) { set $x 2; } limit_except POST { }", "")
+            .server(
+                "location ~ ^/spaces/(?<space>[^/]+)/download$ {
                  xspace_id $space; xspace_download /downloads/; xspace_lookup /_space;
              }
              location = /one {
@@ -1023,8 +1010,8 @@ fn blocks_and_other_kinds_of_locations_ask_too() {
                  xspace_id $arg_space; xspace_download /downloads/; xspace_lookup /_space;
              }
              location = /named { error_page 418 = @named; return 418; }",
-        )
-        .start();
+            )
+            .start();
     for protocol in nginx.protocols() {
         for path in [
             PATH.to_owned(),
@@ -1033,9 +1020,8 @@ fn blocks_and_other_kinds_of_locations_ask_too() {
             "/one".to_owned(),
             format!("/named?space={ID}"),
         ] {
-            let ask = |user: &str| {
-                nginx.send(protocol, &Request::get(&path).header("X-User", user))
-            };
+            let ask =
+                |user: &str| nginx.send(protocol, &Request::get(&path).header("X-User", user));
             assert_recording(&ask("alice"), &format!("{protocol:?} {path}"));
             assert_no_recording(&ask("bob"), 403, &format!("{protocol:?} {path}"));
             for asked in application.take_asked() {
@@ -1125,10 +1111,9 @@ fn a_page_that_includes_a_recording_asks_too() {
     });
     let nginx = entry_site(&application)
         .server(
-            "location ^~ /page/ { auth_request /download/$arg_space; alias {dir}/html/; }
-             location = /page { auth_request /_inner; alias {dir}/html/page.html; }
+            "location = /page { auth_request /_inner; alias {dir}/html/page.html; }
              location = /_inner {
-                 internal; xspace_id $arg_space; xspace_download /downloads/;
+                 internal; xspace_id $http_x_space; xspace_download /downloads/;
                  xspace_lookup /_space;
              }",
         )
@@ -1136,7 +1121,8 @@ fn a_page_that_includes_a_recording_asks_too() {
         .start();
     for protocol in nginx.protocols() {
         for (space, status) in [(ID, 200), (OTHER, 403), ("bad", 500), ("none", 500)] {
-            let response = get(&nginx, protocol, &format!("/page?space={space}"));
+            let request = Request::get("/page").header("X-Space", space);
+            let response = nginx.send(protocol, &request);
             let what = format!("{protocol:?} {space}");
             assert_no_recording(&response, status, &what);
             assert_eq!(response.text() == "the page", status == 200, "{what}");
@@ -1163,7 +1149,8 @@ fn location_of_the_lookup_may_answer_by_itself() {
         ("internal; rewrite ^ /_other last;", 200),
         ("internal; rewrite ^ /_circle last;", 502),
         ("internal; try_files /none @other;", 200),
-        ("internal; error_page 404 =204 /_other; return 404;", 404),
+        ("internal; error_page 404 =204 /_other; return 404;", 200),
+        ("internal; error_page 404 /_other; return 404;", 404),
     ] {
         // `deny` has nothing to say: access is not checked in subrequests.
         let lookup = lookup.replace("deny all;", "deny all; alias {dir}/entry.json;");
@@ -1225,9 +1212,9 @@ fn filters_of_the_lookups_location_do_not_spoil_the_answer() {
         "etag off; if_modified_since off; max_ranges 0;",
     ] {
         let needs = [("sub_filter", "http_sub"), ("addition", "http_addition")];
-        let lacking = needs
-            .iter()
-            .any(|(word, feature)| directives.contains(word) && !xspace_tests::build().has(feature));
+        let lacking = needs.iter().any(|(word, feature)| {
+            directives.contains(word) && !xspace_tests::build().has(feature)
+        });
         if lacking {
             continue;
         }

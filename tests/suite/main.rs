@@ -36,6 +36,8 @@ mod harness;
 mod headers;
 /// What is asked of an application, and what follows from its answer.
 mod lookup;
+/// Lookups that fail.
+mod lookup_failures;
 /// OPTIONS, HEAD, POST and the rest.
 mod methods;
 /// Content-Disposition and names with odd characters.
