@@ -36,8 +36,14 @@ mod harness;
 mod headers;
 /// What is asked of an application, and what follows from its answer.
 mod lookup;
+/// What `nginx -t` says about a lookup.
+mod lookup_config;
 /// Lookups that fail.
 mod lookup_failures;
+/// Who answers a lookup.
+mod lookup_servers;
+/// Many lookups at once.
+mod lookup_streams;
 /// OPTIONS, HEAD, POST and the rest.
 mod methods;
 /// Content-Disposition and names with odd characters.
