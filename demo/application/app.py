@@ -1,0 +1,128 @@
+"""A site that keeps its own authorization while NGINX serves the recordings.
+
+It knows users and spaces. NGINX asks it about each request for a recording, at /lookup
+(xspace_lookup), or at /auth on a site that only wants authorization (auth_request); no byte of a
+recording passes through it. Run it behind one of nginx-conf/lookup.conf, lookup-cached.conf and
+auth-request.conf:
+
+    SECRET_KEY=$(openssl rand -hex 32) \\
+        gunicorn --chdir demo/application --bind 127.0.0.1:8080 app:application
+
+PLAYS_LOG names the log of plays that nginx-conf/access-log.conf writes.
+"""
+
+import hmac
+import json
+import os
+import threading
+from collections import Counter
+
+from flask import Flask, abort, jsonify, redirect, request, session
+
+application = Flask(__name__)
+application.secret_key = os.environ["SECRET_KEY"]
+application.config.update(SESSION_COOKIE_SAMESITE="Lax", SESSION_COOKIE_HTTPONLY=True)
+
+# A real site has a database.
+USERS = {"alice": "wonderland", "bob": "builder"}
+
+# "listeners" are those who may listen; everybody may where it is missing. A title goes into the
+# file name that a listener sees; "files" are paths below the directory that NGINX serves, and
+# where they are missing NGINX looks for <id>.mp3 and so on by itself.
+SPACES = {
+    "1lDxLnrWjwkGm": {"title": "Rust in production", "listeners": {"alice", "bob"}},
+    "1YqKDqWqdPLGV": {"title": "Only for Alice", "files": ["2025/06/talk.mp3"],
+                      "listeners": {"alice"}},
+    "1OwxWYzDXjWGQ": {"title": "For everybody"},
+    "1ZkKzXbYyLmGv": {"status": 410},
+}
+
+
+@application.post("/login")
+def login():
+    user = request.form.get("user", "")
+    password = request.form.get("password", "")
+    if not hmac.compare_digest(USERS.get(user, "").encode(), password.encode()) or not password:
+        abort(403)
+    session["user"] = user
+    return redirect("/")
+
+
+@application.post("/logout")
+def logout():
+    session.clear()
+    return redirect("/")
+
+
+@application.get("/")
+def home():
+    return jsonify(user=session.get("user"))
+
+
+def authorized(space_id):
+    """The space, if who asks may listen to it."""
+    space = SPACES.get(space_id)
+    if space is None:
+        abort(404)
+    listeners = space.get("listeners")
+    if listeners is not None:
+        user = session.get("user")
+        if user is None:
+            abort(401)
+        if user not in listeners:
+            abort(403)
+    return space
+
+
+@application.get("/lookup")
+def lookup():
+    """What xspace_lookup asks: who may listen, and to which files."""
+    space = authorized(request.args.get("id", ""))
+    return {key: space[key] for key in ("title", "files", "status") if key in space}
+
+
+@application.get("/auth")
+def auth():
+    """What auth_request asks; it knows no other refusals than 401 and 403."""
+    if request.headers.get("X-Space", "") not in SPACES:
+        abort(403)
+    authorized(request.headers["X-Space"])
+    return "", 204
+
+
+class Plays:
+    """Counts the lines of the log, of which it reads only what is new."""
+
+    def __init__(self, path):
+        self.path = path
+        self.lock = threading.Lock()
+        self.inode = None
+        self.position = 0
+        self.counts = Counter()
+
+    def read(self):
+        with self.lock:
+            try:
+                log = open(self.path, "rb")
+            except FileNotFoundError:
+                return dict(self.counts)
+            with log:
+                inode = os.fstat(log.fileno()).st_ino
+                if inode != self.inode or os.fstat(log.fileno()).st_size < self.position:
+                    self.inode, self.position = inode, 0
+                log.seek(self.position)
+                for line in log:
+                    if not line.endswith(b"\n"):
+                        break
+                    self.position += len(line)
+                    self.counts[json.loads(line)["space"]] += 1
+            return dict(self.counts)
+
+
+plays = Plays(os.environ.get("PLAYS_LOG", "/srv/xspace/log/plays.log"))
+
+
+@application.get("/plays")
+def count_plays():
+    """How often each space was played: the log has a line for each play, not for each seek."""
+    return jsonify(plays.read())
