@@ -7,12 +7,14 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use xspace_tests::{Nginx, Protocol, Request, Site, build, bytes, project_dir, same_bytes};
+use xspace_tests::{
+    Nginx, Program, Protocol, Request, Site, build, bytes, project_dir, same_bytes,
+};
 
 use crate::common::{FILE, ID, MISSING, MISSING_PATH, PATH};
 
 /// Long enough for every xspace_min_size in the files.
-const LONG: usize = 1_200_000;
+pub const LONG: usize = 1_200_000;
 
 /// Names and texts of the files.
 fn conf_files() -> Vec<(String, String)> {
@@ -46,8 +48,15 @@ fn is_for_this_nginx(name: &str, text: &str) -> bool {
     features.split_whitespace().all(|feature| feature == "any" || build().require(feature))
 }
 
+/// The text of a file.
+pub fn conf_file(name: &str) -> String {
+    let files = conf_files().into_iter();
+    let text = files.filter(|(file, _)| file == name).map(|(_, text)| text).next();
+    text.unwrap_or_else(|| panic!("there is no {name}"))
+}
+
 /// The site of a file: its paths, ports and addresses are those of the test.
-fn site(name: &str, text: &str) -> Site {
+pub fn site(name: &str, text: &str) -> Site {
     const LOAD: &str = "load_module modules/ngx_http_xspace_module.so;";
     assert!(text.contains(LOAD), "{name} does not load the module");
     let text = text
@@ -57,14 +66,20 @@ fn site(name: &str, text: &str) -> Site {
         .replace("/etc/ssl/xspace/privkey.pem", "{dir}/key.pem")
         .replace(" listen 80;", " listen 127.0.0.1:{port};")
         .replace(" listen 443 ", " listen 127.0.0.1:{tls} ")
-        .replace("127.0.0.1:8080", "127.0.0.1:{other}");
+        .replace("127.0.0.1:8080", "127.0.0.1:{other}")
+        .replace("127.0.0.1:11211", "unix:{dir}/memcached.sock");
     let main = "{user} daemon off; worker_processes 1; pid {dir}/nginx.pid;
                 lock_file {dir}/nginx.lock; error_log {dir}/error.log info;";
     let http = "http {
                 client_body_temp_path {dir}/temp-body; proxy_temp_path {dir}/temp-proxy;
                 fastcgi_temp_path {dir}/temp-fastcgi; uwsgi_temp_path {dir}/temp-uwsgi;
                 scgi_temp_path {dir}/temp-scgi; access_log {dir}/access.log;
-                server { listen 127.0.0.1:{other}; return 200 \"app: $request_uri\"; }";
+                server {
+                    listen 127.0.0.1:{other};
+                    location / { return 200 \"app: $request_uri\"; }
+                    location = /lookup { return 204; }
+                    location = /auth { return 204; }
+                }";
     let site = Site::new()
         .whole(&format!("{main}\n{}", text.replacen("\nhttp {", &format!("\n{http}"), 1)));
     site.write_certificate();
@@ -75,10 +90,7 @@ fn site(name: &str, text: &str) -> Site {
 }
 
 fn start(name: &str) -> Option<Nginx> {
-    let (_, text) = conf_files()
-        .into_iter()
-        .find(|(file, _)| file == name)
-        .unwrap_or_else(|| panic!("there is no {name}"));
+    let text = conf_file(name);
     is_for_this_nginx(name, &text).then(|| site(name, &text).start())
 }
 
@@ -112,7 +124,11 @@ fn each_serves_a_recording() {
             // Only over TLS: tried over all protocols below.
             continue;
         }
-        let nginx = site(&name, &text).start();
+        let site = site(&name, &text);
+        let _memcached = text
+            .contains("memcached_pass")
+            .then(|| Program::memcached(&site.dir().join("memcached.sock")));
+        let nginx = site.start();
         let response = nginx.get_with(PATH, "Range", "bytes=0-9");
         assert_eq!(response.status, 206, "{name}: {response:?}");
         assert_eq!(response.body, &bytes(1, LONG)[..10], "{name}");

@@ -103,6 +103,41 @@ fn files_of_an_entry_are_all_there_is() {
     assert_eq!(log[4], "404|not_found||1lDxLnrWjwkGm|mp3||", "{log:?}");
 }
 
+#[test]
+fn without_a_directory_the_lookup_alone_names_files() {
+    let application = Application::start(|asked| match asked.argument("id") {
+        Some(ID) => Reply::json(ENTRY),
+        Some(OTHER) => Reply::json(r#"{"title": "No file is named"}"#),
+        _ => Reply::status(204),
+    });
+    let nginx = Site::new()
+        .server(&format!(
+            "location ^~ /download/ {{
+                 xspace_download /store/; xspace_lookup /_space; xspace_directory off;
+             }}
+             location = /_space {{ internal; proxy_pass http://{}; }}
+             location ^~ /store/ {{ internal; proxy_pass http://127.0.0.1:{{other}}/bucket/; }}",
+            application.address()
+        ))
+        .http(
+            "server {
+                 listen 127.0.0.1:{other};
+                 location /bucket/ { alias {dir}/bucket/; default_type application/x-object; }
+             }",
+        )
+        .file("bucket/2025/06/talk.mp3", TALK)
+        .file(&format!("bucket/{OTHER}.mp3"), "not named")
+        .start();
+    for protocol in nginx.protocols() {
+        assert_talk(&get(&nginx, protocol, PATH), &format!("{protocol:?}"));
+        let part = nginx.send(protocol, &Request::get(PATH).range("bytes=2-5"));
+        assert_eq!((part.status, part.text().as_str()), (206, &TALK[2..6]), "{protocol:?}");
+        for path in ["/download/1YqKDqWqdPLGV", MISSING_PATH] {
+            assert_no_recording(&get(&nginx, protocol, path), 404, path);
+        }
+    }
+}
+
 const CATALOG: &str = r#"{
     "1lDxLnrWjwkGm": { "title": "Of the catalogue", "files": ["catalog.mp3"] },
     "1ZkKzXbYyLmGv": { "status": 410 }

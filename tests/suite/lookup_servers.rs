@@ -93,6 +93,21 @@ fn fastcgi_and_uwsgi() {
     }
 }
 
+/// What the documentation warns of: NGINX's variable speaks of the client's request.
+#[test]
+fn request_method_of_the_parameters_is_the_clients() {
+    let application = Application::speaking(Wire::FastCgi, |_| Reply::json(ENTRY));
+    let parameters = "fastcgi_param QUERY_STRING $query_string;
+                      fastcgi_param REQUEST_METHOD $request_method;";
+    for (more, method) in [("", "HEAD"), ("fastcgi_param REQUEST_METHOD GET;", "GET")] {
+        let address = application.address();
+        let nginx =
+            site("", &format!("internal; {parameters} {more} fastcgi_pass {address};")).start();
+        assert_eq!(nginx.send(Protocol::Http1, &Request::head(PATH)).status, 200, "{more}");
+        assert_eq!(application.take_only().method, method, "{more}");
+    }
+}
+
 #[test]
 fn upstream_with_keepalive_uses_its_connection_again() {
     let application = rows(vec![

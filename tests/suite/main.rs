@@ -5,6 +5,8 @@
 /// What several themes need.
 mod common;
 
+/// A site with an application of its own, Flask under gunicorn.
+mod application;
 /// Sites that ask an application about a space.
 mod asking;
 
