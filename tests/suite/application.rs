@@ -100,20 +100,21 @@ fn assert_rules(site: &Running) {
             assert_served(&get(OPEN), 4, &format!("For-everybody_{OPEN}.mp3"), &what);
             assert_no_recording(&get(UNKNOWN), 404, &what);
             assert_no_recording(&get(MISSING), 410, &what);
+            let title = format!("Rust-in-production_{ID}.mp3");
             match user {
-                "nobody" => {
+                "alice" => {
+                    assert_served(&get(ID), 1, &title, &what);
+                    // The application names the file, which is not <id>.mp3.
+                    assert_served(&get(OTHER), 2, &format!("Only-for-Alice_{OTHER}.mp3"), &what);
+                }
+                "bob" => {
+                    assert_served(&get(ID), 1, &title, &what);
+                    assert_no_recording(&get(OTHER), 403, &what);
+                }
+                _ => {
                     assert_no_recording(&get(ID), 401, &what);
                     assert_no_recording(&get(OTHER), 401, &what);
                 }
-                _ => assert_served(&get(ID), 1, &format!("Rust-in-production_{ID}.mp3"), &what),
-            }
-            match user {
-                // The application names the file, which is not <id>.mp3.
-                "alice" => {
-                    assert_served(&get(OTHER), 2, &format!("Only-for-Alice_{OTHER}.mp3"), &what);
-                }
-                "bob" => assert_no_recording(&get(OTHER), 403, &what),
-                _ => {}
             }
         }
     }
