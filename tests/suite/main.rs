@@ -42,6 +42,8 @@ mod lookup;
 mod lookup_config;
 /// Lookups that fail.
 mod lookup_failures;
+/// Mistakes of the lookup that were mended.
+mod lookup_regressions;
 /// Who answers a lookup.
 mod lookup_servers;
 /// Many lookups at once.
