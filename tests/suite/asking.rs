@@ -75,6 +75,10 @@ pub fn assert_bad_answer(nginx: &Nginx, path: &str, reason: &str, what: &str) {
     let line = &lines[before];
     let message = line.split(", client:").next().unwrap_or_default();
     assert!(message.contains(reason), "{what}: {reason:?} is not in {line}");
+    // NGINX would add what it was about in the subrequest.
+    for end in [" to client", " upstream"] {
+        assert!(!message.ends_with(end), "{what}: {line}");
+    }
 }
 
 /// Fails unless the page is NGINX's own, without anything that the application said.
