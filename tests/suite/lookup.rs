@@ -649,20 +649,24 @@ fn whoever_is_refused_by_nginx_is_not_asked_about() {
 #[test]
 fn auth_request_beside_the_lookup_comes_first() {
     let application = Application::start(|asked| match (asked.path(), asked.header("cookie")) {
-        ("/auth", Some("user=alice" | "user=bob")) => Reply::status(204),
+        ("/auth", Some("user=alice" | "user=bob")) => Reply::status(204).header("X-Role", "staff"),
         ("/auth", _) => Reply::status(401).header("WWW-Authenticate", "Cookie"),
-        (_, Some("user=alice")) => Reply::json(ENTRY),
+        (_, Some("user=alice")) if asked.header("x-role") == Some("staff") => Reply::json(ENTRY),
         _ => Reply::status(403),
     });
     let address = application.address();
-    let nginx = asking(&application, "auth_request /_auth;", "")
-        .server(&format!(
-            "location = /_auth {{
+    let nginx = asking(
+        &application,
+        "auth_request /_auth; auth_request_set $role $upstream_http_x_role;",
+        "proxy_set_header X-Role $role;",
+    )
+    .server(&format!(
+        "location = /_auth {{
                  internal; proxy_pass http://{address}/auth; proxy_set_header Range '';
              }}"
-        ))
-        .file("downloads/2025/06/talk.mp3", TALK)
-        .start();
+    ))
+    .file("downloads/2025/06/talk.mp3", TALK)
+    .start();
     for protocol in nginx.protocols() {
         let ask = |cookie: &str, range: &str| {
             let request = Request::get(PATH).header("Cookie", cookie).range(range);
