@@ -1106,6 +1106,97 @@ fn variables_speak_in_the_lookups_location() {
 }
 
 #[test]
+fn fields_that_are_not_passed_on_are_no_variables_either() {
+    let application = Application::always(Reply::json(ENTRY));
+    // A site that hands Range on everywhere, and looks at it before and after.
+    let nginx = Site::with_directives(
+        "xspace_lookup /_space; set $before \"$arg_before\";
+         if ($arg_early) { set $before \"$http_range$content_length\"; }",
+        "proxy_pass http://127.0.0.1:{other}; proxy_set_header Range $http_range;",
+    )
+    .http(
+        "log_format fields escape=none '$http_range|$content_length|$http_cookie|$before';
+         access_log {dir}/access.log fields;
+         server {
+             listen 127.0.0.1:{other}; access_log off;
+             location / { alias {dir}/; }
+         }",
+    )
+    .server(&format!(
+        "location = /_space {{
+             internal; proxy_pass http://{};
+             proxy_set_header Range $http_range; proxy_set_header X-Length $content_length;
+             proxy_set_header X-Before $before; proxy_set_header X-Cookie $http_cookie;
+         }}",
+        application.address()
+    ))
+    .file("downloads/2025/06/talk.mp3", TALK)
+    .start();
+    for protocol in nginx.protocols() {
+        for early in ["", "?early=1"] {
+            let what = format!("{protocol:?} {early}");
+            let request = Request::get(&format!("{PATH}{early}"))
+                .header("Cookie", "a=1")
+                .range("bytes=2-5")
+                .body(b"body");
+            let response = nginx.send(protocol, &request);
+            assert_eq!((response.status, response.text().as_str()), (206, &TALK[2..6]), "{what}");
+            let asked = application.take_only();
+            for name in ["range", "x-length"] {
+                assert_eq!(asked.header(name), None, "{what}");
+            }
+            assert_eq!(asked.header("x-cookie"), Some("a=1"), "{what}");
+            assert_eq!(
+                asked.header("x-before").is_some(),
+                !early.is_empty(),
+                "{what}: `set` is kept"
+            );
+        }
+    }
+    for line in nginx.log_lines("access.log", 2 * nginx.protocols().len()) {
+        assert!(line.starts_with("bytes=2-5|"), "{line}");
+        assert!(line.contains("|a=1|"), "{line}");
+    }
+}
+
+#[test]
+fn request_id_is_the_same_in_the_lookup() {
+    let application = Application::always(Reply::json(ENTRY));
+    let nginx = asking(&application, "", "proxy_set_header X-Request-Id $request_id;")
+        .http("log_format ids '$request_id'; access_log {dir}/ids.log ids;")
+        .file("downloads/2025/06/talk.mp3", TALK)
+        .start();
+    for (number, protocol) in nginx.protocols().into_iter().enumerate() {
+        assert_talk(&get(&nginx, protocol, PATH), &format!("{protocol:?}"));
+        let asked = application.take_only();
+        let id = asked.header("x-request-id").expect("an id");
+        assert_eq!(nginx.log_lines("ids.log", number + 1)[number], id, "{protocol:?}");
+    }
+}
+
+#[test]
+fn a_mirrored_request_asks_nobody() {
+    let application = Application::always(Reply::json(ENTRY));
+    let nginx = entry_site(&application)
+        .server(
+            "location = /page { mirror /_copy; alias {dir}/html/page.html; }
+             location = /_copy {
+                 internal; xspace_id 1lDxLnrWjwkGm; xspace_download /downloads/;
+                 xspace_lookup /_space;
+             }",
+        )
+        .file("html/page.html", "the page")
+        .start();
+    for protocol in nginx.protocols() {
+        let mut connection = nginx.connect(protocol);
+        for _ in 0..3 {
+            assert_eq!(connection.send(&Request::get("/page")).text(), "the page");
+        }
+    }
+    assert_eq!(application.asked(), [], "NGINX waits for no answer to a copy");
+}
+
+#[test]
 fn title_of_the_lookup_is_cleaned_as_the_catalogues() {
     let application = rows(vec![
         Reply::json(r#"{"title": "Gespräch: \"Rust\"/C\r\nSet-Cookie: a=1"}"#),

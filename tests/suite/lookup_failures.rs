@@ -134,6 +134,12 @@ fn broken_answers() {
                 Reply::json(ENTRY).without_length().cut(9).reset(),
                 "",
             ),
+            // An application that has died looks the same.
+            (
+                "empty, and ends with the connection",
+                Reply::status(200).without_length(),
+                "is empty",
+            ),
             ("no HTTP at all", Reply::raw("SSH-2.0-OpenSSH_9.2\r\n"), ""),
             (
                 "a header without end",
