@@ -10,8 +10,8 @@ use nginx_sys::{
     ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_module,
     ngx_http_get_indexed_variable, ngx_http_headers_in_t, ngx_http_post_subrequest_t,
     ngx_http_request_body_t, ngx_http_request_t, ngx_http_subrequest, ngx_http_upstream_t,
-    ngx_http_variable_value_t, ngx_int_t, ngx_list_part_t, ngx_list_t, ngx_palloc, ngx_str_t,
-    ngx_table_elt_t,
+    ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t, ngx_list_part_t, ngx_list_t,
+    ngx_palloc, ngx_str_t, ngx_table_elt_t,
 };
 
 use super::Failure;
@@ -117,7 +117,7 @@ impl<'r> Request<'r> {
         // SAFETY: all zero is a body that has been read and is empty.
         let body = self.pool().store(unsafe { mem::zeroed::<ngx_http_request_body_t>() })?;
         let headers = self.headers_for_subrequest(is_passed_on)?;
-        let variables = self.variables_for_subrequest(shared)?;
+        let variables = self.variables_for_subrequest(is_passed_on, shared)?;
 
         // SAFETY: see above. nginx copies the strings, whose bytes live as long as the request,
         // and keeps `post`. The subrequest is only noted by the call, it has not begun to run, so
@@ -172,13 +172,16 @@ impl<'r> Request<'r> {
 
     /// A copy of the values of variables that the request has by now. nginx lets subrequests share
     /// the array itself, where a value stays that was made of another header: `$http_range` of a
-    /// subrequest without Range would be that of the request from then on.
+    /// subrequest without Range would be that of the request from then on. Nor does the copy have
+    /// the fields that the subrequest is not to have, where the request has looked at them.
     fn variables_for_subrequest(
         &self,
+        is_passed_on: fn(&[u8]) -> bool,
         shared: Option<VariableIndex>,
     ) -> Result<*mut ngx_http_variable_value_t, Failure> {
         // SAFETY: see above; the array has an element for each indexed variable
-        // (`ngx_http_alloc_request`), and an index is that of one.
+        // (`ngx_http_alloc_request`), and an index is that of one. All zero is a value that is not
+        // known yet.
         unsafe {
             let r = self.as_raw();
             if let Some(VariableIndex(index)) = shared {
@@ -195,6 +198,12 @@ impl<'r> Request<'r> {
                 return Err(Failure);
             }
             ptr::copy_nonoverlapping((*r).variables, copy, count);
+            let known: *mut ngx_http_variable_t = (*cmcf).variables.elts.cast();
+            for index in 0..count {
+                if !is_variable_passed_on(bytes((*known.add(index)).name), is_passed_on) {
+                    copy.add(index).write(mem::zeroed());
+                }
+            }
             Ok(copy)
         }
     }
@@ -324,6 +333,22 @@ pub(crate) enum Piece<'c> {
     Unreadable,
     /// The end of the response.
     End,
+}
+
+/// Whether a variable may have the same value in a subrequest: not if it is that of a field which
+/// the subrequest does not have.
+fn is_variable_passed_on(variable: &[u8], is_passed_on: fn(&[u8]) -> bool) -> bool {
+    let field = match variable.strip_prefix(b"http_") {
+        Some(field) => field,
+        None if variable == b"content_length" => variable,
+        None => return true,
+    };
+    // The name of the field; of a longer one its beginning is enough.
+    let mut name = [0; 32];
+    for (to, from) in name.iter_mut().zip(field) {
+        *to = if *from == b'_' { b'-' } else { *from };
+    }
+    is_passed_on(name.get(..field.len()).unwrap_or(&name))
 }
 
 impl Content {
