@@ -16,6 +16,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -71,16 +72,30 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs a future on the runtime that all clients share.
 pub fn block_on<F: Future>(future: F) -> F::Output {
+    runtime().block_on(future)
+}
+
+/// A request on its way, whose answer nobody will look at.
+#[derive(Debug)]
+pub struct Pending(JoinHandle<()>);
+
+impl Pending {
+    /// The client takes no more interest: HTTP/2 and HTTP/3 cancel the stream, HTTP/1.1 closes the
+    /// connection, and so do the others if this was its only user.
+    pub fn leave(self) {
+        self.0.abort();
+    }
+}
+
+fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME
-        .get_or_init(|| {
-            tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()
-                .expect("a runtime")
-        })
-        .block_on(future)
+    RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    })
 }
 
 impl Request {
@@ -231,6 +246,14 @@ impl Connection {
     /// One request, and its whole answer or what went wrong.
     pub async fn try_send(&mut self, request: &Request) -> Result<Response, Error> {
         timeout(DEADLINE, self.exchange(request)).await?
+    }
+
+    /// Sends a request and does not wait.
+    pub fn start(mut self, request: Request) -> Pending {
+        Pending(runtime().spawn(async move {
+            // Whoever leaves does not look at an answer.
+            let _ = self.try_send(&request).await;
+        }))
     }
 
     /// The same HTTP/2 or HTTP/3 connection, for requests at the same time.

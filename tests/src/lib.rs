@@ -23,7 +23,9 @@ mod site;
 
 pub use application::{Application, Asked, Gate, Reply, Wire};
 pub use build::{Build, build};
-pub use client::{Connection, Error, Protocol, Request, Response, block_on, was_not_processed};
+pub use client::{
+    Connection, Error, Pending, Protocol, Request, Response, block_on, was_not_processed,
+};
 pub use files::{bytes, project_dir, real_recording, same_bytes};
 pub use nginx::Nginx;
 pub use program::Program;

@@ -9,8 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use xspace_tests::{
-    Application, Connection, Gate, Nginx, Protocol, Reply, Request, Site, block_on, build,
-    read_responses,
+    Application, Gate, Nginx, Pending, Protocol, Reply, Request, Site, build, read_responses,
 };
 
 use crate::asking::{asking, assert_bad_answer, get, own_errors, rows, site, with_files};
@@ -451,26 +450,6 @@ fn pipelined_requests_survive_failures() {
     assert_eq!(statuses, [502, 502, 502, 502, 502, 502, 404]);
 }
 
-/// A request on its way.
-struct Pending(tokio::task::JoinHandle<()>);
-
-impl Pending {
-    fn send(mut connection: Connection, path: &str) -> Self {
-        let request = Request::get(path);
-        Self(block_on(async move {
-            tokio::spawn(async move {
-                // Whoever leaves does not look at an answer.
-                let _ = connection.try_send(&request).await;
-            })
-        }))
-    }
-
-    /// The client takes no more interest in the answer.
-    fn leave(self) {
-        self.0.abort();
-    }
-}
-
 #[test]
 fn client_that_leaves_ends_the_lookup() {
     for what in ["before the head", "before the body"] {
@@ -490,7 +469,7 @@ fn client_that_leaves_ends_the_lookup() {
         let protocols = nginx.protocols();
         for (number, &protocol) in protocols.iter().enumerate() {
             application.take_asked();
-            let pending = Pending::send(nginx.connect(protocol), &path);
+            let pending = nginx.connect(protocol).start(Request::get(&path));
             application.wait_asked(1);
             pending.leave();
             application.wait_left(number + 1);
@@ -522,7 +501,7 @@ fn stream_that_is_cancelled_ends_its_lookup_alone() {
     for (number, protocol) in protocols.enumerate() {
         let mut connection = nginx.connect(protocol);
         application.take_asked();
-        let pending = Pending::send(connection.share(), &format!("/download/{OTHER}"));
+        let pending = connection.share().start(Request::get(&format!("/download/{OTHER}")));
         application.wait_asked(1);
         pending.leave();
         application.wait_left(number + 1);
@@ -543,7 +522,7 @@ fn client_that_leaves_may_be_ignored() {
     let protocols = nginx.protocols();
     for &protocol in &protocols {
         application.take_asked();
-        let pending = Pending::send(nginx.connect(protocol), PATH);
+        let pending = nginx.connect(protocol).start(Request::get(PATH));
         application.wait_asked(1);
         pending.leave();
     }
@@ -582,7 +561,7 @@ fn fast_shutdown_does_not_wait() {
     let clients: Vec<Pending> = nginx
         .protocols()
         .into_iter()
-        .map(|protocol| Pending::send(nginx.connect(protocol), PATH))
+        .map(|protocol| nginx.connect(protocol).start(Request::get(PATH)))
         .collect();
     application.wait_asked(clients.len());
     nginx.terminate();
