@@ -322,19 +322,6 @@ impl<'r> Request<'r> {
     }
 }
 
-/// What a body filter is called with.
-pub(crate) struct Content(*mut ngx_chain_t);
-
-/// A piece of a response's content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Piece<'c> {
-    Bytes(&'c [u8]),
-    /// Bytes that are not in memory.
-    Unreadable,
-    /// The end of the response.
-    End,
-}
-
 /// Whether a variable may have the same value in a subrequest: not if it is that of a field which
 /// the subrequest does not have.
 fn is_variable_passed_on(variable: &[u8], is_passed_on: fn(&[u8]) -> bool) -> bool {
@@ -349,6 +336,19 @@ fn is_variable_passed_on(variable: &[u8], is_passed_on: fn(&[u8]) -> bool) -> bo
         *to = if *from == b'_' { b'-' } else { *from };
     }
     is_passed_on(name.get(..field.len()).unwrap_or(&name))
+}
+
+/// What a body filter is called with.
+pub(crate) struct Content(*mut ngx_chain_t);
+
+/// A piece of a response's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece<'c> {
+    Bytes(&'c [u8]),
+    /// Bytes that are not in memory.
+    Unreadable,
+    /// The end of the response.
+    End,
 }
 
 impl Content {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use xspace_tests::{Application, Reply, Request, Site, read_responses};
+use xspace_tests::{Application, Reply, Request, Site};
 
 use crate::asking::{asking, assert_bad_answer, get, own_errors, rows, site, with_files};
 use crate::common::{FILE, ID, PATH, assert_no_recording, recording};
@@ -51,22 +51,6 @@ fn lookup_leaves_the_requests_variables_alone() {
     }
 }
 
-/// The application sees the same `$request_id` as the log.
-#[test]
-fn lookup_and_log_have_one_request_id() {
-    let application = Application::always(Reply::json(ENTRY));
-    let nginx = asking(&application, "", "proxy_set_header X-Request-Id $request_id;")
-        .http("log_format id '$request_id';")
-        .http("access_log {dir}/ids.log id;")
-        .start();
-    for count in 1..=3 {
-        assert_eq!(nginx.get(PATH).status, 200);
-        let asked = application.take_only();
-        let id = asked.header("x-request-id").expect("an id").to_owned();
-        assert_eq!(nginx.log_lines("ids.log", count)[count - 1], id);
-    }
-}
-
 /// An application that dies after its header looked like one that leaves the decision to the
 /// directory: everybody was let in.
 #[test]
@@ -112,26 +96,6 @@ fn empty_answer_from_the_cache_leaves_the_decision_to_the_directory() {
     }
     assert_eq!(application.asked().len(), replies.len(), "once each, then from the cache");
     assert_eq!(own_errors(&nginx), Vec::<String>::new());
-}
-
-/// The client's connection was never answered again, nor closed.
-#[test]
-fn mirrored_download_does_not_hold_its_client() {
-    let application = Application::always(Reply::json(ENTRY));
-    let nginx = asking(&application, "", "")
-        .server("location = /mirrored { mirror /download/1lDxLnrWjwkGm; return 204; }")
-        .server("location = /page { mirror /download/1lDxLnrWjwkGm; alias {dir}/html/page.html; }")
-        .file("html/page.html", "a page")
-        .start();
-    let text = "GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let last = "GET /page HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    let mut connection = nginx.raw();
-    connection.write(&[text, text, last].concat());
-    for response in read_responses(&connection.read_to_end(), &[true; 3]) {
-        assert_eq!((response.status, response.text().as_str()), (200, "a page"));
-    }
-    assert_eq!(application.asked().len(), 0, "a request in the background is not looked up");
-    assert_eq!(nginx.get(PATH).status, 200, "others are");
 }
 
 /// A path that nginx does not take was answered with 404, as if the application had said so.
