@@ -1160,43 +1160,6 @@ fn fields_that_are_not_passed_on_are_no_variables_either() {
 }
 
 #[test]
-fn request_id_is_the_same_in_the_lookup() {
-    let application = Application::always(Reply::json(ENTRY));
-    let nginx = asking(&application, "", "proxy_set_header X-Request-Id $request_id;")
-        .http("log_format ids '$request_id'; access_log {dir}/ids.log ids;")
-        .file("downloads/2025/06/talk.mp3", TALK)
-        .start();
-    for (number, protocol) in nginx.protocols().into_iter().enumerate() {
-        assert_talk(&get(&nginx, protocol, PATH), &format!("{protocol:?}"));
-        let asked = application.take_only();
-        let id = asked.header("x-request-id").expect("an id");
-        assert_eq!(nginx.log_lines("ids.log", number + 1)[number], id, "{protocol:?}");
-    }
-}
-
-#[test]
-fn a_mirrored_request_asks_nobody() {
-    let application = Application::always(Reply::json(ENTRY));
-    let nginx = entry_site(&application)
-        .server(
-            "location = /page { mirror /_copy; alias {dir}/html/page.html; }
-             location = /_copy {
-                 internal; xspace_id 1lDxLnrWjwkGm; xspace_download /downloads/;
-                 xspace_lookup /_space;
-             }",
-        )
-        .file("html/page.html", "the page")
-        .start();
-    for protocol in nginx.protocols() {
-        let mut connection = nginx.connect(protocol);
-        for _ in 0..3 {
-            assert_eq!(connection.send(&Request::get("/page")).text(), "the page");
-        }
-    }
-    assert_eq!(application.asked(), [], "NGINX waits for no answer to a copy");
-}
-
-#[test]
 fn title_of_the_lookup_is_cleaned_as_the_catalogues() {
     let application = rows(vec![
         Reply::json(r#"{"title": "Gespräch: \"Rust\"/C\r\nSet-Cookie: a=1"}"#),
