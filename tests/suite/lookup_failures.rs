@@ -291,34 +291,45 @@ fn timeouts() {
         ))
         .pause_before_body(&never),
     );
-    for (what, address, reason) in [
+    let rows_of = [
         ("no connection", full.address, "status 504"),
         ("no answer", silent.address(), "status 504"),
         // On a busy machine even the head may come too late.
         ("no body", stalled.address(), "failed"),
         ("half a body", stalled_in_body.address(), "failed"),
-    ] {
-        for buffering in ["on", "off"] {
-            let nginx = site(
-                "",
-                &format!(
-                    "internal; proxy_pass http://{address}; proxy_buffering {buffering};
-                     proxy_connect_timeout 200ms; proxy_read_timeout 200ms;"
-                ),
-            )
-            .start();
-            let before = open_at_rest(&nginx);
-            assert_bad_answer(&nginx, PATH, reason, what);
-            for protocol in nginx.protocols() {
-                let mut connection = nginx.connect(protocol);
-                for request in [Request::get(PATH), Request::head(PATH)] {
-                    let response = connection.send(&request);
-                    assert_no_recording(&response, 502, &format!("{what} {protocol:?}"));
-                }
+    ];
+    // All at once: each waits for a second, which is long enough for what does come.
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    thread::scope(|scope| {
+        for (what, address, reason) in rows_of {
+            for buffering in ["on", "off"] {
+                let site = site(
+                    "",
+                    &format!(
+                        "internal; proxy_pass http://{address}; proxy_buffering {buffering};
+                         proxy_connect_timeout 1s; proxy_read_timeout 1s;"
+                    ),
+                );
+                let times_out = move || assert_times_out(site, reason, what);
+                let thread = thread::Builder::new().name(name.clone());
+                thread.spawn_scoped(scope, times_out).expect("a thread");
             }
-            wait_closed(&nginx, before);
+        }
+    });
+}
+
+fn assert_times_out(site: Site, reason: &str, what: &str) {
+    let nginx = site.start();
+    let before = open_at_rest(&nginx);
+    assert_bad_answer(&nginx, PATH, reason, what);
+    for protocol in nginx.protocols() {
+        let mut connection = nginx.connect(protocol);
+        for request in [Request::get(PATH), Request::head(PATH)] {
+            let response = connection.send(&request);
+            assert_no_recording(&response, 502, &format!("{what} {protocol:?}"));
         }
     }
+    wait_closed(&nginx, before);
 }
 
 #[test]
