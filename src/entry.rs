@@ -222,7 +222,7 @@ unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
 
 /// Makes a configuration that goes with its pool; null if there is no memory, as nginx expects.
 fn create<T: Default>(conf: &Conf<'_>, cleanup: Cleanup) -> *mut c_void {
-    match conf.pool().store_with(T::default(), cleanup) {
+    match conf.pool().store_with(T::default, cleanup) {
         Ok(value) => ptr::from_ref(value).cast_mut().cast(),
         Err(Failure) => ptr::null_mut(),
     }

@@ -150,33 +150,47 @@ impl<'r> Task<'_, 'r> {
 
     /// What lookup or catalogue say of the space, and which of them; an answer if that is all
     /// there is to do, or if the lookup is under way.
+    #[inline(always)]
     fn told(
         &self,
         id: SpaceId<'r>,
         selection: Selection,
     ) -> Result<Result<(Option<Entry<'r>>, Source), Answer<'r>>, Failure> {
         if let Some(lookup) = self.lcf.lookup() {
-            let told = match self.ask(lookup, id, selection) {
-                Ok(told) => told,
-                Err(NotStarted::Failed) => return Err(Failure),
-                Err(NotStarted::HalfStarted) => return Ok(Err(Answer::Abort)),
-            };
-            match told {
-                Told::NotYet => return Ok(Err(Answer::Wait)),
-                Told::Entry(entry) => {
-                    self.record.take_entry(entry);
-                    return Ok(Ok((Some(entry), Source::Lookup)));
-                }
-                Told::Undecided => {}
-                Told::Denied(denial) => {
-                    return Ok(Err(self.refuse(Outcome::Denied, denial.code())));
-                }
-                Told::Failed => return Ok(Err(self.refuse(Outcome::Error, 502))),
+            match self.told_by_lookup(lookup, id, selection)? {
+                Ok(Some(entry)) => return Ok(Ok((Some(entry), Source::Lookup))),
+                Ok(None) => {}
+                Err(answer) => return Ok(Err(answer)),
             }
         }
         Ok(match self.entry(id) {
             Ok(entry) => Ok((entry, Source::Catalog)),
             Err(NotInCatalog) => Err(self.refuse(Outcome::NotFound, 404)),
+        })
+    }
+
+    /// The same of the lookup alone; nothing if it leaves the decision to others.
+    #[inline(never)]
+    fn told_by_lookup(
+        &self,
+        lookup: &LookupUse,
+        id: SpaceId<'r>,
+        selection: Selection,
+    ) -> Result<Result<Option<Entry<'r>>, Answer<'r>>, Failure> {
+        let told = match self.ask(lookup, id, selection) {
+            Ok(told) => told,
+            Err(NotStarted::Failed) => return Err(Failure),
+            Err(NotStarted::HalfStarted) => return Ok(Err(Answer::Abort)),
+        };
+        Ok(match told {
+            Told::NotYet => Err(Answer::Wait),
+            Told::Entry(entry) => {
+                self.record.take_entry(entry);
+                Ok(Some(entry))
+            }
+            Told::Undecided => Ok(None),
+            Told::Denied(denial) => Err(self.refuse(Outcome::Denied, denial.code())),
+            Told::Failed => Err(self.refuse(Outcome::Error, 502)),
         })
     }
 

@@ -132,7 +132,7 @@ impl<'r> Record<'r> {
         lcf: &'static LocationConf,
     ) -> Result<&'r Self, Failure> {
         let before = Self::find(request);
-        let record = request.set_context(Self {
+        let record = request.set_context(|| Self {
             owner: request.as_raw(),
             lcf: Cell::new(lcf),
             uri: Cell::new(request.uri()),

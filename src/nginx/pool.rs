@@ -85,8 +85,13 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// Moves a value into the pool, which calls `cleanup` with its address before it goes.
-    pub(crate) fn store_with<T>(self, value: T, cleanup: Cleanup) -> Result<&'p T, Failure> {
+    /// Makes a value in the pool, which calls `cleanup` with its address before it goes.
+    #[inline(always)]
+    pub(crate) fn store_with<T>(
+        self,
+        make: impl FnOnce() -> T,
+        cleanup: Cleanup,
+    ) -> Result<&'p T, Failure> {
         const { assert!(mem::align_of::<WithCleanup<T>>() <= NGX_ALIGNMENT) };
         // SAFETY: as in `store`. The entry is put in front of the pool's list with all of its
         // fields set, as `ngx_pool_cleanup_add` does it with memory apart from that of the value.
@@ -95,7 +100,7 @@ impl<'p> Pool<'p> {
             let place = ngx_palloc(pool, mem::size_of::<WithCleanup<T>>()).cast::<WithCleanup<T>>();
             let place = NonNull::new(place).ok_or(Failure)?.as_ptr();
             let stored = &raw mut (*place).value;
-            stored.write(value);
+            stored.write(make());
             let entry = &raw mut (*place).entry;
             entry.write(ngx_pool_cleanup_t {
                 handler: Some(cleanup),

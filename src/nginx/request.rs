@@ -165,8 +165,12 @@ impl<'r> Request<'r> {
     }
 
     /// Makes the module remember a value for this request.
-    pub(crate) fn set_context<T: RequestData + 'r>(&self, value: T) -> Result<&'r T, Failure> {
-        let context = self.pool().store_with(value, T::CLEANUP)?;
+    #[inline(always)]
+    pub(crate) fn set_context<T: RequestData + 'r>(
+        &self,
+        make: impl FnOnce() -> T,
+    ) -> Result<&'r T, Failure> {
+        let context = self.pool().store_with(make, T::CLEANUP)?;
         // SAFETY: see above; nginx has an element of `ctx` for each HTTP module.
         unsafe {
             *(*self.as_raw()).ctx.add(module::ctx_index()) =

@@ -57,7 +57,7 @@ impl Cycle {
             unsafe { Pool::from_raw(ptr::NonNull::new_unchecked((*self.0.as_ptr()).pool)) };
         // SAFETY: all zero is an event that is in no list.
         let event: ngx_event_t = unsafe { core::mem::zeroed() };
-        let timer = pool.store_with(Timer { event, tick: Box::new(tick) }, drop_timer)?;
+        let timer = pool.store_with(|| Timer { event, tick: Box::new(tick) }, drop_timer)?;
         let timer = ptr::from_ref(timer).cast_mut();
         // SAFETY: the timer stays at its address until `drop_timer`, which takes it out of
         // nginx's tree; nobody holds a reference to it meanwhile.
