@@ -281,14 +281,32 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Whether the response's header says that no content follows: nginx may then not call any
-    /// body filter (before 1.23.4 for an empty `return`, in all versions for one from its cache).
+    /// Whether it is known before that no content follows: nginx may then not call any body filter
+    /// (before 1.23.4 for an empty `return`, or for one from its cache).
     pub(crate) fn has_no_content(&self) -> bool {
         // SAFETY: see above.
         unsafe {
             let r = self.as_raw();
-            (*r).header_only() != 0 || (*r).headers_out.content_length_n == 0
+            (*r).header_only() != 0
+                || (*r).headers_out.content_length_n == 0
+                || self.is_empty_in_cache()
         }
+    }
+
+    /// Whether the response is nginx's own copy of one without content. A copy is only made of a
+    /// response that has come to its end.
+    fn is_empty_in_cache(&self) -> bool {
+        #[cfg(ngx_feature = "http_cache")]
+        {
+            // SAFETY: see above; the cache's entry is null or lives as long as the request.
+            unsafe {
+                let r = self.as_raw();
+                let entry = (*r).cache.as_ref().filter(|_| (*r).cached() != 0);
+                entry.is_some_and(|entry| usize::try_from(entry.length) == Ok(entry.body_start))
+            }
+        }
+        #[cfg(not(ngx_feature = "http_cache"))]
+        false
     }
 
     /// Whether the response's content ends where the upstream closes its connection: one that has
