@@ -227,7 +227,7 @@ image-test: rust tree-packages image-packages ## Build the container image and a
 rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
-PACKAGES := $(addsuffix -packages,build debian test demo bench fuzz deb rpm tree image)
+PACKAGES := $(addsuffix -packages,build debian test demo bench application fuzz deb rpm tree image)
 .PHONY: $(PACKAGES)
 $(PACKAGES):
 	@tools/install-packages $(@:-packages=)
