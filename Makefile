@@ -58,7 +58,7 @@ build: build/nginx module ## Build build/nginx and build/ngx_http_xspace_module.
 	    echo '(for Debian'"'"'s own nginx: "make deb", "make debian-module"; for others see README.md)'
 
 .PHONY: run
-run: build demo-packages ## Serve sample recordings on loopback, PORT=8080 TLS_PORT=8443
+run: build demo-packages build/npm/demo/installed ## Serve sample recordings on loopback, PORT=8080 TLS_PORT=8443
 	@demo/run $(PORT) $(TLS_PORT)
 
 .PHONY: test
@@ -222,6 +222,18 @@ rpm: build/nginx rpm-packages ## Build the RPM for the builds of nginx.org and t
 .PHONY: image-test
 image-test: rust tree-packages image-packages ## Build the container image and ask it for a recording
 	@tools/image-test
+
+# npm packages as the lock files say; nothing of them is run while they are installed.
+build/npm/%/installed: %/package.json %/package-lock.json | node
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Another Node.js than Debian's is as good.
+.PHONY: node
+node:
+	@{ command -v node && command -v npm; } >/dev/null || tools/install-packages node
 
 .PHONY: rust
 rust:
