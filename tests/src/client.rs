@@ -266,6 +266,15 @@ impl Connection {
         Self { sender }
     }
 
+    /// One request, of whose answer the body is read up to at least `count` bytes and then no more,
+    /// as a player does that seeks. HTTP/2 and HTTP/3 cancel the stream, and the connection goes
+    /// on; that of HTTP/1.1 has to be closed, and cannot be used again.
+    #[track_caller]
+    pub fn send_until(&mut self, request: &Request, count: usize) -> Response {
+        let response = block_on(async { timeout(DEADLINE, self.begin(request, count)).await? });
+        response.unwrap_or_else(|e: Error| panic!("{request:?}: {e:?}"))
+    }
+
     /// All at once on this HTTP/2 or HTTP/3 connection; answers in the order of the requests.
     pub fn send_all(&mut self, requests: &[Request]) -> Vec<Response> {
         let tasks: Vec<_> =
@@ -286,6 +295,41 @@ impl Connection {
             }
             responses
         })
+    }
+
+    /// Drops the rest of the body.
+    async fn begin(&mut self, request: &Request, count: usize) -> Result<Response, Error> {
+        let body = Full::new(Bytes::copy_from_slice(&request.body));
+        let response = match &mut self.sender {
+            Sender::Http1(sender) => {
+                sender.ready().await?;
+                sender.send_request(request.build(None, body)).await?
+            }
+            Sender::Http2(sender) => {
+                sender.ready().await?;
+                sender.send_request(request.build(Some(ANY_ADDRESS), body)).await?
+            }
+            Sender::Http3(sender, _) => {
+                let mut stream = sender.send_request(request.build(Some(ANY_ADDRESS), ())).await?;
+                stream.finish().await?;
+                let (parts, ()) = stream.recv_response().await?.into_parts();
+                let mut body = Vec::new();
+                while body.len() < count {
+                    let Some(chunk) = stream.recv_data().await? else { break };
+                    read_all(chunk, &mut body);
+                }
+                stream.stop_sending(h3::error::Code::H3_REQUEST_CANCELLED);
+                let (status, headers) = (parts.status.as_u16(), headers(&parts.headers));
+                return Ok(Response { status, headers, body });
+            }
+        };
+        let (parts, mut incoming) = response.into_parts();
+        let mut body = Vec::new();
+        while body.len() < count {
+            let Some(frame) = incoming.frame().await else { break };
+            body.extend(frame?.into_data().unwrap_or_default());
+        }
+        Ok(Response { status: parts.status.as_u16(), headers: headers(&parts.headers), body })
     }
 
     async fn exchange(&mut self, request: &Request) -> Result<Response, Error> {
@@ -310,13 +354,8 @@ impl Connection {
                 let _ = stream.finish().await;
                 let (parts, ()) = stream.recv_response().await?.into_parts();
                 let mut body = Vec::new();
-                while let Some(mut chunk) = stream.recv_data().await? {
-                    while chunk.has_remaining() {
-                        let part = chunk.chunk();
-                        body.extend_from_slice(part);
-                        let count = part.len();
-                        chunk.advance(count);
-                    }
+                while let Some(chunk) = stream.recv_data().await? {
+                    read_all(chunk, &mut body);
                 }
                 let response = Response {
                     status: parts.status.as_u16(),
@@ -360,6 +399,15 @@ impl fmt::Debug for Connection {
             Sender::Http2(_) => "HTTP/2 connection",
             Sender::Http3(..) => "HTTP/3 connection",
         })
+    }
+}
+
+fn read_all(mut chunk: impl Buf, body: &mut Vec<u8>) {
+    while chunk.has_remaining() {
+        let part = chunk.chunk();
+        body.extend_from_slice(part);
+        let count = part.len();
+        chunk.advance(count);
     }
 }
 

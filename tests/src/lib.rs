@@ -26,8 +26,11 @@ pub use build::{Build, build};
 pub use client::{
     Connection, Error, Pending, Protocol, Request, Response, block_on, was_not_processed,
 };
-pub use files::{bytes, project_dir, real_recording, same_bytes};
-pub use nginx::Nginx;
+pub use files::{
+    PICTURE_COLUMNS, PICTURE_RATE, TONE_BASE, TONE_SLOPE, bytes, hour, project_dir, real_recording,
+    same_bytes,
+};
+pub use nginx::{Nginx, end_with_this_process, poll};
 pub use program::Program;
 pub use raw::{RawConnection, read_responses};
 pub use site::{Checked, Site, lines_marked};

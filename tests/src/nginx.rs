@@ -385,8 +385,8 @@ fn send_signal(pid: u32, signal: libc::c_int) {
     unsafe { libc::kill(pid, signal) };
 }
 
-/// Lets nginx end when the tests are interrupted.
-pub(crate) fn end_with_this_process(command: &mut Command) {
+/// Lets a process that is about to be started end when the tests are interrupted.
+pub fn end_with_this_process(command: &mut Command) {
     #[cfg(target_os = "linux")]
     {
         use std::os::unix::process::CommandExt;
@@ -404,7 +404,7 @@ pub(crate) fn end_with_this_process(command: &mut Command) {
 }
 
 /// Looks again and again until it is so or the deadline is over; tells whether it is so.
-pub(crate) fn poll(mut is_so: impl FnMut() -> bool) -> bool {
+pub fn poll(mut is_so: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + DEADLINE;
     loop {
         if is_so() {

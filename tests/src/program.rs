@@ -25,6 +25,18 @@ impl Program {
         socket: &Path,
         environment: &[(&str, &OsStr)],
     ) -> Self {
+        let workers = ["--workers", "2", "--threads", "4"];
+        Self::gunicorn_with(&workers, dir, &format!("{module}:application"), socket, environment)
+    }
+
+    /// The same with options for gunicorn, and an object of any name: `module:object`.
+    pub fn gunicorn_with(
+        options: &[&str],
+        dir: &Path,
+        application: &str,
+        socket: &Path,
+        environment: &[(&str, &OsStr)],
+    ) -> Self {
         let mut command = Command::new("/usr/bin/gunicorn");
         command
             .arg("--chdir")
@@ -32,8 +44,9 @@ impl Program {
             .arg("--bind")
             .arg(format!("unix:{}", socket.display()))
             // nginx's workers are another user.
-            .args(["--umask", "0", "--workers", "2", "--threads", "4"])
-            .arg(format!("{module}:application"))
+            .args(["--umask", "0"])
+            .args(options)
+            .arg(application)
             // No compiled files beside the source.
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .envs(environment.iter().copied());

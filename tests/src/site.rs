@@ -183,6 +183,25 @@ impl Site {
         self
     }
 
+    /// Puts a large file of another place into the site, without a copy where that can be.
+    #[must_use]
+    pub fn shared(self, from: &Path, name: &str) -> Self {
+        self.share(from, name);
+        self
+    }
+
+    /// Puts a large file of another place into the site, without a copy where that can be.
+    pub fn share(&self, from: &Path, name: &str) {
+        if let Some((parent, _)) = name.rsplit_once('/') {
+            self.make_dir(parent);
+        }
+        let to = self.dir.join(name);
+        if fs::hard_link(from, &to).is_err() {
+            fs::copy(from, &to).unwrap_or_else(|e| panic!("{}: {e}", to.display()));
+        }
+        set_mode(&to, 0o644);
+    }
+
     /// Writes a file of this site, its directories as well.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         if let Some((parent, _)) = name.rsplit_once('/') {

@@ -52,6 +52,8 @@ mod lookup_streams;
 mod methods;
 /// Content-Disposition and names with odd characters.
 mod names;
+/// How players ask, and what ffmpeg decodes.
+mod players;
 /// Keepalive, pipelining, many streams, malformed requests.
 mod protocols;
 /// Byte ranges, against the file.
