@@ -30,6 +30,8 @@ export INSTALL
 PORT     ?= 8080
 TLS_PORT ?= 8443
 
+BROWSER_MODULES := build/npm/demo/installed build/npm/tests/browser/installed
+
 # TESTS=word: only the tests with that in their name.
 TESTS ?=
 
@@ -47,7 +49,7 @@ endef
 define suite
 @echo "== Test suite, $(4): $$($(1) -v 2>&1)"
 $(FOR_TESTS) XSPACE_TEST_NGINX=$(1) XSPACE_TEST_MODULE=$(2) $(3) \
-    cargo test --locked --manifest-path tests/Cargo.toml $(if $(5),-- $(or $(TESTS),$(5)),$(TESTS))
+    cargo test --locked --manifest-path tests/Cargo.toml --test suite $(if $(5),-- $(or $(TESTS),$(5)),$(TESTS))
 endef
 
 .PHONY: build
@@ -62,7 +64,7 @@ run: build demo-packages build/npm/demo/installed ## Serve sample recordings on 
 	@demo/run $(PORT) $(TLS_PORT)
 
 .PHONY: test
-test: check unittest suite-bundled suite-static suite-dynamic suite-debian ## Run everything that must pass
+test: check unittest suite-bundled suite-static suite-dynamic suite-debian suite-browser ## Run everything that must pass
 
 .PHONY: check
 check: format lint doc licences ## Check format, lints, documentation and licences
@@ -89,6 +91,22 @@ suite-dynamic: build/nginx module-dynamic test-packages
 .PHONY: suite-debian
 suite-debian: debian-module test-packages ## Run the test suite on Debian's own nginx, TESTS=name for a few
 	$(call suite,/usr/sbin/nginx,$(DEBIAN)/$(MODULE),,Debian's nginx)
+
+# Times are printed, so the output of the tests is not kept back.
+.PHONY: suite-browser
+suite-browser: build test-packages browser-packages $(BROWSER_MODULES) ## Run the browser test on the bundled NGINX, TESTS=name for a few
+	@echo "== Browser test: $$(chromium --version 2>/dev/null)"
+	$(FOR_TESTS) cargo test --locked --manifest-path tests/Cargo.toml --test browser -- \
+	    --nocapture --test-threads=1 $(TESTS)
+
+.PHONY: bench-browser
+bench-browser: build test-packages browser-packages $(BROWSER_MODULES) ## Seek through the module and the old kind of application (tests/browser/README.md)
+	$(FOR_TESTS) cargo test --locked --manifest-path tests/Cargo.toml --test browser -- \
+	    --nocapture --ignored compare_with_the_application
+
+.PHONY: screenshot
+screenshot: build demo-packages browser-packages $(BROWSER_MODULES) ## Take the README's pictures of the page of "make run"
+	@demo/screenshot $(PORT) $(TLS_PORT)
 
 .PHONY: bench
 bench: build bench-packages ## Measure, QUICK=1 for a short run, ONLY=part (bench/README.md)
@@ -239,7 +257,7 @@ node:
 rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
-PACKAGES := $(addsuffix -packages,build debian test demo bench application fuzz deb rpm tree image)
+PACKAGES := $(addsuffix -packages,build debian test demo bench browser application fuzz deb rpm tree image)
 .PHONY: $(PACKAGES)
 $(PACKAGES):
 	@tools/install-packages $(@:-packages=)

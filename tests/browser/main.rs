@@ -1,0 +1,18 @@
+//! The demonstration's page in Debian's Chromium, over HTTP/1.1, HTTP/2 and HTTP/3.
+//!
+//! A test starts NGINX, then one of the scenarios beside this file (`*.mjs`), which start the
+//! browser, do something and fail if it is not as it has to be. What the scenario gives, and the
+//! server's access log, is looked at here.
+
+/// Old-style application behind proxy_pass, beside the module.
+mod application;
+/// Links that save a file.
+mod downloads;
+/// A page of another origin.
+mod other_origin;
+/// What the page shows, by keyboard, on a phone, in the dark.
+mod page;
+/// Playing and seeking.
+mod seeks;
+/// The site, its recordings, and the browser.
+mod site;

@@ -1,0 +1,124 @@
+// The demonstration's page: what it shows, by keyboard, on a phone, in the dark.
+
+import { open, require, run, settings } from "./browser.mjs";
+
+await run(async (context) => {
+  const { page, account } = await open(context);
+  await page.goto(`${settings.origin}/`);
+  const shown = await page.locator("article").evaluateAll((articles) => articles.map((article) => ({
+    id: article.id,
+    title: article.querySelector("h2").textContent,
+    facts: article.querySelector(".facts").textContent,
+    players: article.querySelectorAll(".plyr").length,
+    media: article.querySelector("audio, video").localName,
+    links: [...article.querySelectorAll("nav a")].map((a) => a.textContent),
+  })));
+
+  await byKeyboard(page);
+  await byMouse(page);
+
+  await page.setViewportSize({ width: 360, height: 740 });
+  const wide = await page.evaluate(() => [...document.querySelectorAll("body *")]
+    .filter((element) => element.getClientRects().length > 0
+      && !element.closest(".plyr__sr-only, .plyr__tooltip")
+      && element.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
+    .map((element) => element.outerHTML.slice(0, 100)));
+  require(wide.length === 0, `wider than a phone: ${wide.join("\n")}`);
+  const scrolls = await page.evaluate(() =>
+    document.documentElement.scrollWidth > document.documentElement.clientWidth);
+  require(!scrolls, "the page scrolls sideways on a phone");
+
+  const contrasts = {};
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    contrasts[colorScheme] = await page.evaluate(contrast);
+  }
+
+  require(account.failed().length === 0, JSON.stringify(account.failed()));
+  require(account.complaints.length === 0, account.complaints.join("\n"));
+  const elsewhere = [...account.requests.values()]
+    .filter(({ url }) => !url.startsWith(settings.origin) && !url.startsWith("data:"));
+  require(elsewhere.length === 0, `asked of others: ${JSON.stringify(elsewhere)}`);
+  return { shown, contrasts };
+});
+
+// From the top of the page with the tabulator: the first player, its buttons, its download links.
+async function byKeyboard(page) {
+  const first = await page.locator("article audio").first().elementHandle();
+
+  const seen = [];
+  for (let i = 0; i < 8; i++) {
+    await page.keyboard.press("Tab");
+    seen.push(await page.evaluate(() => {
+      const { localName, dataset, href } = document.activeElement;
+      return dataset.plyr ?? (href ? "link" : localName);
+    }));
+    const outline = await page.evaluate(() => {
+      const style = getComputedStyle(document.activeElement);
+      return style.outlineStyle !== "none" || style.boxShadow !== "none";
+    });
+    require(outline, `the focus on ${seen.at(-1)} cannot be seen`);
+    if (seen.at(-1) === "play") {
+      await page.keyboard.press("Space");
+      await page.waitForFunction((element) => element.currentTime > 0.2 && !element.paused, first);
+    }
+    if (seen.at(-1) === "seek") {
+      // It jumps further than it would have played meanwhile.
+      const start = await first.evaluate((element) => [element.currentTime, performance.now()]);
+      await page.keyboard.press("ArrowRight");
+      await page.waitForFunction(([element, [place, time]]) =>
+        !element.seeking && element.currentTime - place > 5 + (performance.now() - time) / 1000,
+        [first, start]);
+    }
+    if (seen.at(-1) === "link") {
+      break;
+    }
+  }
+  for (const name of ["play", "seek", "mute", "link"]) {
+    require(seen.includes(name), `the tabulator does not reach ${name}: ${seen}`);
+  }
+}
+
+// A click into the middle of the slider leads to the middle of the recording; the player that is
+// started last is the only one that plays.
+async function byMouse(page) {
+  const article = page.locator("article").first();
+  const media = await article.locator("audio").elementHandle();
+  const seeked = media.evaluate((element) => new Promise((resolve) =>
+    element.addEventListener("seeked", () => resolve(element.currentTime), { once: true })));
+  await article.locator("input[data-plyr=seek]").click();
+  const place = await seeked;
+  const length = await media.evaluate((element) => element.duration);
+  require(Math.abs(place / length - 0.5) < 0.01, `the middle of ${length} is ${place}`);
+
+  await page.locator("article").nth(1).locator("button[data-plyr=play]").first().click();
+  await page.waitForFunction(() => {
+    const [first, second] = document.querySelectorAll("audio, video");
+    return first.paused && !second.paused && second.currentTime > 0;
+  });
+}
+
+// The smallest contrast of text with what is behind it (WCAG 2).
+function contrast() {
+  const rgb = (color) => {
+    const canvas = new OffscreenCanvas(1, 1).getContext("2d");
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = (color) => rgb(color).slice(0, 3).map((value) => {
+    const part = value / 255;
+    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  }).reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+  const behind = (element) => {
+    const color = getComputedStyle(element).backgroundColor;
+    return rgb(color)[3] === 255 || !element.parentElement ? color : behind(element.parentElement);
+  };
+  const ratios = [...document.querySelectorAll("h1, h2, p, nav a, .plyr--audio .plyr__time")]
+    .filter((element) => element.getClientRects().length > 0)
+    .map((element) => {
+      const [a, b] = [getComputedStyle(element).color, behind(element)].map(luminance);
+      return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    });
+  return Math.min(...ratios);
+}
