@@ -371,10 +371,20 @@ impl Builder {
     /// Adds the entry that was read to the catalogue.
     fn end<E: serde_core::de::Error>(&mut self) -> Result<(), E> {
         let Self { catalog, id, title, clean, files, first_len, status, .. } = self;
+        clean_into(clean, title);
+        // Growing by itself, a large catalogue would end the process when there is no more memory.
+        let spread = |place: &Place| Place::spread(place.hash);
+        let text_len = id.len() + title.len() + clean.len() + files.len();
+        let has_memory = catalog.text.try_reserve(text_len).is_ok()
+            && catalog.entries.try_reserve(1).is_ok()
+            && catalog.index.try_reserve(1, spread).is_ok();
+        if !has_memory {
+            return Err(E::custom("there is no memory for it"));
+        }
+
         let start = catalog.text.len();
         catalog.text.push_str(id);
         catalog.text.push_str(title);
-        clean_into(clean, title);
         let mut flags = Packed::status_flags(*status);
         if clean.is_ascii() {
             flags |= Packed::CLEAN_IS_ASCII;
@@ -400,7 +410,6 @@ impl Builder {
             flags,
         });
         let place = Place { hash: catalog.hash(id.as_bytes()), entry };
-        let spread = |place: &Place| Place::spread(place.hash);
         catalog.index.insert_unique(spread(&place), place, spread);
         Ok(())
     }

@@ -4,9 +4,15 @@
 //! single blocks of up to 32 MB in them. A catalogue of a million spaces is read in any thread of
 //! nginx's pool and freed in any other, and each of their heaps would keep some of it. So large
 //! blocks are mapped from the system one by one, and go back there as soon as they are freed.
+//!
+//! Where there is no more memory, nginx fails the request and goes on; Rust's own types end the
+//! process. What they need for one request is small, so a reserve serves them when the system does
+//! not. A catalogue asks before it grows.
 
 use core::alloc::{GlobalAlloc, Layout};
+use core::cell::UnsafeCell;
 use core::ptr;
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::alloc::System;
 
 #[global_allocator]
@@ -33,7 +39,8 @@ unsafe impl GlobalAlloc for LargeMapped {
             return map(layout.size());
         }
         // SAFETY: by the caller's contract.
-        unsafe { System.alloc(layout) }
+        let block = unsafe { System.alloc(layout) };
+        if block.is_null() { RESERVE.take(layout) } else { block }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
@@ -41,7 +48,16 @@ unsafe impl GlobalAlloc for LargeMapped {
             return map(layout.size());
         }
         // SAFETY: by the caller's contract.
-        unsafe { System.alloc_zeroed(layout) }
+        let block = unsafe { System.alloc_zeroed(layout) };
+        if !block.is_null() {
+            return block;
+        }
+        let block = RESERVE.take(layout);
+        if !block.is_null() {
+            // SAFETY: the reserve has given a block of this size.
+            unsafe { block.write_bytes(0, layout.size()) };
+        }
+        block
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
@@ -50,6 +66,8 @@ unsafe impl GlobalAlloc for LargeMapped {
         unsafe {
             if is_large(layout.size(), layout.align()) {
                 libc::munmap(block.cast(), layout.size());
+            } else if RESERVE.has(block) {
+                RESERVE.give_back();
             } else {
                 System.dealloc(block, layout);
             }
@@ -58,10 +76,26 @@ unsafe impl GlobalAlloc for LargeMapped {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let (old_size, align) = (layout.size(), layout.align());
-        // SAFETY: by the caller's contract; where a block is large tells `is_large`.
+        // SAFETY: by the caller's contract; where a block is large tells `is_large`. A block that
+        // could not be moved is as it was.
         unsafe {
             match (is_large(old_size, align), is_large(new_size, align)) {
-                (false, false) => System.realloc(block, layout, new_size),
+                (false, false) if !RESERVE.has(block) => {
+                    let new = System.realloc(block, layout, new_size);
+                    if !new.is_null() {
+                        return new;
+                    }
+                    if new_size <= old_size {
+                        // The block will do, and the system does not ask for its size.
+                        return block;
+                    }
+                    let new = RESERVE.take(Layout::from_size_align_unchecked(new_size, align));
+                    if !new.is_null() {
+                        ptr::copy_nonoverlapping(block, new, old_size);
+                        System.dealloc(block, layout);
+                    }
+                    new
+                }
                 (true, true) => remap(block, old_size, new_size),
                 _ => {
                     let new = self.alloc(Layout::from_size_align_unchecked(new_size, align));
@@ -73,6 +107,60 @@ unsafe impl GlobalAlloc for LargeMapped {
                 }
             }
         }
+    }
+}
+
+/// For when the system has no memory. The pages are not there before they are used.
+static RESERVE: Reserve =
+    Reserve { memory: UnsafeCell::new([0; RESERVE_LEN]), state: AtomicU64::new(0) };
+
+/// The answer of a lookup is a few kilobytes, and what is made of it not many more.
+const RESERVE_LEN: usize = 256 * 1024;
+
+/// Blocks one behind the other. It is empty again when all of them have been given back.
+#[repr(C, align(64))]
+struct Reserve {
+    /// In the first place, so aligned as well as the whole.
+    memory: UnsafeCell<[u8; RESERVE_LEN]>,
+    /// In the upper half the number of blocks in use, in the lower half where free memory begins.
+    state: AtomicU64,
+}
+
+// SAFETY: the memory is only handed out, each byte to one block at a time, by the atomic `state`.
+unsafe impl Sync for Reserve {}
+
+impl Reserve {
+    const ONE_BLOCK: u64 = 1 << 32;
+
+    /// A block; null if the reserve is used up as well.
+    fn take(&self, layout: Layout) -> *mut u8 {
+        let mut start = 0;
+        let taken = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+            let free = state & (Self::ONE_BLOCK - 1);
+            start = free.checked_next_multiple_of(layout.align() as u64)?;
+            let end = start.checked_add(layout.size() as u64)?;
+            let fits = layout.align() <= align_of::<Self>() && end <= RESERVE_LEN as u64;
+            fits.then_some((state - free + Self::ONE_BLOCK) | end)
+        });
+        match taken {
+            // SAFETY: all of the block is inside the memory.
+            Ok(_) => unsafe { self.memory.get().cast::<u8>().add(start as usize) },
+            Err(_) => ptr::null_mut(),
+        }
+    }
+
+    fn has(&self, block: *mut u8) -> bool {
+        let start = self.memory.get().addr();
+        (start..start + RESERVE_LEN).contains(&block.addr())
+    }
+
+    /// A block is not used any more.
+    fn give_back(&self) {
+        // Neither closure fails: whoever gives a block back has taken one.
+        let _ = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+            let left = state.saturating_sub(Self::ONE_BLOCK);
+            Some(if left < Self::ONE_BLOCK { 0 } else { left })
+        });
     }
 }
 
