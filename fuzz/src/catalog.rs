@@ -51,7 +51,7 @@ fn whole(data: &[u8], catalog: &Catalog) {
 }
 
 /// Compares an entry with the value that it was read from.
-fn entry(value: &Value, entry: Entry<'_>) {
+pub(crate) fn entry(value: &Value, entry: Entry<'_>) {
     let files: Vec<&str> = entry.files().collect();
     assert_eq!(entry.has_files(), !files.is_empty());
     files.iter().for_each(|file| harmless(file));
@@ -109,7 +109,7 @@ fn harmless(path: &str) {
 }
 
 /// A message goes to a log: it must not break its lines.
-fn refused(error: &CatalogError) {
+pub(crate) fn refused(error: &CatalogError) {
     let message = error.to_string();
     assert!(!message.is_empty() && !message.chars().any(|c| c.is_ascii_control()), "{message:?}");
 }

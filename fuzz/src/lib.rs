@@ -6,10 +6,12 @@
 
 mod catalog;
 mod disposition;
+mod lookup;
 mod request;
 
 pub use catalog::catalog;
 pub use disposition::disposition;
+pub use lookup::lookup;
 pub use request::request;
 
 /// The grammar of space ids, in other words than the model's.

@@ -1,0 +1,66 @@
+//! Answers of a lookup: any status, encoding and content.
+
+use model::catalog::Catalog;
+use model::lookup::{Answer, NoAnswer, Question, Verdict, judge};
+use model::request::SpaceId;
+
+use crate::catalog;
+
+const STATUSES: [usize; 16] =
+    [200, 200, 200, 200, 200, 200, 0, 204, 206, 302, 401, 403, 404, 429, 451, 500];
+
+const ENCODINGS: [Option<&[u8]>; 6] =
+    [None, None, None, Some(b"identity"), Some(b"gzip"), Some(b"")];
+
+/// Judges an answer: the first byte selects the status, the second the encoding, the rest is the
+/// content. What it means has to follow from the contract alone.
+pub fn lookup(data: &[u8]) {
+    let [status, encoding, content @ ..] = data else { return };
+    let status = STATUSES[usize::from(*status) % STATUSES.len()];
+    let encoding = ENCODINGS[usize::from(*encoding) % ENCODINGS.len()];
+    let id = SpaceId::parse(b"x").expect("a valid id");
+    let plain = matches!(encoding, None | Some(b"identity" | b""));
+
+    match judge(id, Answer { status, encoding, content: Ok(content) }) {
+        Ok(Verdict::Undecided) => {
+            assert!(status == 204 || (status == 200 && content.is_empty()), "{status}");
+        }
+        Ok(Verdict::Denied(denial)) => {
+            assert!([401, 403, 404, 410, 429, 451].contains(&status), "{status}");
+            assert_eq!(usize::try_from(denial.code()), Ok(status));
+        }
+        Ok(Verdict::Entry(entries)) => {
+            assert!(status == 200 && plain, "{status} {encoding:?}");
+            let value = serde_json::from_slice(content).expect("JSON");
+            let entry = entries.get(id).expect("the entry that was answered");
+            assert_eq!(entries.len(), 1);
+            catalog::entry(&value, entry);
+        }
+        Err(why) => {
+            match &why {
+                NoAnswer::Status(found) => assert!(*found == status && status != 200),
+                NoAnswer::Encoded => assert!(status == 200 && !plain),
+                NoAnswer::Invalid(error) => {
+                    catalog::refused(error);
+                    assert!(Catalog::read_entry(id, content).is_err());
+                }
+                _ => panic!("{why:?}"),
+            }
+            // The message is one line of a log.
+            assert!(!why.to_string().chars().any(char::is_control), "{why}");
+        }
+    }
+    question(content);
+}
+
+/// The query string of the question gives back what was asked.
+fn question(data: &[u8]) {
+    let end = data.len().min(128);
+    let Some(id) = SpaceId::parse(&data[..end]) else { return };
+    for format in ["", "mp3", "audio"] {
+        let question = Question { id, format };
+        let mut buffer = vec![0; question.buffer_len()];
+        let written = question.write(&mut buffer).expect("the buffer is just as long");
+        assert_eq!(written, [b"id=", id.as_bytes(), b"&format=", format.as_bytes()].concat());
+    }
+}
