@@ -97,6 +97,25 @@ impl Application {
     /// A server that speaks what is asked for.
     pub fn speaking(wire: Wire, script: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
+        Self::listening(listener, wire, script)
+    }
+
+    /// A server that gives everyone the same answer, in place of one that has just ended.
+    pub fn always_at(address: SocketAddr, reply: Reply) -> Self {
+        let mut listener = None;
+        poll(|| {
+            listener = TcpListener::bind(address).ok();
+            listener.is_some()
+        });
+        let listener = listener.unwrap_or_else(|| panic!("{address} is not given up"));
+        Self::listening(listener, Wire::Http, move |_| reply.clone())
+    }
+
+    fn listening(
+        listener: TcpListener,
+        wire: Wire,
+        script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared {
             wire,

@@ -65,6 +65,8 @@ impl Build {
         match feature {
             "fault_module" => self.fault_module.is_some(),
             "plain_nginx" => self.plain_nginx.is_some(),
+            // A checker of memory has allocation functions of its own.
+            "preload" => env::var_os("XSPACE_TEST_NO_PRELOAD").is_none(),
             "http2_directive" => self.version >= (1, 25, 1),
             _ => self.arguments.split_whitespace().any(|word| match word.strip_prefix("--with-") {
                 Some(name) => name == feature || name.strip_suffix("_module") == Some(feature),

@@ -5,7 +5,6 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http_body_util::{BodyExt, Full};
@@ -21,9 +20,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::certificate::certificate;
+use crate::settings::deadline;
 
-/// For one request and its answer; an answer that takes longer will not come.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// For one request and its answer, in seconds; an answer that takes longer will not come.
+const DEADLINE: u64 = 60;
 
 /// How a request is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,7 +190,7 @@ impl fmt::Debug for Response {
 impl Connection {
     /// Opens a connection.
     pub async fn open(protocol: Protocol, address: SocketAddr) -> Self {
-        match timeout(DEADLINE, Self::try_open(protocol, address)).await {
+        match timeout(deadline(DEADLINE), Self::try_open(protocol, address)).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(e)) => panic!("{protocol:?} connection to {address}: {e}"),
             Err(_) => panic!("{protocol:?} connection to {address}: no answer"),
@@ -245,7 +245,7 @@ impl Connection {
 
     /// One request, and its whole answer or what went wrong.
     pub async fn try_send(&mut self, request: &Request) -> Result<Response, Error> {
-        timeout(DEADLINE, self.exchange(request)).await?
+        timeout(deadline(DEADLINE), self.exchange(request)).await?
     }
 
     /// Sends a request and does not wait.

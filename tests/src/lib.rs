@@ -16,9 +16,12 @@ mod files;
 mod gateway;
 mod nginx;
 mod ports;
+mod preload;
 mod process;
 mod program;
+mod random;
 mod raw;
+mod settings;
 mod site;
 
 pub use application::{Application, Asked, Gate, Reply, Wire};
@@ -31,6 +34,9 @@ pub use files::{
     same_bytes,
 };
 pub use nginx::{Nginx, end_with_this_process, poll};
+pub use preload::Preload;
 pub use program::Program;
+pub use random::Random;
 pub use raw::{RawConnection, read_responses};
+pub use settings::{deadline, setting, slowness};
 pub use site::{Checked, Site, lines_marked};

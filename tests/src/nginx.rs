@@ -11,10 +11,11 @@ use crate::build::build;
 use crate::client::{Connection, Protocol, Request, Response, block_on};
 use crate::process::{Process, adopt_orphans};
 use crate::raw::RawConnection;
+use crate::settings::deadline;
 use crate::site::{Checked, Site};
 
-/// Long enough for a machine under load; nothing waits as long when all is well.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// For whatever nginx is to do soon, in seconds.
+const DEADLINE: u64 = 30;
 
 /// Between two looks at something that is about to happen.
 const POLL: Duration = Duration::from_millis(5);
@@ -83,6 +84,11 @@ impl Nginx {
         format!("http://{}{path}", self.address(Protocol::Http1))
     }
 
+    /// The address of the port `{other}`.
+    pub fn other_address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.site.ports[2]))
+    }
+
     /// The address with the path on the port `{other}`.
     pub fn other_url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.site.ports[2])
@@ -126,7 +132,8 @@ impl Nginx {
     #[track_caller]
     pub fn curl(&self, arguments: &[&str]) -> Vec<u8> {
         let output = Command::new("curl")
-            .args(["--silent", "--show-error", "--max-time", "30"])
+            .args(["--silent", "--show-error", "--max-time"])
+            .arg(deadline(30).as_secs().to_string())
             .arg("--cacert")
             .arg(self.dir().join("cert.pem"))
             .args(arguments)
@@ -220,7 +227,7 @@ impl Nginx {
                 fs::read_link(descriptor.path()).is_ok_and(|target| target == path)
             })
         };
-        let end = Instant::now() + DEADLINE;
+        let end = Instant::now() + deadline(DEADLINE);
         // Without a pause, for the file may not be open for long.
         while !is_open() {
             assert!(Instant::now() < end, "{pid} did not open {name}: {}", self.error_log());
@@ -287,6 +294,11 @@ impl Nginx {
     /// Asks for a reload and does not wait.
     pub fn hang_up(&self) {
         self.signal(libc::SIGHUP);
+    }
+
+    /// Has the logs opened again, as logrotate does.
+    pub fn reopen_logs(&self) {
+        self.signal(libc::SIGUSR1);
     }
 
     /// Runs `nginx -t` on the configuration as it is on disk.
@@ -405,7 +417,7 @@ pub fn end_with_this_process(command: &mut Command) {
 
 /// Looks again and again until it is so or the deadline is over; tells whether it is so.
 pub fn poll(mut is_so: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + DEADLINE;
+    let end = Instant::now() + deadline(DEADLINE);
     loop {
         if is_so() {
             return true;

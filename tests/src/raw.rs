@@ -2,9 +2,10 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::os::fd::AsRawFd;
 
 use crate::client::Response;
+use crate::settings::deadline;
 
 /// A TCP connection.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub struct RawConnection {
 impl RawConnection {
     pub(crate) fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("nginx can be reached");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a read timeout");
+        stream.set_read_timeout(Some(deadline(30))).expect("a read timeout");
         Self { stream }
     }
 
@@ -41,6 +42,33 @@ impl RawConnection {
             Err(e) => panic!("reading from nginx: {e}, after {} bytes", buffer.len()),
         }
         buffer
+    }
+
+    /// Reads until the other side closes, in whatever way it does so.
+    pub fn read_whatever_comes(&mut self) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        match self.stream.read_to_end(&mut buffer) {
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("no end of the answer: {:?}", String::from_utf8_lossy(&buffer))
+            }
+            Ok(_) | Err(_) => buffer,
+        }
+    }
+
+    /// Closes the connection with a reset, as a client does that has lost its network or its life.
+    pub fn reset(self) {
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        // SAFETY: the descriptor is open and the structure is of the size that is named.
+        let done = unsafe {
+            libc::setsockopt(
+                self.stream.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                (&raw const linger).cast(),
+                size_of::<libc::linger>() as libc::socklen_t,
+            )
+        };
+        assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
     }
 
     /// Says that nothing more will be sent.

@@ -139,6 +139,13 @@ impl Site {
         build().require("plain_nginx").then_some(self)
     }
 
+    /// No module at all.
+    #[must_use]
+    pub fn without_module(mut self) -> Self {
+        self.module = None;
+        self
+    }
+
     /// As many worker processes; one unless this is called.
     #[must_use]
     pub fn workers(mut self, count: usize) -> Self {
@@ -339,7 +346,7 @@ impl Site {
         let log = self.error_log();
         let bad: Vec<&str> = log
             .lines()
-            .filter(|line| BAD.iter().any(|word| line.contains(word)))
+            .filter(|line| BAD.iter().any(|word| line.contains(word)) || exited_badly(line))
             .filter(|line| !self.allowed.iter().any(|text| line.contains(text)))
             .collect();
         if bad.is_empty() { Ok(()) } else { Err(format!("the error log has {}", bad.join("\n"))) }
@@ -391,10 +398,13 @@ impl Site {
             count => format!("worker_processes {count}"),
         };
         let daemon = if self.daemon { "on" } else { "off" };
+        // nginx hands no more of its environment to a new executable than the configuration says.
+        let kept = if self.daemon { "env ASAN_OPTIONS;\nenv LSAN_OPTIONS;" } else { "" };
         format!(
             "{load_module}
 {{user}}
 daemon {daemon};
+{kept}
 {processes};
 pid {{dir}}/nginx.pid;
 lock_file {{dir}}/nginx.lock;
@@ -451,6 +461,11 @@ impl Checked {
             self.output
         );
     }
+}
+
+/// Whether the line says of a process that it ended with another code than 0.
+fn exited_badly(line: &str) -> bool {
+    line.split_once(" exited with code ").is_some_and(|(_, code)| code.trim() != "0")
 }
 
 /// Numbers of the lines that have the comment `#!`, as `:LINE`.

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use xspace_tests::{Nginx, Protocol, Request, Site, build, bytes, same_bytes};
+use xspace_tests::{Nginx, Protocol, Request, Site, build, bytes, deadline, same_bytes};
 
 use crate::common::{ID, OTHER, ask};
 
@@ -113,7 +113,7 @@ impl Clocked {
     /// Waits until the title is this one.
     #[track_caller]
     fn wait_title(&self, title: &str, what: &str) {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + deadline(30);
         let path = format!("/download/{ID}");
         while self.get(&path).header("x-title") != Some(title) {
             assert!(Instant::now() < end, "{what}: not {title:?}\n{}", self.error_log());
@@ -462,7 +462,7 @@ fn torn_file_is_never_taken() {
         }
         let longest = writer.join().expect("the writer ends");
         nginx.wait_error(&["[notice]", "/catalog.json\"", TAKEN]);
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + deadline(30);
         while title_of("last") != new {
             assert!(Instant::now() < end, "{}", nginx.error_log());
             thread::yield_now();
@@ -508,7 +508,7 @@ fn file_replaced_many_times_a_second_is_always_whole() {
         response.header("x-title").and_then(|title| title.parse().ok()).expect("a number")
     };
     let mut newest = 0;
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + deadline(30);
     while nginx.count("[notice]", TAKEN) < 20 {
         assert!(Instant::now() < end, "{}", nginx.error_log());
         for id in ["first", "last"] {
