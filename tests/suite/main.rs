@@ -30,12 +30,16 @@ mod config;
 mod disk;
 /// Which of several files of a space is served.
 mod formats;
+/// Malformed and hostile requests, made up from a seed.
+mod fuzz_server;
 /// A panic stays a failed request.
 mod guard;
 /// What has to fail a test does.
 mod harness;
 /// Where the module's headers appear, and where they do not.
 mod headers;
+/// Ids, paths and answers that want out of the directory, into a header or into a log.
+mod hostile;
 /// What is asked of an application, and what follows from its answer.
 mod lookup;
 /// What `nginx -t` says about a lookup.
