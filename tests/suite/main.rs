@@ -4,6 +4,8 @@
 
 /// What several themes need.
 mod common;
+/// Many clients that seek, for tests that make life hard for nginx meanwhile.
+mod seekers;
 
 /// A site with an application of its own, Flask under gunicorn.
 mod application;
@@ -28,6 +30,8 @@ mod conf_files;
 mod config;
 /// Files, links, directories and the target's own file directives.
 mod disk;
+/// Something goes wrong while 200 clients seek.
+mod faults;
 /// Which of several files of a space is served.
 mod formats;
 /// Malformed and hostile requests, made up from a seed.
@@ -66,5 +70,7 @@ mod ranges;
 mod reload;
 /// Whole files, HEAD, ids, misses.
 mod serving;
+/// Requests of all kinds for a long time.
+mod soak;
 /// The variables, before the redirect and after, and what is counted as a play.
 mod variables;
