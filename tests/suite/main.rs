@@ -44,6 +44,8 @@ mod harness;
 mod headers;
 /// Ids, paths and answers that want out of the directory, into a header or into a log.
 mod hostile;
+/// What the module is linked with, and how.
+mod linking;
 /// What is asked of an application, and what follows from its answer.
 mod lookup;
 /// What `nginx -t` says about a lookup.
@@ -72,5 +74,7 @@ mod reload;
 mod serving;
 /// Requests of all kinds for a long time.
 mod soak;
+/// Locations without the module, byte for byte as in an nginx without it.
+mod unchanged;
 /// The variables, before the redirect and after, and what is counted as a play.
 mod variables;
