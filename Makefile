@@ -78,9 +78,12 @@ unittest: rust ## Run the unit tests of the model
 suite-bundled: build fault-module nginx-plain test-packages ## Run the test suite on the bundled NGINX, TESTS=name for a few
 	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/$(MODULE),$(addprefix XSPACE_TEST_,FAULT_MODULE=$(CURDIR)/build/fault/$(MODULE) PLAIN_NGINX=$(CURDIR)/build/plain/objs/nginx),bundled NGINX)
 
+# Themes that load the machine and see nothing of how the module came into nginx.
+LOADS := faults:: fuzz_server:: hostile:: soak::
+
 .PHONY: suite-static
 suite-static: nginx-static test-packages ## Run the test suite on an NGINX with the module compiled in
-	$(call suite,$(CURDIR)/build/static/objs/nginx,,,the module compiled into NGINX)
+	$(call suite,$(CURDIR)/build/static/objs/nginx,,,the module compiled into NGINX,$(LOADS:%=--skip %))
 
 # The same module as in suite-bundled but for who built it, so the tests that see its place in the
 # chain of filters are enough here.
@@ -107,6 +110,35 @@ bench-browser: build test-packages browser-packages $(BROWSER_MODULES) ## Seek t
 .PHONY: screenshot
 screenshot: build demo-packages browser-packages $(BROWSER_MODULES) ## Take the README's pictures of the page of "make run"
 	@demo/screenshot $(PORT) $(TLS_PORT)
+
+# CHECKER=valgrind or asan: only that one. TESTS=name for a few tests.
+CHECKER ?= asan valgrind
+
+.PHONY: test-memory
+test-memory: rust build-packages test-packages memory-packages ## Run the test suite under AddressSanitizer and valgrind
+	@set -e; for checker in $(CHECKER); do \
+	    $(FOR_TESTS) tools/test-memory $$checker $(TESTS); \
+	done
+
+# The long forms of tests that the suite has short ones of.
+REQUESTS ?= 1000000
+define long
+@echo "== $(1)"
+$(FOR_TESTS) XSPACE_TEST_NGINX=$(CURDIR)/build/nginx XSPACE_TEST_MODULE=$(CURDIR)/build/$(MODULE) \
+    $(2) cargo test --locked --manifest-path tests/Cargo.toml --test suite -- --nocapture $(3)
+endef
+
+.PHONY: fuzz-server
+fuzz-server: build test-packages ## Throw REQUESTS=1000000 malformed requests at a running NGINX, SEED=n
+	$(call long,Fuzzing a server,XSPACE_TEST_FUZZ_REQUESTS=$(REQUESTS) XSPACE_TEST_FUZZ_SEED=$(SEED),fuzz_server::)
+
+.PHONY: soak
+soak: build test-packages ## Send REQUESTS=1000000 requests of all kinds, with reloads and new catalogues
+	$(call long,Soak test,XSPACE_TEST_SOAK_REQUESTS=$(REQUESTS),soak::)
+
+.PHONY: test-faults
+test-faults: build test-packages ## Let each fault under load go on for SECONDS (tests/README.md)
+	$(call long,Faults under load,XSPACE_TEST_FAULT_SECONDS=$(SECONDS),faults::)
 
 .PHONY: bench
 bench: build bench-packages ## Measure, QUICK=1 for a short run, ONLY=part (bench/README.md)
@@ -257,7 +289,7 @@ node:
 rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
-PACKAGES := $(addsuffix -packages,build debian test demo bench browser application fuzz deb rpm tree image)
+PACKAGES := $(addsuffix -packages,build debian test memory demo bench browser application fuzz deb rpm tree image)
 .PHONY: $(PACKAGES)
 $(PACKAGES):
 	@tools/install-packages $(@:-packages=)
