@@ -271,7 +271,8 @@ impl Connection {
     /// on; that of HTTP/1.1 has to be closed, and cannot be used again.
     #[track_caller]
     pub fn send_until(&mut self, request: &Request, count: usize) -> Response {
-        let response = block_on(async { timeout(DEADLINE, self.begin(request, count)).await? });
+        let response =
+            block_on(async { timeout(deadline(DEADLINE), self.begin(request, count)).await? });
         response.unwrap_or_else(|e: Error| panic!("{request:?}: {e:?}"))
     }
 
