@@ -1,7 +1,7 @@
 //! The catalogue: what it costs to start with, to keep, to ask and to read again.
 
 mod check;
-mod data;
+pub mod data;
 mod instructions;
 mod memory;
 mod refresh;

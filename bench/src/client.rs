@@ -54,6 +54,30 @@ impl<'c> Response<'c> {
     }
 }
 
+/// Waits until connections can be read, at most so long, and gives their places.
+pub fn wait(connections: &[Connection], timeout: Duration) -> Result<Vec<usize>> {
+    let mut fds: Vec<libc::pollfd> = connections
+        .iter()
+        .map(|connection| libc::pollfd { fd: connection.fd(), events: libc::POLLIN, revents: 0 })
+        .collect();
+    let timeout = libc::timespec {
+        tv_sec: timeout.as_secs() as libc::time_t,
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    let count = fds.len() as libc::nfds_t;
+    // SAFETY: the addresses are those of `count` elements and of a time; no signal mask is given.
+    let ready =
+        unsafe { libc::ppoll(fds.as_mut_ptr(), count, &raw const timeout, std::ptr::null()) };
+    if ready < 0 {
+        let error = std::io::Error::last_os_error();
+        if error.kind() != ErrorKind::Interrupted {
+            return Err(error.into());
+        }
+        return Ok(Vec::new());
+    }
+    Ok(fds.iter().enumerate().filter(|(_, fd)| fd.revents != 0).map(|(place, _)| place).collect())
+}
+
 impl Connection {
     /// Opens a connection on which reading and writing wait, but not for ever.
     pub fn open(address: SocketAddr) -> Result<Self> {

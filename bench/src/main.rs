@@ -1,14 +1,26 @@
 //! Measures the module in a real NGINX: `make bench` in the project's directory.
 //!
 //! A slow machine is no error, so no time or size ever fails. Wrong answers and failed requests
-//! do: then the process ends with status 1.
+//! do, and too many instructions or system calls: then the process ends with status 1.
 
+mod application;
+mod callgrind;
 mod catalog;
 mod client;
+mod cost;
+mod growth;
+mod latency;
+mod load;
+mod lookups;
 mod nginx;
+mod plot;
 mod process;
 mod report;
+mod size;
 mod stats;
+mod strace;
+mod throughput;
+mod variants;
 mod workbench;
 
 use std::env;
@@ -17,7 +29,16 @@ use std::process::ExitCode;
 use workbench::{Result, Workbench};
 
 /// The parts, by the name that `ONLY` takes and that the file of results has.
-const PARTS: [(&str, Part); 1] = [("catalog", catalog::measure)];
+/// Small things first, while this process is small.
+const PARTS: [(&str, Part); 7] = [
+    ("size", size::measure),
+    ("catalog", catalog::measure),
+    ("cost", cost::measure),
+    ("throughput", throughput::measure),
+    ("lookups", lookups::measure),
+    ("latency", latency::measure),
+    ("growth", growth::measure),
+];
 
 type Part = fn(&Workbench) -> Result<()>;
 

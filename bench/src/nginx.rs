@@ -3,12 +3,12 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::process;
 use crate::workbench::{Result, Workbench};
 
 /// Long enough for a million entries under valgrind.
@@ -22,13 +22,19 @@ const POLL: Duration = Duration::from_millis(5);
 pub struct Site {
     /// The directory.
     pub dir: PathBuf,
+    /// The nginx executable.
+    pub nginx: PathBuf,
+    /// The modules that it loads.
+    pub modules: Vec<PathBuf>,
     /// In front of nginx on its command line.
     pub wrapper: Vec<String>,
+    /// How many connections a worker can have.
+    pub connections: u32,
     /// One process does it all, without a master process.
     pub single: bool,
     /// Inside `http {}`.
     pub http: String,
-    /// Inside `server {}`.
+    /// Inside `server {}`; `{port}` is the port.
     pub server: String,
 }
 
@@ -42,7 +48,10 @@ impl Site {
         fs::create_dir_all(&dir)?;
         Ok(Self {
             dir,
+            nginx: bench.nginx.clone(),
+            modules: vec![bench.module.clone()],
             wrapper: Vec::new(),
+            connections: 256,
             single: false,
             http: String::new(),
             server: String::new(),
@@ -50,23 +59,25 @@ impl Site {
     }
 
     /// Writes the configuration and gives the command that runs nginx with it.
-    pub fn command(&self, bench: &Workbench, port: u16) -> Result<Command> {
+    pub fn command(&self, port: u16) -> Result<Command> {
         // SAFETY: a plain system call.
         let is_root = unsafe { libc::geteuid() } == 0;
         // Other users may not reach the directory that root builds in.
         let user = if is_root { "user root root;" } else { "" };
         let master = if self.single { "off" } else { "on" };
-        let Self { http, server, .. } = self;
+        let Self { connections, http, .. } = self;
+        let server = self.server.replace("{port}", &port.to_string());
+        let load = |module: &PathBuf| format!("load_module {};\n", module.display());
+        let modules: String = self.modules.iter().map(load).collect();
         let conf = format!(
-            "load_module {module};
-{user}
+            "{modules}{user}
 daemon off;
 master_process {master};
 worker_processes 1;
 pid nginx.pid;
 error_log error.log notice;
 events {{
-    worker_connections 256;
+    worker_connections {connections};
 }}
 http {{
     access_log off;
@@ -87,7 +98,6 @@ http {{
     }}
 }}
 ",
-            module = bench.module.display(),
         );
         fs::write(self.dir.join("nginx.conf"), conf)?;
 
@@ -95,10 +105,10 @@ http {{
         let mut command = match words.next() {
             Some(first) => {
                 let mut command = Command::new(first);
-                command.args(words).arg(&bench.nginx);
+                command.args(words).arg(&self.nginx);
                 command
             }
-            None => Command::new(&bench.nginx),
+            None => Command::new(&self.nginx),
         };
         command
             .arg("-p")
@@ -128,19 +138,12 @@ pub struct Nginx {
 
 impl Nginx {
     /// Starts nginx and waits until it answers.
-    pub fn start(bench: &Workbench, site: Site) -> Result<Self> {
+    pub fn start(site: Site) -> Result<Self> {
         // Somebody else may take the port between the look and nginx's own bind().
         for _ in 0..5 {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-            let mut command = site.command(bench, port)?;
-            // SAFETY: prctl() is a plain system call and may be used between fork and exec.
-            unsafe {
-                command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
-                    0 => Ok(()),
-                    _ => Err(std::io::Error::last_os_error()),
-                })
-            };
-            let mut child = command.spawn()?;
+            let mut command = site.command(port)?;
+            let mut child = process::spawn_bound(&mut command)?;
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             let ready = poll(|| {
                 if child.try_wait()?.is_some() {

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,58 @@ pub fn run(command: &mut Command) -> Result<Cost> {
         return Err(format!("this process is too large ({own} bytes) to measure another").into());
     }
     Ok(cost)
+}
+
+/// Starts a command that is ended when this process ends, however that happens.
+pub fn spawn_bound(command: &mut Command) -> io::Result<Child> {
+    // SAFETY: prctl() is a plain system call and may be used between fork and exec.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        })
+    };
+    command.spawn()
+}
+
+/// Lets this process, and those that it starts, have as many files open as the system allows.
+pub fn allow_many_files() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: plain system calls with a structure that they read or write.
+    let done = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+        }
+    };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Keeps this thread on one processor.
+pub fn pin_this_thread(processor: usize) -> io::Result<()> {
+    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+    // SAFETY: all zero is an empty set; the system call reads it.
+    let rc = unsafe {
+        libc::CPU_SET(processor, set.assume_init_mut());
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set.as_ptr())
+    };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The processes that a process has started.
+pub fn children(pid: u32) -> Result<Vec<u32>> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    Ok(children.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>()?)
+}
+
+/// How long all threads of a process have had a processor, in nanoseconds.
+pub fn ran(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        sum += text.split_whitespace().next().ok_or("schedstat is empty")?.parse::<u64>()?;
+    }
+    Ok(sum)
 }
 
 /// Waits for a process with `wait4`, which tells what it took.

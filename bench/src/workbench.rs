@@ -8,6 +8,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+/// The part that a short run measures: it alone can fail for what it measures.
+const QUICK_PART: &str = "cost";
+
 /// Whatever goes wrong ends the run.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -49,9 +52,45 @@ impl Workbench {
         Ok(bench)
     }
 
-    /// Whether any of a part is wanted.
+    /// The module for Debian's nginx, which `make debian-module` makes.
+    pub fn debian_module(&self) -> PathBuf {
+        self.project.join("build/debian/ngx_http_xspace_module.so")
+    }
+
+    /// The media types that come with nginx.
+    pub fn mime_types(&self) -> PathBuf {
+        self.project.join("build/bundled/source/conf/mime.types")
+    }
+
+    /// Where the applications are.
+    pub fn application(&self) -> PathBuf {
+        self.project.join("demo/application")
+    }
+
+    /// Whether all of a part is measured as it is to be kept.
+    fn is_whole(&self, part: &str) -> bool {
+        !self.quick && self.only.as_ref().is_none_or(|only| only == part)
+    }
+
+    /// Where the results of a part are kept.
+    fn results(&self, part: &str) -> Result<PathBuf> {
+        let dir =
+            if self.is_whole(part) { self.project.join("bench/results") } else { self.dir.clone() };
+        fs::create_dir_all(&dir)?;
+        Ok(dir)
+    }
+
+    /// Keeps a plot beside the results of its part.
+    pub fn keep_plot(&self, part: &str, name: &str, svg: &str) -> Result<()> {
+        Ok(fs::write(self.results(part)?.join(format!("{name}.svg")), svg)?)
+    }
+
+    /// Whether any of a part is wanted. A short run is of one part, unless it is told of another.
     pub fn has_part(&self, part: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| only.split('/').next() == Some(part))
+        match &self.only {
+            Some(only) => only.split('/').next() == Some(part),
+            None => !self.quick || part == QUICK_PART,
+        }
     }
 
     /// Whether a measurement of a part is wanted.
@@ -66,10 +105,7 @@ impl Workbench {
     /// Keeps the results of a part: in `bench/results`, which is part of the project, or, if not
     /// all of it was measured, in `build/bench`.
     pub fn keep(&self, part: &str, results: &Value) -> Result<()> {
-        let whole = !self.quick && self.only.as_ref().is_none_or(|only| only == part);
-        let dir = if whole { self.project.join("bench/results") } else { self.dir.clone() };
-        fs::create_dir_all(&dir)?;
-        let path = dir.join(format!("{part}.json"));
+        let path = self.results(part)?.join(format!("{part}.json"));
         fs::write(&path, format!("{results:#}\n"))?;
         println!("\nWritten to {}", path.display());
         Ok(())

@@ -6,17 +6,17 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::CertificateDer;
 
 /// Certificate and key of `localhost`.
-pub(crate) struct Certificate {
+pub struct Certificate {
     /// For the clients' trust store.
-    pub(crate) der: CertificateDer<'static>,
+    pub der: CertificateDer<'static>,
     /// For nginx.
-    pub(crate) pem: String,
+    pub pem: String,
     /// The private key, for nginx.
-    pub(crate) key_pem: String,
+    pub key_pem: String,
 }
 
 /// The certificate of this run.
-pub(crate) fn certificate() -> &'static Certificate {
+pub fn certificate() -> &'static Certificate {
     static CERTIFICATE: OnceLock<Certificate> = OnceLock::new();
     CERTIFICATE.get_or_init(|| {
         let CertifiedKey { cert, signing_key } =

@@ -26,6 +26,7 @@ mod site;
 
 pub use application::{Application, Asked, Gate, Reply, Wire};
 pub use build::{Build, build};
+pub use certificate::{Certificate, certificate};
 pub use client::{
     Connection, Error, Pending, Protocol, Request, Response, block_on, was_not_processed,
 };

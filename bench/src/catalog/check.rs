@@ -45,7 +45,7 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
                 (false, "map", MILLION) => 1,
                 (false, ..) => 7,
             };
-            results.push(row(bench, &site, what, entries, &file, runs, &mut table)?);
+            results.push(row(&site, what, entries, &file, runs, &mut table)?);
         }
     }
     table.print("nginx -t (wall time, processor time, peak of physical memory)");
@@ -53,7 +53,6 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
 }
 
 fn row(
-    bench: &Workbench,
     site: &Site,
     what: &str,
     entries: u32,
@@ -64,7 +63,7 @@ fn row(
     let mut costs = Vec::new();
     for _ in 0..runs {
         // To nginx -t it does not matter whether the port is free.
-        let mut command = site.command(bench, 8079)?;
+        let mut command = site.command(8079)?;
         let cost = process::run(command.arg("-t"))?;
         if !cost.success {
             return Err(site.stderr().into());

@@ -209,8 +209,14 @@ pub fn recordings(bench: &Workbench) -> Result<PathBuf> {
 }
 
 fn recording(index: u32, state: State) -> Vec<u8> {
-    let mut random = Random(u64::from(index) << 32 | u64::from(state.year()) | 1 << 63);
-    (0..RECORDING_LEN / 8).flat_map(|_| random.next().to_le_bytes()).collect()
+    let seed = u64::from(index) << 32 | u64::from(state.year()) | 1 << 63;
+    noise(seed, RECORDING_LEN as usize)
+}
+
+/// Bytes that look random, always the same ones for a seed.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut random = Random(seed);
+    (0..len / 8).flat_map(|_| random.next().to_le_bytes()).collect()
 }
 
 /// A space that is asked for, by its place among them.

@@ -38,7 +38,7 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
     put(bench, State::Old, &path)?;
     let directive = format!("xspace_catalog {} refresh=100ms;", path.display());
     site.server = data::locations(&data::recordings(bench)?, &directive);
-    let nginx = Nginx::start(bench, site)?;
+    let nginx = Nginx::start(site)?;
     let worker = nginx.worker()?;
     let mut log = nginx.log()?;
     let mut connection = Connection::open(nginx.address)?;

@@ -69,7 +69,7 @@ fn under(bench: &Workbench, load: Load, refreshes: usize) -> Result<Value> {
     put(bench, State::Old, &path)?;
     let directive = format!("xspace_catalog {} refresh=100ms;", path.display());
     site.server = data::locations(&data::recordings(bench)?, &directive);
-    let nginx = Nginx::start(bench, site)?;
+    let nginx = Nginx::start(site)?;
     let log = nginx.log()?;
     let worker = nginx.worker()?;
 

@@ -1,0 +1,74 @@
+//! What a request costs, in instructions that the processor executes in user mode: unlike time
+//! they are the same in every run.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::client::Connection;
+use crate::nginx::{Nginx, Site, poll};
+use crate::workbench::Result;
+
+/// Requests before counting begins: functions are linked on their first call.
+const WARM_UP: usize = 200;
+
+/// Two numbers of requests. What does not belong to a request is in both counts.
+const FEW: usize = 100;
+const MANY: usize = 1100;
+
+/// Instructions per request, counted by valgrind's callgrind in an nginx of one process. `ask` asks
+/// once and checks the answer; it is told how often it has been called.
+pub fn instructions(
+    mut site: Site,
+    mut ask: impl FnMut(&mut Connection, usize) -> Result<()>,
+) -> Result<f64> {
+    let out = site.dir.join("callgrind");
+    site.single = true;
+    // Counting is turned on later: the start with a million entries would take minutes.
+    site.wrapper = ["valgrind", "--tool=callgrind", "--instr-atstart=no"].map(String::from).into();
+    site.wrapper.push(format!("--callgrind-out-file={}", out.display()));
+    let nginx = Nginx::start(site)?;
+
+    let mut connection = Connection::open(nginx.address)?;
+    let mut turn = 0;
+    let mut ask = |count: usize| {
+        for _ in 0..count {
+            ask(&mut connection, turn)?;
+            turn += 1;
+        }
+        Ok::<_, Box<dyn std::error::Error>>(())
+    };
+    ask(WARM_UP)?;
+    control(&nginx, "--instr=on")?;
+    ask(WARM_UP)?;
+    // Each dump begins the count anew.
+    control(&nginx, "--dump")?;
+    ask(FEW)?;
+    control(&nginx, "--dump")?;
+    ask(MANY)?;
+    control(&nginx, "--dump")?;
+    let few = total(&out, 2)?;
+    let many = total(&out, 3)?;
+    nginx.stop()?;
+    Ok((many - few) / (MANY - FEW) as f64)
+}
+
+/// Tells callgrind what to do; when this returns it has done it.
+fn control(nginx: &Nginx, order: &str) -> Result<()> {
+    let output =
+        Command::new("callgrind_control").arg(order).arg(nginx.pid().to_string()).output()?;
+    if !output.status.success() {
+        return Err(format!("callgrind_control: {output:?}").into());
+    }
+    Ok(())
+}
+
+/// The sum of a dump.
+fn total(out: &Path, number: u32) -> Result<f64> {
+    let path = out.with_extension(number.to_string());
+    poll(|| {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("totals: "));
+        Ok(line.map(|sum| sum.trim().parse()).transpose()?)
+    })
+}

@@ -1,0 +1,193 @@
+//! Instructions and system calls of a request: what does not depend on the machine's mood, and
+//! fails if it is too much.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::callgrind;
+use crate::plot::{Bar, bars};
+use crate::report::{Table, grouped};
+use crate::strace;
+use crate::variants::{self, Agent, Files, Variant, request};
+use crate::workbench::{Result, Workbench};
+
+/// The part's name.
+const PART: &str = "cost";
+
+/// The length of the ranges that are asked for.
+const LEN: usize = 4096;
+
+/// By how much a goal may be exceeded before the run fails: compilers differ.
+const TOLERANCE: f64 = 1.03;
+
+/// A row of the table.
+#[derive(Clone, Copy)]
+struct Row {
+    variant: Variant,
+    /// The place of the row that it is compared with.
+    base: usize,
+    goal: Option<Goal>,
+    /// Whether it is measured in a short run.
+    quick: bool,
+}
+
+/// At most so much.
+#[derive(Clone, Copy)]
+struct Goal {
+    /// Instructions to those of the base.
+    instructions: f64,
+    /// System calls more than those of the base.
+    calls: f64,
+}
+
+const fn row(variant: Variant, base: usize) -> Row {
+    Row { variant, base, goal: None, quick: false }
+}
+
+const fn with_goal(variant: Variant, base: usize, instructions: f64, calls: f64) -> Row {
+    Row { variant, base, goal: Some(Goal { instructions, calls }), quick: true }
+}
+
+const fn base(variant: Variant, place: usize) -> Row {
+    Row { variant, base: place, goal: None, quick: true }
+}
+
+/// The rows, with static files in the same nginx at these places.
+const PLAIN: usize = 0;
+const BESIDE_CATALOGUE: usize = 1;
+const CACHED: usize = 2;
+const DEBIAN: usize = 3;
+const ROWS: [Row; 22] = [
+    base(variants::STATIC_FILES, PLAIN),
+    base(variants::STATIC_BESIDE_CATALOGUE, BESIDE_CATALOGUE),
+    base(variants::STATIC_CACHED, CACHED),
+    row(variants::DEBIAN_STATIC, DEBIAN),
+    row(variants::TRIED, PLAIN),
+    row(variants::AUTHORIZED, PLAIN),
+    with_goal(variants::DIRECTORY_FIRST, PLAIN, 1.20, 1.0),
+    with_goal(variants::DIRECTORY_ATTACHMENT, PLAIN, 1.27, 1.0),
+    with_goal(variants::DIRECTORY_FOURTH, PLAIN, 1.27, 4.0),
+    with_goal(variants::CATALOGUE, BESIDE_CATALOGUE, 1.20, 1.0),
+    with_goal(variants::CATALOGUE_OFF, PLAIN, 1.20, 1.0),
+    row(variants::CATALOGUE_BEYOND_ASCII, BESIDE_CATALOGUE),
+    row(variants::LOOKUP_BY_NGINX, PLAIN),
+    row(variants::TRIED_CACHED, CACHED),
+    with_goal(variants::DIRECTORY_CACHED, CACHED, 1.22, 0.0),
+    row(variants::FOURTH_CACHED, CACHED),
+    row(variants::CATALOGUE_CACHED, CACHED),
+    row(variants::DEBIAN_TRIED, DEBIAN),
+    row(variants::DEBIAN_LUA, DEBIAN),
+    row(variants::DEBIAN_NJS, DEBIAN),
+    row(variants::DEBIAN_DIRECTORY, DEBIAN),
+    row(variants::DEBIAN_CATALOGUE, DEBIAN),
+];
+
+/// What was measured of a row.
+struct Measured {
+    instructions: f64,
+    browser: Option<f64>,
+    calls: f64,
+    names: BTreeMap<String, u64>,
+}
+
+/// Measures all rows, and fails if one exceeds its goal by too much.
+pub fn measure(bench: &Workbench) -> Result<()> {
+    let files = Files::make(bench)?;
+    let machine = bench.machine();
+    let mut measured = BTreeMap::new();
+    for (place, row) in ROWS.iter().enumerate() {
+        if row.quick || !bench.quick {
+            let one = one(bench, &files, &row.variant)
+                .map_err(|e| format!("{PART}: {}: {e}", row.variant.name))?;
+            measured.insert(place, one);
+        }
+    }
+    let mut too_much = Vec::new();
+    let (mut results, mut shown) = (Vec::new(), Vec::new());
+    let mut table = Table::new(&[
+        "",
+        "instructions",
+        "to static",
+        "goal",
+        "browser's",
+        "calls",
+        "more",
+        "goal",
+    ]);
+    for (place, one) in &measured {
+        let (Row { variant, base, goal, .. }, base_measured) = match ROWS.get(*place) {
+            Some(row) => (*row, &measured[&row.base]),
+            None => continue,
+        };
+        let ratio = one.instructions / base_measured.instructions;
+        let more = one.calls - base_measured.calls;
+        let browser = one.browser.zip(base_measured.browser).map(|(one, base)| one / base);
+        let name = match variant.on {
+            variants::On::Bundled => variant.name.to_owned(),
+            variants::On::Debian => format!("Debian's nginx: {}", variant.name),
+        };
+        if let Some(goal) = goal {
+            if ratio > goal.instructions * TOLERANCE {
+                too_much.push(format!("{name}: {ratio:.3} times the instructions"));
+            }
+            // A call in a hundred requests may be one of another thread.
+            if one.calls > (base_measured.calls + goal.calls) * TOLERANCE {
+                too_much.push(format!("{name}: {more:.2} more system calls"));
+            }
+        }
+        table.row([
+            name.clone(),
+            grouped(one.instructions.round() as u64),
+            format!("{ratio:.3}"),
+            goal.map_or(String::new(), |goal| format!("{:.2}", goal.instructions)),
+            browser.map_or(String::new(), |ratio| format!("{ratio:.3}")),
+            format!("{:.2}", one.calls),
+            format!("{more:+.2}"),
+            goal.map_or(String::new(), |goal| format!("{:+}", goal.calls)),
+        ]);
+        results.push(json!({
+            "with": name,
+            "instructions": one.instructions,
+            "instructions_for_browser": one.browser,
+            "to_static": ratio,
+            "to_static_for_browser": browser,
+            "compared_with": ROWS[base].variant.name,
+            "goal_to_static": goal.map(|goal| goal.instructions),
+            "calls": one.calls,
+            "calls_by_name": one.names,
+            "goal_more_calls": goal.map(|goal| goal.calls),
+        }));
+        shown.push(Bar { name, value: one.instructions, ours: variant.is_ours() });
+    }
+    table.print(
+        "User-mode instructions and system calls of a request (4 KiB range, HTTP/1.1, keepalive)",
+    );
+    println!(
+        "\n  Static files are compared with in the same nginx: with open_file_cache, beside a\n  \
+         catalogue (whose threads make some of the C library dearer), on Debian's nginx."
+    );
+    if !bench.quick {
+        bench.keep_plot(
+            PART,
+            "instructions",
+            &bars("User-mode instructions of a request, 4 KiB range", "instructions", &shown),
+        )?;
+    }
+    bench.keep(PART, &json!({ "machine": machine, "rows": results }))?;
+    if too_much.is_empty() { Ok(()) } else { Err(too_much.join("; ").into()) }
+}
+
+fn one(bench: &Workbench, files: &Files, variant: &Variant) -> Result<Measured> {
+    let count = |agent: Agent| {
+        let request = request(variant.uri, LEN, agent);
+        let site = files.site(bench, variant, PART, None)?;
+        callgrind::instructions(site, |connection, _| files.ask(connection, &request, LEN))
+    };
+    let instructions = count(Agent::Curl)?;
+    let browser = if bench.quick { None } else { Some(count(Agent::Browser)?) };
+    let request = request(variant.uri, LEN, Agent::Curl);
+    let site = files.site(bench, variant, PART, None)?;
+    let (calls, names) = strace::calls(site, |connection, _| files.ask(connection, &request, LEN))?;
+    Ok(Measured { instructions, browser, calls, names })
+}

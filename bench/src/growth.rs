@@ -1,0 +1,303 @@
+//! How costs grow: with connections, with files in the directory, with entries of the catalogue.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::catalog::data;
+use crate::client::Connection;
+use crate::load::{Client, Running, rounds};
+use crate::nginx::{Nginx, Site};
+use crate::plot::{Line, lines};
+use crate::process::{self, Memory};
+use crate::report::{Table, grouped};
+use crate::stats;
+use crate::variants::{self, Agent, Files, Variant};
+use crate::workbench::{Result, Workbench};
+
+/// The part's name.
+const PART: &str = "growth";
+
+type Measurement = fn(&Workbench) -> Result<Value>;
+
+const MEASUREMENTS: [(&str, Measurement); 4] =
+    [("connections", connections), ("idle", idle), ("files", files), ("entries", entries)];
+
+/// Measures all, or what is wanted of it.
+pub fn measure(bench: &Workbench) -> Result<()> {
+    let mut results = Map::new();
+    results.insert("machine".into(), bench.machine());
+    process::allow_many_files()?;
+    for (name, measure) in MEASUREMENTS {
+        if bench.has(PART, name) {
+            results.insert(name.into(), measure(bench).map_err(|e| format!("{PART}/{name}: {e}"))?);
+        }
+    }
+    bench.keep(PART, &Value::Object(results))
+}
+
+/// What is compared; the first one is what the others are compared with.
+const VARIANTS: [Variant; 3] =
+    [variants::STATIC_FILES, variants::DIRECTORY_FIRST, variants::CATALOGUE];
+
+fn connections(bench: &Workbench) -> Result<Value> {
+    const LEN: usize = 4096;
+    let files = Files::make(bench)?;
+    let mut running = Vec::new();
+    for (number, variant) in VARIANTS.iter().enumerate() {
+        let mut site = files.site(bench, variant, &format!("{PART}-{number}"), None)?;
+        site.connections = 10_500;
+        running.push(Running::start_site(site, variant, None, String::new())?);
+    }
+    let counts: &[usize] = if bench.quick { &[10, 1000] } else { &[10, 100, 1000, 10_000] };
+    let mut table =
+        Table::new(&["", "connections", "requests/s", "to static", "CPU µs", "to static"]);
+    let mut rows = Vec::new();
+    let mut shown: Vec<Line> = running
+        .iter()
+        .map(|running| Line { name: running.name.into(), points: Vec::new() })
+        .collect();
+    for &count in counts {
+        let time = Duration::from_secs(if count > 1000 { 4 } else { 2 });
+        let number = if bench.quick { 2 } else { 5 };
+        let measured =
+            rounds(&running, number, 0, |one| one.turn_of(Client::Http1, LEN, count, time))?;
+        for ((running, one), line) in running.iter().zip(&measured).zip(&mut shown) {
+            table.row([
+                running.name.into(),
+                grouped(count as u64),
+                grouped(one.rate.round() as u64),
+                format!("{:.3}", one.rate_ratio),
+                format!("{:.1}", one.cpu / 1e3),
+                format!("{:.3}", one.cpu_ratio),
+            ]);
+            line.points.push((count as f64, one.cpu / 1e3));
+            rows.push(json!({
+                "with": running.name, "connections": count,
+                "requests_per_second": one.rate, "requests_per_second_to_static": one.rate_ratio,
+                "cpu_ns_per_request": one.cpu, "cpu_to_static": one.cpu_ratio,
+            }));
+        }
+    }
+    for running in running {
+        running.stop()?;
+    }
+    let title = "Connections at work, 4 KiB ranges";
+    table.print(title);
+    let svg = lines(title, "connections", "µs of processor time per request", &shown);
+    bench.keep_plot(PART, "connections", &svg)?;
+    Ok(rows.into())
+}
+
+/// Memory of a worker, and of each connection that waits for its next request.
+fn idle(bench: &Workbench) -> Result<Value> {
+    const LEN: usize = 4096;
+    let count: usize = if bench.quick { 1000 } else { 10_000 };
+    let files = Files::make(bench)?;
+    let mut table = Table::new(&["", "worker, PSS kB", "RSS kB", "bytes per idle connection"]);
+    let mut rows = Vec::new();
+    for variant in &VARIANTS {
+        let mut site = files.site(bench, variant, &format!("{PART}-idle"), None)?;
+        site.connections = 10_500;
+        let nginx = Nginx::start(site)?;
+        let worker = nginx.worker()?;
+        let request = variants::request(variant.uri, LEN, Agent::Curl);
+        let ask = || {
+            let mut connection = Connection::open(nginx.address)?;
+            files.ask(&mut connection, &request, LEN)?;
+            Ok::<_, Box<dyn std::error::Error>>(connection)
+        };
+        let first = ask()?;
+        let before = Memory::of(worker)?;
+        let open = (1..count).map(|_| ask()).collect::<Result<Vec<_>>>()?;
+        let after = Memory::of(worker)?;
+        let each = after.rss.saturating_sub(before.rss) / (count as u64 - 1);
+        drop((first, open));
+        nginx.stop()?;
+        table.row([
+            variant.name.into(),
+            grouped(before.pss / 1024),
+            grouped(before.rss / 1024),
+            grouped(each),
+        ]);
+        rows.push(json!({
+            "with": variant.name, "worker_pss_bytes": before.pss, "worker_rss_bytes": before.rss,
+            "connections": count, "bytes_per_idle_connection": each,
+        }));
+    }
+    table.print(&format!(
+        "Memory of the worker, and with {} idle connections",
+        grouped(count as u64)
+    ));
+    Ok(rows.into())
+}
+
+/// Files of one directory.
+fn files(bench: &Workbench) -> Result<Value> {
+    let counts: &[u32] = if bench.quick { &[1, 1000] } else { &[1, 1000, 100_000, 1_000_000] };
+    let dir = ManyFiles::new(bench)?;
+    let mut table = Table::new(&["files", "static, CPU µs", "directory, CPU µs", "to static"]);
+    let mut rows = Vec::new();
+    let mut shown = [variants::STATIC_FILES, variants::DIRECTORY_FIRST]
+        .map(|variant| Line { name: variant.name.into(), points: Vec::new() });
+    for &count in counts {
+        dir.grow(count)?;
+        let path = dir.0.display();
+        let static_site = format!("location ^~ /static/ {{ alias {path}/; }}");
+        let directory = format!(
+            "location ^~ /downloads/ {{ internal; alias {path}/; }}
+            location ^~ /download/ {{ xspace_download /downloads/; }}"
+        );
+        let ids: Vec<String> = (0..REQUESTS).map(|turn| data::id(turn * 7919 % count)).collect();
+        let servers = [(static_site, false), (directory, true)];
+        let paths = [|id: &str| format!("/static/{id}.mp3"), |id: &str| format!("/download/{id}")];
+        let (cpu, ratio) = compare(bench, servers, &ids, paths)?;
+        for (line, cpu) in shown.iter_mut().zip(cpu) {
+            line.points.push((f64::from(count), cpu / 1e3));
+        }
+        table.row([
+            grouped(count),
+            format!("{:.1}", cpu[0] / 1e3),
+            format!("{:.1}", cpu[1] / 1e3),
+            format!("{ratio:.3}"),
+        ]);
+        rows.push(json!({
+            "files": count, "static_cpu_ns": cpu[0], "directory_cpu_ns": cpu[1],
+            "to_static": ratio,
+        }));
+    }
+    let title = "Files in the directory, each asked for at random";
+    table.print(title);
+    let svg = lines(title, "files", "µs of processor time per request", &shown);
+    bench.keep_plot(PART, "files", &svg)?;
+    Ok(rows.into())
+}
+
+/// Entries of the catalogue.
+fn entries(bench: &Workbench) -> Result<Value> {
+    let counts: &[u32] =
+        if bench.quick { &[1000, 10_000] } else { &[1000, 10_000, 100_000, 1_000_000] };
+    let recordings = data::recordings(bench)?;
+    let ids: Vec<String> = (0..REQUESTS).map(|turn| data::Asked(turn % data::ASKED).id()).collect();
+    let mut table = Table::new(&["entries", "static, CPU µs", "catalogue, CPU µs", "to static"]);
+    let mut rows = Vec::new();
+    let mut shown = [variants::STATIC_FILES, variants::CATALOGUE]
+        .map(|variant| Line { name: variant.name.into(), points: Vec::new() });
+    for &count in counts {
+        let catalog = data::catalog(bench, count, data::State::Old)?;
+        let directive = format!("xspace_catalog {};", catalog.display());
+        let static_site = format!("location ^~ /static/ {{ alias {}/; }}", recordings.display());
+        let servers = [(static_site, false), (data::locations(&recordings, &directive), true)];
+        let paths = [|id: &str| format!("/static/{id}.mp3"), |id: &str| format!("/download/{id}")];
+        let (cpu, ratio) = compare(bench, servers, &ids, paths)?;
+        for (line, cpu) in shown.iter_mut().zip(cpu) {
+            line.points.push((f64::from(count), cpu / 1e3));
+        }
+        table.row([
+            grouped(count),
+            format!("{:.1}", cpu[0] / 1e3),
+            format!("{:.1}", cpu[1] / 1e3),
+            format!("{ratio:.3}"),
+        ]);
+        rows.push(json!({
+            "entries": count, "static_cpu_ns": cpu[0], "catalogue_cpu_ns": cpu[1],
+            "to_static": ratio,
+        }));
+    }
+    let title = "Entries of the catalogue";
+    table.print(title);
+    let svg = lines(title, "entries", "µs of processor time per request", &shown);
+    bench.keep_plot(PART, "entries", &svg)?;
+    Ok(rows.into())
+}
+
+/// How many requests a turn has.
+const REQUESTS: u32 = 10_000;
+
+/// Processor time per request of two configurations, in turns: medians, and the median of the
+/// ratios within a turn.
+fn compare(
+    bench: &Workbench,
+    servers: [(String, bool); 2],
+    ids: &[String],
+    paths: [fn(&str) -> String; 2],
+) -> Result<([f64; 2], f64)> {
+    let mut started = Vec::new();
+    for (number, (server, with_module)) in servers.into_iter().enumerate() {
+        let mut site = Site::new(bench, &format!("{PART}-{number}"))?;
+        site.http = variants::http(bench);
+        site.server = server;
+        if !with_module {
+            site.modules.clear();
+        }
+        started.push(Nginx::start(site)?);
+    }
+    let mut cpu = [Vec::new(), Vec::new()];
+    for round in 0..if bench.quick { 2 } else { 6 } {
+        for ((nginx, path), cpu) in started.iter().zip(paths).zip(&mut cpu) {
+            let mut connection = Connection::open(nginx.address)?;
+            let before = process::ran(nginx.worker()?)?;
+            for id in ids {
+                let request = format!(
+                    "GET {} HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-4095\r\n\r\n",
+                    path(id)
+                );
+                let response = connection.ask(request.as_bytes())?;
+                if response.status != 206 || response.body.len() != 4096 {
+                    return Err(format!("status {} for {id}", response.status).into());
+                }
+            }
+            let ran = process::ran(nginx.worker()?)? - before;
+            // The first round fills the kernel's caches.
+            if round > 0 {
+                cpu.push(ran as f64 / ids.len() as f64);
+            }
+        }
+    }
+    for nginx in started {
+        nginx.stop()?;
+    }
+    let ratio = stats::median(cpu[1].iter().zip(&cpu[0]).map(|(one, base)| one / base));
+    Ok((cpu.map(stats::median), ratio))
+}
+
+/// A directory that is filled with files, and removed with them.
+struct ManyFiles(PathBuf);
+
+impl ManyFiles {
+    fn new(bench: &Workbench) -> Result<Self> {
+        let dir = bench.dir.join("many-files");
+        remove(&dir)?;
+        fs::create_dir_all(&dir)?;
+        Ok(Self(dir))
+    }
+
+    /// Makes files until there are so many. They have a length but no content, which takes no
+    /// room on the disk.
+    fn grow(&self, count: u32) -> Result<()> {
+        for number in (0..count).rev() {
+            let path = self.0.join(format!("{}.mp3", data::id(number)));
+            if path.exists() {
+                continue;
+            }
+            File::create(path)?.set_len(64 * 1024)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ManyFiles {
+    fn drop(&mut self) {
+        // What is left is removed by the next run.
+        let _ = remove(&self.0);
+    }
+}
+
+fn remove(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir)?;
+    }
+    Ok(())
+}

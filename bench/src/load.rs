@@ -1,0 +1,300 @@
+//! A server under full load: requests per second, and the processor time that each one takes.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use harness::Protocol;
+
+use crate::application::Application;
+use crate::client::Connection;
+use crate::nginx::{Nginx, Site};
+use crate::process;
+use crate::stats;
+use crate::variants::{self, Agent, Files, Variant};
+use crate::workbench::{Result, Workbench};
+
+/// The server has one processor, nginx and application alike, and the client another one.
+pub const SERVER: &str = "0";
+const CLIENT: &str = "1";
+
+/// How long one variant has the processors in a round.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Connections of the client, and streams at once on each where there are streams.
+const CONNECTIONS: usize = 16;
+const HTTP2_CONNECTIONS: usize = 4;
+const STREAMS: usize = 16;
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// wrk
+    Http1,
+    /// h2load, without TLS
+    Http2,
+    /// quinn and h3, in this process
+    Http3,
+}
+
+/// A variant that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// What tables call it.
+    pub name: &'static str,
+    /// Whether it is one of the module's own.
+    pub ours: bool,
+    nginx: Nginx,
+    /// The application that it asks, if it asks one.
+    application: Option<Application>,
+    uri: &'static str,
+    cookie: String,
+}
+
+/// One turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// Answers per second.
+    pub rate: f64,
+    /// Processor time of nginx and application for each, in nanoseconds.
+    pub cpu: f64,
+}
+
+/// The median of many turns, and the medians of the ratios to another variant in the same rounds.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    pub rate: f64,
+    pub cpu: f64,
+    pub rate_ratio: f64,
+    pub cpu_ratio: f64,
+    pub samples: Vec<Sample>,
+}
+
+impl Running {
+    /// Starts nginx for a variant, beside an application where it asks one.
+    pub fn start(
+        bench: &Workbench,
+        files: &Files,
+        variant: &Variant,
+        number: usize,
+        application: Option<Application>,
+        cookie: String,
+    ) -> Result<Self> {
+        let name = format!("load-{number}");
+        let mut site = files.site(bench, variant, &name, application.as_ref())?;
+        if variant.on == variants::On::Bundled {
+            site.server.push_str("\nhttp2 on;");
+            add_http3(&mut site)?;
+        }
+        Self::start_site(site, variant, application, cookie)
+    }
+
+    /// Starts nginx as a site describes it.
+    pub fn start_site(
+        mut site: Site,
+        variant: &Variant,
+        application: Option<Application>,
+        cookie: String,
+    ) -> Result<Self> {
+        site.wrapper = ["taskset", "--cpu-list", SERVER].map(String::from).into();
+        Ok(Self {
+            name: variant.name,
+            ours: variant.is_ours(),
+            nginx: Nginx::start(site)?,
+            application,
+            uri: variant.uri,
+            cookie,
+        })
+    }
+
+    /// Asks once and looks at the answer.
+    pub fn check(&self, files: &Files, len: usize) -> Result<()> {
+        let mut request = variants::request(self.uri, len, Agent::Curl);
+        if !self.cookie.is_empty() {
+            request.truncate(request.len() - 2);
+            request.extend_from_slice(format!("Cookie: {}\r\n\r\n", self.cookie).as_bytes());
+        }
+        let mut connection = Connection::open(self.nginx.address)?;
+        files.ask(&mut connection, &request, len).map_err(|e| format!("{}: {e}", self.name).into())
+    }
+
+    /// Processor time of nginx and of the application so far, in nanoseconds.
+    fn ran(&self) -> Result<u64> {
+        let mut sum = process::ran(self.nginx.worker()?)?;
+        if let Some(application) = &self.application {
+            for worker in application.workers()? {
+                sum += process::ran(worker)?;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Where nginx listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.nginx.address
+    }
+
+    /// A turn of one client.
+    pub fn turn(&self, client: Client, len: usize) -> Result<Sample> {
+        self.turn_of(client, len, CONNECTIONS, TURN)
+    }
+
+    /// The same with so many connections and for so long.
+    pub fn turn_of(
+        &self,
+        client: Client,
+        len: usize,
+        connections: usize,
+        time: Duration,
+    ) -> Result<Sample> {
+        let before = self.ran()?;
+        let (count, seconds) = match client {
+            Client::Http1 => self.wrk(len, connections, time),
+            Client::Http2 => self.h2load(len, time),
+            Client::Http3 => self.http3(len, time),
+        }
+        .map_err(|e| format!("{}: {e}", self.name))?;
+        let ran = self.ran()? - before;
+        if count == 0 {
+            return Err(format!("{}: no answer", self.name).into());
+        }
+        Ok(Sample { rate: count as f64 / seconds, cpu: ran as f64 / count as f64 })
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}{}", self.nginx.address, self.uri)
+    }
+
+    fn fields(&self, len: usize) -> Vec<String> {
+        let mut fields = vec![format!("Range: {}", variants::range(len))];
+        if !self.cookie.is_empty() {
+            fields.push(format!("Cookie: {}", self.cookie));
+        }
+        fields
+    }
+
+    fn wrk(&self, len: usize, connections: usize, time: Duration) -> Result<(u64, f64)> {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", CLIENT, "wrk", "--threads", "1", "--timeout", "30s"]);
+        command.args(["--connections", &connections.to_string()]);
+        command.args(["--duration", &format!("{}s", time.as_secs().max(1))]);
+        for field in self.fields(len) {
+            command.args(["--header", &field]);
+        }
+        let text = output(command.arg(self.url()))?;
+        if text.contains("Non-2xx") || text.contains("Socket errors") {
+            return Err(text.into());
+        }
+        // `  31234 requests in 1.10s, 2.10GB read`
+        let line = text.lines().find(|line| line.contains(" requests in ")).ok_or(&*text)?;
+        let mut words = line.split_whitespace();
+        let count = words.next().ok_or(line)?.parse()?;
+        let time = words.nth(2).ok_or(line)?.trim_end_matches(',');
+        let seconds = match (time.strip_suffix("ms"), time.strip_suffix('s')) {
+            (Some(milliseconds), _) => milliseconds.parse::<f64>()? / 1e3,
+            (None, Some(seconds)) => seconds.parse()?,
+            (None, None) => return Err(line.into()),
+        };
+        Ok((count, seconds))
+    }
+
+    fn h2load(&self, len: usize, time: Duration) -> Result<(u64, f64)> {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", CLIENT, "h2load", "--threads", "1"]);
+        command.args(["--clients", &HTTP2_CONNECTIONS.to_string()]);
+        command.args(["--max-concurrent-streams", &STREAMS.to_string()]);
+        command.args(["--duration", &time.as_secs().max(1).to_string()]);
+        for field in self.fields(len) {
+            command.args(["--header", &field]);
+        }
+        let text = output(command.arg(self.url()))?;
+        let number = |before: &str| {
+            let start = text.find(before)? + before.len();
+            text.get(start..)?.split([' ', ',']).next()?.parse::<f64>().ok()
+        };
+        // `status codes: 12345 2xx, …` and `finished in 1.00s, 12345.00 req/s, …`
+        let count = number("status codes: ").ok_or(&*text)?;
+        for bad in ["3xx", "4xx", "5xx"] {
+            if !text.contains(&format!(" 0 {bad}")) {
+                return Err(text.into());
+            }
+        }
+        Ok((count as u64, time.as_secs_f64().max(1.0)))
+    }
+
+    fn http3(&self, len: usize, time: Duration) -> Result<(u64, f64)> {
+        let address = self.nginx.address;
+        let request = harness::Request::get(self.uri).header("range", &variants::range(len));
+        let requests = vec![request; STREAMS];
+        let mut connection = harness::block_on(harness::Connection::open(Protocol::Http3, address));
+        let start = Instant::now();
+        let mut count = 0;
+        while start.elapsed() < time {
+            for response in connection.send_all(&requests) {
+                if response.status != 206 || response.body.len() != len {
+                    return Err(format!("{response:?}").into());
+                }
+                count += 1;
+            }
+        }
+        Ok((count, start.elapsed().as_secs_f64()))
+    }
+
+    /// Ends nginx and fails if it did not run well.
+    pub fn stop(self) -> Result<()> {
+        self.nginx.stop()
+    }
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!("{command:?}: {text}{errors}").into());
+    }
+    Ok(text)
+}
+
+/// Lets a site speak HTTP/3 on the same port.
+fn add_http3(site: &mut Site) -> Result<()> {
+    let certificate = harness::certificate();
+    std::fs::write(site.dir.join("certificate.pem"), &certificate.pem)?;
+    std::fs::write(site.dir.join("key.pem"), &certificate.key_pem)?;
+    site.server.push_str(
+        "
+        listen 127.0.0.1:{port} quic;
+        ssl_certificate certificate.pem;
+        ssl_certificate_key key.pem;",
+    );
+    Ok(())
+}
+
+/// Rounds in which each variant has a turn, one after the other. All are compared with the one at
+/// the place `base`, round by round.
+pub fn rounds(
+    running: &[Running],
+    count: usize,
+    base: usize,
+    turn: impl Fn(&Running) -> Result<Sample>,
+) -> Result<Vec<Measured>> {
+    let mut samples = vec![Vec::new(); running.len()];
+    for _ in 0..count {
+        for (running, samples) in running.iter().zip(&mut samples) {
+            samples.push(turn(running)?);
+        }
+    }
+    let base = samples[base].clone();
+    let measured = samples.into_iter().map(|samples: Vec<Sample>| {
+        let ratios = |of: fn(&Sample) -> f64| {
+            stats::median(samples.iter().zip(&base).map(|(one, base)| of(one) / of(base)))
+        };
+        Measured {
+            rate: stats::median(samples.iter().map(|sample| sample.rate)),
+            cpu: stats::median(samples.iter().map(|sample| sample.cpu)),
+            rate_ratio: ratios(|sample| sample.rate),
+            cpu_ratio: ratios(|sample| sample.cpu),
+            samples,
+        }
+    });
+    Ok(measured.collect())
+}

@@ -1,0 +1,76 @@
+//! The system calls of a request, counted by strace.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use crate::client::Connection;
+use crate::nginx::{Nginx, Site};
+use crate::workbench::Result;
+
+/// Requests before counting begins.
+const WARM_UP: usize = 50;
+
+/// Two numbers of requests. What does not belong to a request is in both counts.
+const FEW: usize = 100;
+const MANY: usize = 1100;
+
+/// A request that marks its place in what strace writes: nothing else begins so.
+const MARK: &[u8] = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// System calls per request, of an nginx of one process with all its threads; by name those which
+/// every request has. `ask` asks once and checks the answer.
+pub fn calls(
+    mut site: Site,
+    mut ask: impl FnMut(&mut Connection, usize) -> Result<()>,
+) -> Result<(f64, BTreeMap<String, u64>)> {
+    let out = site.dir.join("strace");
+    site.single = true;
+    // -D: nginx, not strace, is the process that is started and ended here.
+    site.wrapper = ["strace", "-D", "-f", "-qq", "-s", "16", "-o"].map(String::from).into();
+    site.wrapper.push(out.display().to_string());
+    let nginx = Nginx::start(site)?;
+
+    let mut connection = Connection::open(nginx.address)?;
+    for count in [WARM_UP, FEW, MANY] {
+        for turn in 0..count {
+            ask(&mut connection, turn)?;
+        }
+        if connection.ask(MARK)?.status != 204 {
+            return Err("no answer to a mark".into());
+        }
+    }
+    nginx.stop()?;
+
+    let text = crate::nginx::poll(|| {
+        // strace ends a moment after nginx.
+        let text = fs::read_to_string(&out)?;
+        Ok(text.contains("exit_group(").then_some(text))
+    })?;
+    let mut parts = vec![BTreeMap::<&str, u64>::new()];
+    for line in text.lines() {
+        // `PID name(…`; the end of a call that was interrupted is `PID <... name resumed>…`.
+        let Some((_, call)) = line.split_once(' ') else { continue };
+        let Some((name, _)) = call.trim_start().split_once('(') else { continue };
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            continue;
+        }
+        let marks = line.contains("\"GET /nothing");
+        if let Some(part) = parts.last_mut() {
+            *part.entry(name).or_default() += 1;
+        }
+        if marks {
+            parts.push(BTreeMap::new());
+        }
+    }
+    let [_, few, many, _] = &parts[..] else {
+        return Err(format!("strace has seen {} marks", parts.len() - 1).into());
+    };
+    let sum = |part: &BTreeMap<&str, u64>| part.values().sum::<u64>() as f64;
+    let requests = (MANY - FEW) as f64;
+    let names = many.iter().map(|(name, count)| {
+        let more = count - few.get(name).copied().unwrap_or(0).min(*count);
+        ((*name).to_owned(), (more as f64 / requests).round() as u64)
+    });
+    let names = names.filter(|(_, count)| *count > 0).collect();
+    Ok(((sum(many) - sum(few)) / requests, names))
+}

@@ -1,0 +1,453 @@
+//! The ways to serve a recording that are compared: each set up as its own users would do it, on
+//! the same nginx and the same files.
+//!
+//! To compare one more, add it to [`VARIANTS`].
+
+use std::fs::{self, hard_link};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::application::Application;
+use crate::catalog::data;
+use crate::client::Connection;
+use crate::nginx::Site;
+use crate::workbench::{Result, Workbench};
+
+/// The space that is asked for.
+pub const ID: &str = "1lDxLnrWjwkGm";
+
+/// The length of a recording, in bytes.
+pub const RECORDING_LEN: usize = 4 * 1024 * 1024;
+
+/// Where the ranges begin that are asked for.
+pub const RANGE_START: usize = 64 * 1024;
+
+/// Which nginx a variant runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// The one of this project.
+    Bundled,
+    /// Debian's, for which there are packages with lua and njs.
+    Debian,
+}
+
+/// The modules that a variant loads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modules {
+    None,
+    Ours,
+    Lua,
+    Njs,
+}
+
+/// A way to serve a recording.
+#[derive(Clone, Copy, Debug)]
+pub struct Variant {
+    /// What tables call it.
+    pub name: &'static str,
+    pub on: On,
+    pub modules: Modules,
+    /// Inside `server {}`: `{dir}` is the directory of the recordings, `{fourth}` one with
+    /// recordings in the last format, `{catalog}` the catalogue, `{app}` where the application is.
+    pub locations: &'static str,
+    /// What is asked for.
+    pub uri: &'static str,
+    /// Whether nginx has an `open_file_cache`.
+    pub cached: bool,
+}
+
+impl Variant {
+    /// Whether an application is asked.
+    pub fn has_application(&self) -> bool {
+        self.locations.contains("{app}")
+    }
+
+    /// Whether this is one of the module's own.
+    pub fn is_ours(&self) -> bool {
+        self.modules == Modules::Ours
+    }
+}
+
+/// The limit: nginx's static module, which is told the file's name.
+pub const STATIC: &str = "location ^~ /static/ { alias {dir}/; }";
+
+/// No module at all. The file name is right for the first format only.
+const TRY_FILES: &str = r#"
+location ~ "^/download/(?<space>[A-Za-z0-9_-]{1,128})$" {
+    root {dir};
+    try_files /$space.mp3 /$space.m4a /$space.wav /$space.mp4 =404;
+    add_header Content-Disposition "inline; filename=\"$space.mp3\"";
+}"#;
+
+/// Authorization by a subrequest that nginx itself answers, so it is nginx's part alone.
+const AUTH_REQUEST: &str = "
+location ^~ /static/ { auth_request /authorized; alias {dir}/; }
+location = /authorized { internal; return 204; }";
+
+const LUA: &str = r#"
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ {
+    content_by_lua_block {
+        local id = string.match(ngx.var.uri, "^/download/([%w_-]+)$")
+        if not id then return ngx.exit(404) end
+        for _, extension in ipairs({ "mp3", "m4a", "wav", "mp4" }) do
+            local name = id .. "." .. extension
+            local file = io.open("{dir}/" .. name)
+            if file then
+                file:close()
+                ngx.header["Content-Disposition"] = "inline; filename=\"" .. name .. "\""
+                return ngx.exec("/downloads/" .. name)
+            end
+        end
+        return ngx.exit(404)
+    }
+}"#;
+
+/// With `download.js`, see [`NJS_SCRIPT`].
+const NJS: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ { js_content download.serve; }";
+
+const NJS_SCRIPT: &str = r#"
+import fs from 'fs';
+
+function serve(r) {
+    const match = r.uri.match(/^\/download\/([\w-]+)$/);
+    if (!match) {
+        return r.return(404);
+    }
+    const extensions = ['mp3', 'm4a', 'wav', 'mp4'];
+    for (let i = 0; i < extensions.length; i++) {
+        const name = match[1] + '.' + extensions[i];
+        try {
+            fs.accessSync('{dir}/' + name);
+        } catch (e) {
+            continue;
+        }
+        r.headersOut['Content-Disposition'] = 'inline; filename="' + name + '"';
+        return r.internalRedirect('/downloads/' + name);
+    }
+    r.return(404);
+}
+
+export default { serve };
+"#;
+
+const X_ACCEL: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /x-accel/ { proxy_pass http://{app}; }";
+
+const SEND_FILE: &str = "location ^~ /send-file/ { proxy_pass http://{app}; }";
+
+const DIRECTORY: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ { xspace_download /downloads/; }";
+
+const FOURTH: &str = "
+location ^~ /downloads/ { internal; alias {fourth}/; }
+location ^~ /download/ { xspace_download /downloads/; }";
+
+const CATALOG: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ { xspace_download /downloads/; xspace_catalog {catalog}; }
+location ^~ /static/ { alias {dir}/; }";
+
+const CATALOG_OFF: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ { xspace_download /downloads/; xspace_catalog {catalog} refresh=off; }";
+
+/// The lookup's own part: nginx answers itself.
+const LOOKUP_OF_NGINX: &str = r#"
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ { xspace_download /downloads/; xspace_lookup /_space; }
+location = /_space {
+    internal;
+    default_type application/json;
+    return 200 '{"title": "Rust in production"}';
+}"#;
+
+/// As `nginx-conf/lookup.conf` has it.
+const LOOKUP_OF_FLASK: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ { xspace_download /downloads/; xspace_lookup /_space; }
+location = /_space { internal; proxy_pass http://{app}/lookup; }";
+
+/// As `nginx-conf/lookup-cached.conf` has it, but for a second only.
+const CACHED_LOOKUP_OF_FLASK: &str = r#"
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ { xspace_download /downloads/; xspace_lookup /_space; }
+location = /_space {
+    internal;
+    proxy_pass http://{app}/lookup;
+    proxy_cache lookup;
+    proxy_cache_key "$xspace_id|$xspace_format|$http_authorization|$cookie_session";
+    proxy_cache_valid 200 204 403 1s;
+    proxy_ignore_headers Vary;
+    proxy_cache_lock on;
+}"#;
+
+/// As `nginx-conf/auth-request.conf` has it: the application authorizes, the directory resolves.
+const AUTHORIZED_DIRECTORY: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ { auth_request /_auth; xspace_download /downloads/; }
+location = /_auth {
+    internal;
+    proxy_pass http://{app}/auth;
+    proxy_pass_request_body off;
+    proxy_set_header Content-Length \"\";
+    proxy_set_header X-Space $xspace_id;
+}";
+
+const STATIC_URI: &str = "/static/1lDxLnrWjwkGm.mp3";
+const URI: &str = "/download/1lDxLnrWjwkGm";
+
+const fn bundled(
+    name: &'static str,
+    modules: Modules,
+    locations: &'static str,
+    uri: &'static str,
+) -> Variant {
+    Variant { name, on: On::Bundled, modules, locations, uri, cached: false }
+}
+
+const fn ours(name: &'static str, locations: &'static str, uri: &'static str) -> Variant {
+    bundled(name, Modules::Ours, locations, uri)
+}
+
+const fn cached(name: &'static str, variant: Variant) -> Variant {
+    Variant { name, cached: true, ..variant }
+}
+
+const fn debian(name: &'static str, variant: Variant) -> Variant {
+    Variant { name, on: On::Debian, ..variant }
+}
+
+pub const STATIC_FILES: Variant = bundled("static", Modules::None, STATIC, STATIC_URI);
+pub const TRIED: Variant = bundled("try_files, regex location", Modules::None, TRY_FILES, URI);
+pub const AUTHORIZED: Variant =
+    bundled("auth_request, static", Modules::None, AUTH_REQUEST, STATIC_URI);
+pub const FLASK_X_ACCEL: Variant =
+    bundled("Flask, X-Accel-Redirect", Modules::None, X_ACCEL, "/x-accel/1lDxLnrWjwkGm");
+pub const FLASK_SEND_FILE: Variant =
+    bundled("Flask, send_file", Modules::None, SEND_FILE, "/send-file/1lDxLnrWjwkGm");
+pub const DIRECTORY_FIRST: Variant = ours("directory", DIRECTORY, URI);
+pub const DIRECTORY_ATTACHMENT: Variant =
+    ours("directory, ?attachment=1", DIRECTORY, "/download/1lDxLnrWjwkGm?attachment=1");
+pub const DIRECTORY_FOURTH: Variant = ours("directory, fourth format", FOURTH, URI);
+pub const CATALOGUE: Variant = ours("catalogue", CATALOG, URI);
+pub const CATALOGUE_OFF: Variant = ours("catalogue, refresh=off", CATALOG_OFF, URI);
+pub const CATALOGUE_BEYOND_ASCII: Variant =
+    ours("catalogue, title beyond ASCII", CATALOG, "/download/1YqKDqWqdPLGV");
+/// Threads make some of the C library's functions dearer, whoever calls them.
+pub const STATIC_BESIDE_CATALOGUE: Variant =
+    ours("static, beside a catalogue", CATALOG, STATIC_URI);
+pub const LOOKUP_BY_NGINX: Variant = ours("lookup, answered by nginx", LOOKUP_OF_NGINX, URI);
+pub const LOOKUP: Variant = ours("lookup, answered by Flask", LOOKUP_OF_FLASK, URI);
+pub const LOOKUP_CACHED: Variant = ours("the same, kept for a second", CACHED_LOOKUP_OF_FLASK, URI);
+pub const AUTHORIZED_BY_FLASK: Variant =
+    ours("auth_request to Flask, directory", AUTHORIZED_DIRECTORY, URI);
+pub const STATIC_CACHED: Variant = cached("static, open_file_cache", STATIC_FILES);
+pub const TRIED_CACHED: Variant = cached("try_files, open_file_cache", TRIED);
+pub const DIRECTORY_CACHED: Variant = cached("directory, open_file_cache", DIRECTORY_FIRST);
+pub const FOURTH_CACHED: Variant = cached("fourth format, open_file_cache", DIRECTORY_FOURTH);
+pub const CATALOGUE_CACHED: Variant = cached("catalogue, open_file_cache", CATALOGUE);
+
+pub const DEBIAN_STATIC: Variant = debian("static", STATIC_FILES);
+pub const DEBIAN_TRIED: Variant = debian("try_files, regex location", TRIED);
+pub const DEBIAN_LUA: Variant =
+    debian("lua", Variant { modules: Modules::Lua, locations: LUA, ..TRIED });
+pub const DEBIAN_NJS: Variant =
+    debian("njs", Variant { modules: Modules::Njs, locations: NJS, ..TRIED });
+pub const DEBIAN_DIRECTORY: Variant = debian("directory", DIRECTORY_FIRST);
+pub const DEBIAN_CATALOGUE: Variant = debian("catalogue", CATALOGUE);
+
+/// The files that all variants serve, and what else they need.
+#[derive(Debug)]
+pub struct Files {
+    /// A link to the directory of everything, so that paths are as long as those of sites: they
+    /// count where nginx hashes them.
+    link: PathBuf,
+    recording: Vec<u8>,
+}
+
+/// Part of the names of generated files: another number when something else is generated.
+const VERSION: u32 = 1;
+
+/// How many spaces the catalogue has.
+const ENTRIES: u32 = 1000;
+
+impl Files {
+    /// Makes what is not there yet.
+    pub fn make(bench: &Workbench) -> Result<Self> {
+        let dir = bench.dir.join(format!("variants-{VERSION}"));
+        let recording = data::noise(1, RECORDING_LEN);
+        if !dir.exists() {
+            let unfinished = dir.with_extension("unfinished");
+            if unfinished.exists() {
+                fs::remove_dir_all(&unfinished)?;
+            }
+            let first = unfinished.join("downloads");
+            fs::create_dir_all(first.join("2025/06"))?;
+            fs::create_dir_all(unfinished.join("fourth"))?;
+            let original = first.join(format!("{ID}.mp3"));
+            fs::write(&original, &recording)?;
+            for copy in [
+                format!("downloads/2025/06/{ID}.mp3"),
+                format!("downloads/2025/06/{BEYOND_ASCII}.mp3"),
+                format!("fourth/{ID}.mp4"),
+            ] {
+                hard_link(&original, unfinished.join(copy))?;
+            }
+            fs::write(unfinished.join("catalog.json"), catalog())?;
+            fs::rename(&unfinished, &dir)?;
+        }
+        let link = std::env::temp_dir().join(format!("xspace-{:07}", std::process::id()));
+        if link.symlink_metadata().is_ok() {
+            fs::remove_file(&link)?;
+        }
+        symlink(&dir, &link)?;
+        Ok(Self { link, recording })
+    }
+
+    /// The directory of the recordings.
+    pub fn downloads(&self) -> PathBuf {
+        self.link.join("downloads")
+    }
+
+    /// A site that runs a variant.
+    pub fn site(
+        &self,
+        bench: &Workbench,
+        variant: &Variant,
+        name: &str,
+        application: Option<&Application>,
+    ) -> Result<Site> {
+        let mut site = Site::new(bench, name)?;
+        site.connections = 1024;
+        site.http = http(bench);
+        if variant.cached {
+            site.http.push_str(
+                "open_file_cache max=10000 inactive=1h;
+                open_file_cache_valid 1h;",
+            );
+        }
+        let debians = Path::new("/usr/lib/nginx/modules");
+        let mut module = bench.module.clone();
+        if variant.on == On::Debian {
+            site.nginx = "/usr/sbin/nginx".into();
+            module = bench.debian_module();
+        }
+        site.modules = match variant.modules {
+            Modules::None => vec![],
+            Modules::Ours => vec![module],
+            Modules::Lua => {
+                vec![debians.join("ndk_http_module.so"), debians.join("ngx_http_lua_module.so")]
+            }
+            Modules::Njs => vec![debians.join("ngx_http_js_module.so")],
+        };
+        if variant.locations.contains("proxy_cache ") {
+            site.http.push_str("proxy_cache_path cache keys_zone=lookup:10m;");
+        }
+        if variant.modules == Modules::Njs {
+            fs::write(site.dir.join("download.js"), self.fill(NJS_SCRIPT, None))?;
+            site.http.push_str("js_import download from download.js;");
+        }
+        site.server = self.fill(variant.locations, application);
+        Ok(site)
+    }
+
+    fn fill(&self, template: &str, application: Option<&Application>) -> String {
+        let path = |name: &str| self.link.join(name).display().to_string();
+        template
+            .replace("{dir}", &path("downloads"))
+            .replace("{fourth}", &path("fourth"))
+            .replace("{catalog}", &path("catalog.json"))
+            .replace("{app}", &application.map_or(String::new(), |app| app.address.to_string()))
+    }
+
+    /// Asks for a range and compares the answer with the recording.
+    pub fn ask(&self, connection: &mut Connection, request: &[u8], len: usize) -> Result<()> {
+        let response = connection.ask(request)?;
+        if response.status != 206 {
+            return Err(format!("status {}", response.status).into());
+        }
+        if response.body != &self.recording[RANGE_START..RANGE_START + len] {
+            return Err("the answer is not what was asked for".into());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // A link that is left is of no harm.
+        let _ = fs::remove_file(&self.link);
+    }
+}
+
+/// What stands in the nginx.conf of distributions.
+pub fn http(bench: &Workbench) -> String {
+    format!(
+        "sendfile on;
+        tcp_nopush on;
+        types_hash_max_size 2048;
+        include {};
+        default_type application/octet-stream;
+        ",
+        bench.mime_types().display()
+    )
+}
+
+/// Which client's request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Agent {
+    /// As curl asks: what hardly any client sends less than.
+    Curl,
+    /// As Chromium asks for the source of an `<audio>`.
+    Browser,
+}
+
+/// A request for a range.
+pub fn request(uri: &str, len: usize, agent: Agent) -> Vec<u8> {
+    let fields = match agent {
+        Agent::Curl => "User-Agent: curl/7.88.1\r\nAccept: */*\r\n",
+        Agent::Browser => {
+            "Connection: keep-alive\r\n\
+             User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+             Chrome/126.0.0.0 Safari/537.36\r\n\
+             Accept-Encoding: identity;q=1, *;q=0\r\n\
+             Accept: */*\r\n\
+             Sec-Fetch-Site: same-origin\r\n\
+             Sec-Fetch-Mode: no-cors\r\n\
+             Sec-Fetch-Dest: audio\r\n\
+             Referer: http://localhost/spaces/1lDxLnrWjwkGm\r\n\
+             Accept-Language: en-US,en;q=0.9\r\n"
+        }
+    };
+    let range = range(len);
+    format!("GET {uri} HTTP/1.1\r\nHost: localhost\r\n{fields}Range: {range}\r\n\r\n").into()
+}
+
+/// The value of `Range` for a length.
+pub fn range(len: usize) -> String {
+    format!("bytes={RANGE_START}-{}", RANGE_START + len - 1)
+}
+
+/// A space whose title is not all ASCII.
+const BEYOND_ASCII: &str = "1YqKDqWqdPLGV";
+
+fn catalog() -> String {
+    let mut entries = vec![
+        format!(
+            r#""{ID}": {{"title": "Rust in production", "files": ["2025/06/{ID}.mp3", "2025/06/{ID}.mp4"]}}"#
+        ),
+        format!(
+            r#""{BEYOND_ASCII}": {{"title": "Größe zählt: ein Gespräch", "files": ["2025/06/{BEYOND_ASCII}.mp3"]}}"#
+        ),
+    ];
+    for number in 0..ENTRIES {
+        let id = data::id(number);
+        entries.push(format!(r#""{id}": "2024/{id}.mp3""#));
+    }
+    format!("{{\n{}\n}}\n", entries.join(",\n"))
+}
