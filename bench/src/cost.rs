@@ -69,7 +69,7 @@ const ROWS: [Row; 22] = [
     with_goal(variants::DIRECTORY_ATTACHMENT, PLAIN, 1.27, 1.0),
     with_goal(variants::DIRECTORY_FOURTH, PLAIN, 1.27, 4.0),
     with_goal(variants::CATALOGUE, BESIDE_CATALOGUE, 1.20, 1.0),
-    with_goal(variants::CATALOGUE_OFF, PLAIN, 1.20, 1.0),
+    row(variants::CATALOGUE_OFF, PLAIN),
     row(variants::CATALOGUE_BEYOND_ASCII, BESIDE_CATALOGUE),
     row(variants::LOOKUP_BY_NGINX, PLAIN),
     row(variants::TRIED_CACHED, CACHED),
