@@ -121,6 +121,15 @@
       return this.playing();
     },
 
+    // Asks for a part of a file, and waits until the browser's account of it is there.
+    async fetchPart(url) {
+      const { href } = new URL(url, location);
+      const response = await fetch(href, { headers: { Range: "bytes=0-999" }, cache: "no-store" });
+      await response.arrayBuffer();
+      await until(this.media, () => performance.getEntriesByName(href).length > 0,
+        `the protocol of ${href} can be read`);
+    },
+
     // Plays on for so long.
     async listen(seconds) {
       const { media } = this;
