@@ -319,7 +319,9 @@ impl Connection {
                     let Some(chunk) = stream.recv_data().await? else { break };
                     read_all(chunk, &mut body);
                 }
-                stream.stop_sending(h3::error::Code::H3_REQUEST_CANCELLED);
+                // To drop it cancels the stream; h3-quinn's own way to do that panics where it has
+                // begun to read on.
+                drop(stream);
                 let (status, headers) = (parts.status.as_u16(), headers(&parts.headers));
                 return Ok(Response { status, headers, body });
             }
