@@ -138,7 +138,8 @@ impl Running {
         self.turn_of(client, len, CONNECTIONS, TURN)
     }
 
-    /// The same with so many connections and for so long.
+    /// The same with so many connections and for so long. A turn in which somebody else had the
+    /// processors, so that nothing was answered at all, is taken again.
     pub fn turn_of(
         &self,
         client: Client,
@@ -146,6 +147,22 @@ impl Running {
         connections: usize,
         time: Duration,
     ) -> Result<Sample> {
+        const TRIES: usize = 10;
+        for _ in 0..TRIES {
+            if let Some(sample) = self.try_turn(client, len, connections, time)? {
+                return Ok(sample);
+            }
+        }
+        Err(format!("{}: no answer", self.name).into())
+    }
+
+    fn try_turn(
+        &self,
+        client: Client,
+        len: usize,
+        connections: usize,
+        time: Duration,
+    ) -> Result<Option<Sample>> {
         let before = self.ran()?;
         let (count, seconds) = match client {
             Client::Http1 => self.wrk(len, connections, time),
@@ -155,9 +172,9 @@ impl Running {
         .map_err(|e| format!("{}: {e}", self.name))?;
         let ran = self.ran()? - before;
         if count == 0 {
-            return Err(format!("{}: no answer", self.name).into());
+            return Ok(None);
         }
-        Ok(Sample { rate: count as f64 / seconds, cpu: ran as f64 / count as f64 })
+        Ok(Some(Sample { rate: count as f64 / seconds, cpu: ran as f64 / count as f64 }))
     }
 
     fn url(&self) -> String {
