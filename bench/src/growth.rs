@@ -20,6 +20,9 @@ use crate::workbench::{Result, Workbench};
 /// The part's name.
 const PART: &str = "growth";
 
+/// More than are opened: nginx closes connections that wait when fewer than a sixteenth are left.
+const MANY_CONNECTIONS: u32 = 15_000;
+
 type Measurement = fn(&Workbench) -> Result<Value>;
 
 const MEASUREMENTS: [(&str, Measurement); 4] =
@@ -48,7 +51,7 @@ fn connections(bench: &Workbench) -> Result<Value> {
     let mut running = Vec::new();
     for (number, variant) in VARIANTS.iter().enumerate() {
         let mut site = files.site(bench, variant, &format!("{PART}-{number}"), None)?;
-        site.connections = 10_500;
+        site.connections = MANY_CONNECTIONS;
         running.push(Running::start_site(site, variant, None, String::new())?);
     }
     let counts: &[usize] = if bench.quick { &[10, 1000] } else { &[10, 100, 1000, 10_000] };
@@ -100,7 +103,7 @@ fn idle(bench: &Workbench) -> Result<Value> {
     let mut rows = Vec::new();
     for variant in &VARIANTS {
         let mut site = files.site(bench, variant, &format!("{PART}-idle"), None)?;
-        site.connections = 10_500;
+        site.connections = MANY_CONNECTIONS;
         let nginx = Nginx::start(site)?;
         let worker = nginx.worker()?;
         let request = variants::request(variant.uri, LEN, Agent::Curl);
