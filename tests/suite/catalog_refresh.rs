@@ -877,6 +877,9 @@ impl<'n> Hanging<'n> {
 
 #[test]
 fn file_on_a_mount_that_hangs_holds_up_no_request_and_no_other_catalogue() {
+    if !build().require("preload") {
+        return;
+    }
     let Some(nginx) = start(Hanging::site(site(titled("one")), 0)) else { return };
     let hanging = Hanging::during(&nginx, |site| site.replace("catalog.json", titled("two")));
     nginx.let_it_look();
@@ -902,6 +905,9 @@ fn file_on_a_mount_that_hangs_holds_up_no_request_and_no_other_catalogue() {
 
 #[test]
 fn file_written_over_in_the_middle_of_a_read_is_read_once_more() {
+    if !build().require("preload") {
+        return;
+    }
     const COUNT: usize = 10_000;
     const MIDDLE: usize = 300_000;
     let Some(nginx) = start(Hanging::site(site(generation(1, COUNT)), MIDDLE)) else { return };

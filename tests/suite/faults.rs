@@ -229,7 +229,8 @@ fn file_deleted_and_back() {
 #[test]
 fn file_truncated_while_it_is_sent() {
     let short = recording()[..SIZE / 3].to_vec();
-    let nginx = site().allow("was truncated").allow("sendfile() failed").start();
+    let nginx =
+        site().allow("was truncated").allow("sendfile() failed").allow("pread() read only").start();
     let seekers = Seekers::start(&nginx, recordings(vec![short.clone()]));
     // A range behind the new end.
     seekers.allow(&[416]);
