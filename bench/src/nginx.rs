@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -187,8 +187,7 @@ impl Nginx {
 
     /// Ends nginx and fails if it did not end well.
     pub fn stop(mut self) -> Result<()> {
-        self.quit();
-        let status = poll(|| Ok(self.child.try_wait()?))?;
+        let status = self.end()?;
         let log = fs::read_to_string(self.site.dir.join("error.log"))?;
         let bad = ["[emerg]", "[alert]", "[crit]", "[error]"];
         match log.lines().find(|line| bad.iter().any(|level| line.contains(level))) {
@@ -196,6 +195,20 @@ impl Nginx {
             None if !status.success() => Err(format!("nginx ended with {status}").into()),
             None => Ok(()),
         }
+    }
+
+    /// Tells nginx to end, and waits until it has. One process without a master can miss a signal
+    /// that comes just before it waits for events, so it is told again.
+    fn end(&mut self) -> Result<ExitStatus> {
+        const AGAIN: Duration = Duration::from_secs(1);
+        let mut told: Option<Instant> = None;
+        poll(|| {
+            if told.is_none_or(|told| told.elapsed() > AGAIN) {
+                self.quit();
+                told = Some(Instant::now());
+            }
+            Ok(self.child.try_wait()?)
+        })
     }
 
     fn quit(&self) {
@@ -208,13 +221,10 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.quit();
-            if poll(|| Ok(self.child.try_wait()?)).is_err() {
-                // Nothing more can be done about a process that ignores this as well.
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-            }
+        if matches!(self.child.try_wait(), Ok(None)) && self.end().is_err() {
+            // Nothing more can be done about a process that ignores this as well.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
         }
     }
 }
