@@ -8,8 +8,7 @@ use serde_json::{Map, Value};
 use crate::application::Application;
 use crate::client::Connection;
 use crate::load::{Client, Running, SERVER, rounds};
-use crate::plot::{Bar, bars};
-use crate::throughput::report;
+use crate::throughput::{plot, report};
 use crate::variants::{self, Files, Variant};
 use crate::workbench::{Result, Workbench};
 
@@ -77,17 +76,7 @@ pub fn measure(bench: &Workbench) -> Result<()> {
     let mut results = Map::new();
     results.insert("machine".into(), machine);
     results.insert("rows".into(), report(title, &running, &measured));
-    let shown: Vec<Bar> = running
-        .iter()
-        .zip(&measured)
-        .map(|(running, one)| Bar {
-            name: running.name.into(),
-            value: one.rate_ratio,
-            ours: running.ours,
-        })
-        .collect();
-    let unit = "requests per second, to those of static files";
-    bench.keep_plot(PART, "lookups", &bars(title, unit, &shown))?;
+    plot(bench, PART, title, &running, &measured)?;
     for running in running {
         running.stop()?;
     }

@@ -80,7 +80,7 @@ pub fn measure(bench: &Workbench) -> Result<()> {
             let measured = rounds(&running, count, 0, |running| running.turn(client, len))?;
             results.insert(title.clone(), report(&title, &running, &measured));
             if (client, len) == (Client::Http1, 64 * KIB) && variants.len() == VARIANTS.len() {
-                plot(bench, &title, &running, &measured)?;
+                plot(bench, PART, &title, &running, &measured)?;
             }
         }
         for running in running {
@@ -134,7 +134,14 @@ pub fn report(title: &str, running: &[Running], measured: &[Measured]) -> Value 
     rows.into()
 }
 
-fn plot(bench: &Workbench, title: &str, running: &[Running], measured: &[Measured]) -> Result<()> {
+/// Keeps the rates, to those of static files, as a plot of a part.
+pub fn plot(
+    bench: &Workbench,
+    part: &str,
+    title: &str,
+    running: &[Running],
+    measured: &[Measured],
+) -> Result<()> {
     let shown: Vec<Bar> = running
         .iter()
         .zip(measured)
@@ -145,5 +152,5 @@ fn plot(bench: &Workbench, title: &str, running: &[Running], measured: &[Measure
         })
         .collect();
     let unit = "requests per second, to those of static files";
-    bench.keep_plot(PART, "throughput", &bars(title, unit, &shown))
+    bench.keep_plot(part, part, &bars(title, unit, &shown))
 }
