@@ -377,9 +377,16 @@ unsafe fn phase(
     let Some(lcf) = request.location_conf::<LocationConf>() else {
         return DECLINED;
     };
-    if is_idle(&request, lcf) {
-        return DECLINED;
-    }
+    if is_idle(&request, lcf) { DECLINED } else { work(request, lcf, handler) }
+}
+
+/// The rest of [`phase`], apart from it so that the look before saves no registers for it.
+#[inline(never)]
+fn work(
+    request: Request<'_>,
+    lcf: &'static LocationConf,
+    handler: impl for<'r> Fn(&Request<'r>, &'static LocationConf) -> Answer<'r>,
+) -> ngx_int_t {
     let log = request.log_handle();
     match guard::catch(log, Answer::Status(INTERNAL_SERVER_ERROR), || handler(&request, lcf)) {
         Answer::Declined => DECLINED,

@@ -136,9 +136,9 @@ impl<'r> Task<'_, 'r> {
 
         let Self { request, lcf, download, formats, .. } = *self;
         let search = FileSearch::new(request, lcf, download, formats, asked.id, selection);
-        let (choice, source) = match entry.filter(Entry::has_files) {
-            Some(entry) => (search.among_named(&entry)?, source),
-            None => (search.by_id()?, Source::Directory),
+        let (choice, source) = match entry.filter(|entry| entry.has_files()) {
+            Some(entry) => (search.among_named(entry), source),
+            None => (search.by_id(), Source::Directory),
         };
         Ok(match choice {
             Ok(chosen) => self.redirect(chosen, source),
@@ -155,7 +155,7 @@ impl<'r> Task<'_, 'r> {
         &self,
         id: SpaceId<'r>,
         selection: Selection,
-    ) -> Result<Result<(Option<Entry<'r>>, Source), Answer<'r>>, Failure> {
+    ) -> Result<Result<(Option<&'r Entry<'r>>, Source), Answer<'r>>, Failure> {
         if let Some(lookup) = self.lcf.lookup() {
             match self.told_by_lookup(lookup, id, selection)? {
                 Ok(Some(entry)) => return Ok(Ok((Some(entry), Source::Lookup))),
@@ -176,7 +176,7 @@ impl<'r> Task<'_, 'r> {
         lookup: &LookupUse,
         id: SpaceId<'r>,
         selection: Selection,
-    ) -> Result<Result<Option<Entry<'r>>, Answer<'r>>, Failure> {
+    ) -> Result<Result<Option<&'r Entry<'r>>, Answer<'r>>, Failure> {
         let told = match self.ask(lookup, id, selection) {
             Ok(told) => told,
             Err(NotStarted::Failed) => return Err(Failure),
@@ -184,10 +184,7 @@ impl<'r> Task<'_, 'r> {
         };
         Ok(match told {
             Told::NotYet => Err(Answer::Wait),
-            Told::Entry(entry) => {
-                self.record.take_entry(entry);
-                Ok(Some(entry))
-            }
+            Told::Entry(entry) => Ok(Some(self.record.take_entry(entry))),
             Told::Undecided => Ok(None),
             Told::Denied(denial) => Err(self.refuse(Outcome::Denied, denial.code())),
             Told::Failed => Err(self.refuse(Outcome::Error, 502)),
@@ -217,7 +214,8 @@ impl<'r> Task<'_, 'r> {
     }
 
     /// What the catalogue says of the space, if there is a catalogue.
-    fn entry(&self, id: SpaceId<'_>) -> Result<Option<Entry<'r>>, NotInCatalog> {
+    #[inline(always)]
+    fn entry(&self, id: SpaceId<'_>) -> Result<Option<&'r Entry<'r>>, NotInCatalog> {
         let Some(catalog) = self.lcf.catalog() else { return Ok(None) };
         let entry = self.record.look_up(catalog, id);
         if entry.is_none() && catalog.only {
@@ -227,6 +225,8 @@ impl<'r> Task<'_, 'r> {
         Ok(entry)
     }
 
+    #[cold]
+    #[inline(never)]
     fn log_not_in_catalog(&self, catalog: &CatalogUse, id: SpaceId<'_>) {
         if self.download.route(0).is_none_or(Location::logs_not_found) {
             let path = catalog.source.path().display();
@@ -238,6 +238,7 @@ impl<'r> Task<'_, 'r> {
         }
     }
 
+    #[inline(always)]
     fn redirect(&self, Chosen { format, uri }: Chosen<'r>, source: Source) -> Answer<'r> {
         let file = uri.get(self.download.target.len()..).unwrap_or_default();
         self.record.set_found(self.request, Found { format, file, source });

@@ -33,7 +33,7 @@ pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
     let Some(found) = record.found.get() else { return Ok(()) };
 
     if matches!(request.status(), 200 | 206) && !record.is_error_page(request) {
-        return describe(request, record, &found);
+        return describe(request, record, found);
     }
 
     if request.has_content_type(found.format.media_type()) {

@@ -95,11 +95,11 @@ pub(crate) struct Record<'r> {
     /// What an application was asked, once it was. Most sites have no lookup: boxed, it makes
     /// their records no larger.
     pub(crate) lookup: OnceCell<Box<Lookup<'r>>>,
-    /// What lookup or catalogue say of the space.
-    entry: Cell<Option<Entry<'r>>>,
+    /// What lookup or catalogue say of the space, once one of them has said it.
+    entry: OnceCell<Entry<'r>>,
     pub(crate) disposition: Cell<Disposition>,
     pub(crate) outcome: Cell<Option<Outcome>>,
-    pub(crate) found: Cell<Option<Found<'r>>>,
+    pub(crate) found: OnceCell<Found<'r>>,
     /// The Content-Disposition that was added to the response.
     pub(crate) field: Cell<Option<&'r [u8]>>,
     /// Whether Allow was added to the response.
@@ -141,10 +141,10 @@ impl<'r> Record<'r> {
             stayed: Cell::default(),
             catalog: OnceCell::new(),
             lookup: OnceCell::new(),
-            entry: Cell::default(),
+            entry: OnceCell::new(),
             disposition: Cell::default(),
             outcome: Cell::default(),
-            found: Cell::default(),
+            found: OnceCell::new(),
             field: Cell::new(before.and_then(|before| before.field.get())),
             allow: Cell::new(before.is_some_and(|before| before.allow.get())),
             errors_before: Cell::default(),
@@ -158,6 +158,7 @@ impl<'r> Record<'r> {
 
     /// The record of a request that is still in the location, or in the block of an `if` there,
     /// when all rewriting is done.
+    #[inline]
     pub(crate) fn stay(
         request: &Request<'r>,
         lcf: &'static LocationConf,
@@ -169,16 +170,23 @@ impl<'r> Record<'r> {
         let same =
             ptr::eq(record.lcf.get(), lcf) && request.has_uri(record.uri.get(), record.args.get());
         if !same {
-            record.lcf.set(lcf);
-            record.uri.set(request.uri());
-            record.args.set(request.args());
-            record.asked.set(None);
-            if lcf.asks_by_uri_alone() {
-                record.settle(request)?;
-            }
+            record.begin_anew(request, lcf)?;
         }
         record.stayed.set(true);
         Ok(record)
+    }
+
+    /// Forgets what was asked for: a rewrite has changed that.
+    #[inline(never)]
+    fn begin_anew(&self, request: &Request<'r>, lcf: &'static LocationConf) -> Result<(), Failure> {
+        self.lcf.set(lcf);
+        self.uri.set(request.uri());
+        self.args.set(request.args());
+        self.asked.set(None);
+        if lcf.asks_by_uri_alone() {
+            self.settle(request)?;
+        }
+        Ok(())
     }
 
     /// Finds out what is asked for, if that is not known, and keeps to it from now on. Variables of
@@ -212,16 +220,19 @@ impl<'r> Record<'r> {
     }
 
     /// Looks a space up in the catalogue. The request keeps the one that is current now.
-    pub(crate) fn look_up(&'r self, catalog: &CatalogUse, id: SpaceId<'_>) -> Option<Entry<'r>> {
+    pub(crate) fn look_up(
+        &'r self,
+        catalog: &CatalogUse,
+        id: SpaceId<'_>,
+    ) -> Option<&'r Entry<'r>> {
         let held = self.catalog.get_or_init(|| catalog.source.hold());
-        let entry = held.as_ref()?.catalog()?.get(id);
-        self.entry.set(entry);
-        entry
+        let entry = held.as_ref()?.catalog()?.get(id)?;
+        Some(self.take_entry(entry))
     }
 
-    /// Takes the entry that the lookup has answered, in place of the catalogue's.
-    pub(crate) fn take_entry(&self, entry: Entry<'r>) {
-        self.entry.set(Some(entry));
+    /// Takes what the lookup has answered, or the catalogue: the one that is asked first.
+    pub(crate) fn take_entry(&self, entry: Entry<'r>) -> &Entry<'r> {
+        self.entry.get_or_init(|| entry)
     }
 
     /// The space's title, once the space was looked up.
@@ -232,7 +243,8 @@ impl<'r> Record<'r> {
     /// Notes the file that the request is about to be redirected to.
     pub(crate) fn set_found(&self, request: &Request<'r>, found: Found<'r>) {
         self.outcome.set(Some(Outcome::Found));
-        self.found.set(Some(found));
+        // Once only: whatever leads the request back to the location begins another record.
+        let _ = self.found.set(found);
         self.errors_before.set(request.error_state());
     }
 

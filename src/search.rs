@@ -25,8 +25,12 @@ pub(crate) struct Chosen<'r> {
     pub(crate) uri: &'r [u8],
 }
 
-/// What a search has come to.
-pub(crate) type Choice<'r> = Result<Result<Chosen<'r>, Miss>, Failure>;
+impl From<Failure> for Miss {
+    /// A search that can't be carried out says as little of the files as a look that failed.
+    fn from(Failure: Failure) -> Self {
+        Self::Failed
+    }
+}
 
 /// A search for the file of one space.
 pub(crate) struct FileSearch<'q, 'r> {
@@ -88,9 +92,9 @@ impl<'q, 'r> FileSearch<'q, 'r> {
 
     /// Looks for `<id>.<extension>` of each selected format.
     #[inline(always)]
-    pub(crate) fn by_id(mut self) -> Choice<'r> {
+    pub(crate) fn by_id(mut self) -> Result<Chosen<'r>, Miss> {
         if let Some(Directory::Off(_)) = self.lcf.directory {
-            return Ok(Err(Miss::NotFound));
+            return Err(Miss::NotFound);
         }
         let target = &self.download.target;
         let buffer = self.request.pool().concat(CandidatePath::parts(target, self.id))?;
@@ -102,16 +106,16 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             candidate.set_extension(format.extension()).ok_or(Failure)?;
             let location = self.download.route(index).ok_or(Failure)?;
             if self.takes(candidate.uri(), location, format, Stem::Same)? {
-                return Ok(Ok(Chosen { format, uri: candidate.into_uri() }));
+                return Ok(Chosen { format, uri: candidate.into_uri() });
             }
         }
         self.log_miss();
-        Ok(Err(self.search.miss()))
+        Err(self.search.miss())
     }
 
     /// Looks for the files that an entry names: format by format, and those of one format in the
     /// order of the entry.
-    pub(crate) fn among_named(mut self, entry: &Entry<'r>) -> Choice<'r> {
+    pub(crate) fn among_named(mut self, entry: &Entry<'r>) -> Result<Chosen<'r>, Miss> {
         self.is_named = true;
         let target = &self.download.target;
         for (index, format) in self.formats.iter().enumerate() {
@@ -122,12 +126,12 @@ impl<'q, 'r> FileSearch<'q, 'r> {
                 let uri: &'r [u8] = self.request.pool().concat([target, file.as_bytes()])?;
                 let location = self.download.route_of(uri, index).ok_or(Failure)?;
                 if self.takes(uri, location, format, Stem::Another)? {
-                    return Ok(Ok(Chosen { format, uri }));
+                    return Ok(Chosen { format, uri });
                 }
             }
         }
         self.log_miss();
-        Ok(Err(self.search.miss()))
+        Err(self.search.miss())
     }
 
     /// Looks at a candidate.
@@ -142,54 +146,44 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             // Whoever named the file knows that it is there.
             return Ok(true);
         }
-        let look = self.look(uri, location, format, stem)?;
+        let at = InLocation::enter(self.request, location, uri);
+        let may_stay = stem == Stem::Same && !location.maps_by_variables();
+        let mut path = match self.last.take() {
+            Some(LastLook { mut path, location: old, format: last, .. })
+                if may_stay && old == location =>
+            {
+                path.replace_tail(last.extension().len(), format.extension()).ok_or(Failure)?;
+                path
+            }
+            _ => match &self.lcf.directory {
+                Some(Directory::Path(directory)) => {
+                    let file = uri.get(self.download.target.len()..).unwrap_or_default();
+                    at.below(directory, file)?
+                }
+                _ => at.map()?,
+            },
+        };
+        let look = at.look(&mut path)?;
         if self.search.takes(seen(look)) {
             return Ok(true);
         }
-        match look {
-            Look::Missing(_) => {}
-            Look::Failed(errno) => {
-                let path = Text(self.last.as_ref().map_or(uri, |last| last.path.as_bytes()));
-                self.request.log(Level::Crit, errno, format_args!("look at \"{path}\" failed"));
-            }
-            Look::File(_) | Look::NotAFile | Look::Denied(_) => {
-                let last = self.last.take();
-                self.telling = self.telling.take().or(last);
-            }
-        }
+        self.note_vain_look(LastLook { path, look, location, format });
         Ok(false)
     }
 
-    #[inline(always)]
-    fn look(
-        &mut self,
-        uri: &[u8],
-        location: Location,
-        format: &'static Format,
-        stem: Stem,
-    ) -> Result<Look, Failure> {
-        let at = InLocation::enter(self.request, location, uri);
-        let may_stay = stem == Stem::Same && !location.maps_by_variables();
-        let last = match &mut self.last {
-            Some(last) if may_stay && last.location == location => {
-                let old = last.format.extension().len();
-                last.path.replace_tail(old, format.extension()).ok_or(Failure)?;
-                last.format = format;
-                last
+    fn note_vain_look(&mut self, last: LastLook<'r>) {
+        match last.look {
+            Look::Missing(_) => {}
+            Look::Failed(errno) => {
+                let path = Text(last.path.as_bytes());
+                self.request.log(Level::Crit, errno, format_args!("look at \"{path}\" failed"));
             }
-            last => {
-                let path = match &self.lcf.directory {
-                    Some(Directory::Path(directory)) => {
-                        let file = uri.get(self.download.target.len()..).unwrap_or_default();
-                        at.below(directory, file)?
-                    }
-                    _ => at.map()?,
-                };
-                last.insert(LastLook { path, look: Look::NotAFile, location, format })
+            Look::File(_) | Look::NotAFile | Look::Denied(_) => {
+                self.telling.get_or_insert(last);
+                return;
             }
-        };
-        last.look = at.look(&mut last.path)?;
-        Ok(last.look)
+        }
+        self.last = Some(last);
     }
 
     /// As the static module logs what it can't open; `log_not_found` of the target counts.

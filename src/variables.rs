@@ -61,7 +61,7 @@ pub(crate) fn value<'r>(
     Ok(match variable {
         Variable::File => found.map(|found| found.file),
         Variable::Filename => match found {
-            Some(found) => Some(file_name(request, record, &found)?),
+            Some(found) => Some(file_name(request, record, found)?),
             None => None,
         },
         Variable::Disposition => found.map(|_| record.disposition.get().as_str().as_bytes()),

@@ -16,7 +16,13 @@ pub enum Disposition {
 impl Disposition {
     /// Reads the value of an argument: `1`, `on`, `true` and `yes` in any case ask for a download,
     /// anything else for playback.
+    #[inline]
     pub fn from_argument(value: &[u8]) -> Self {
+        if value.is_empty() { Self::Inline } else { Self::from_given(value) }
+    }
+
+    #[inline(never)]
+    fn from_given(value: &[u8]) -> Self {
         let yes: [&[u8]; 4] = [b"1", b"on", b"true", b"yes"];
         if yes.iter().any(|y| y.eq_ignore_ascii_case(value)) {
             Self::Attachment

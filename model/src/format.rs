@@ -90,7 +90,10 @@ pub(crate) fn has_extension(path: &str, extension: &str) -> bool {
         .checked_sub(extension.len())
         .and_then(|at| path.as_bytes().split_at_checked(at))
         .is_some_and(|(stem, found)| {
-            stem.last() == Some(&b'.') && found.eq_ignore_ascii_case(extension.as_bytes())
+            let extension = extension.as_bytes();
+            // Nearly always it is in lower case, and that is found out sooner.
+            stem.last() == Some(&b'.')
+                && (found == extension || found.eq_ignore_ascii_case(extension))
         })
 }
 

@@ -123,7 +123,14 @@ fn is_suffix(word: &[u8]) -> bool {
 
 /// An argument of a query string, as it stands there. The first one with that name counts, in any
 /// case: so does nginx's `$arg_name`.
+#[inline]
 pub fn argument<'a>(query: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    // Most requests have no query string.
+    if query.is_empty() { None } else { find_argument(query, name) }
+}
+
+#[inline(never)]
+fn find_argument<'a>(query: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut rest = query;
     while !rest.is_empty() {
         if let Some((head, [b'=', value @ ..])) = rest.split_at_checked(name.len()) {
