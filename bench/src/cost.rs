@@ -93,7 +93,7 @@ struct Measured {
 
 /// Measures all rows, and fails if one exceeds its goal by too much.
 pub fn measure(bench: &Workbench) -> Result<()> {
-    let files = Files::make(bench)?;
+    let files = Files::make()?;
     let machine = bench.machine();
     let mut measured = BTreeMap::new();
     for (place, row) in ROWS.iter().enumerate() {

@@ -47,7 +47,7 @@ const VARIANTS: [Variant; 3] =
 
 fn connections(bench: &Workbench) -> Result<Value> {
     const LEN: usize = 4096;
-    let files = Files::make(bench)?;
+    let files = Files::make()?;
     let mut running = Vec::new();
     for (number, variant) in VARIANTS.iter().enumerate() {
         let mut site = files.site(bench, variant, &format!("{PART}-{number}"), None)?;
@@ -98,7 +98,7 @@ fn connections(bench: &Workbench) -> Result<Value> {
 fn idle(bench: &Workbench) -> Result<Value> {
     const LEN: usize = 4096;
     let count: usize = if bench.quick { 1000 } else { 10_000 };
-    let files = Files::make(bench)?;
+    let files = Files::make()?;
     let mut table = Table::new(&["", "worker, PSS kB", "RSS kB", "bytes per idle connection"]);
     let mut rows = Vec::new();
     for variant in &VARIANTS {

@@ -47,7 +47,7 @@ const SHARES: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 
 /// Measures in turns.
 pub fn measure(bench: &Workbench) -> Result<()> {
-    let files = Files::make(bench)?;
+    let files = Files::make()?;
     let mut results = Map::new();
     results.insert("machine".into(), bench.machine());
     let mut running = Vec::new();

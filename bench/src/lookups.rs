@@ -42,7 +42,7 @@ const VARIANTS: [(Variant, Asks); 8] = [
 
 /// Measures in turns.
 pub fn measure(bench: &Workbench) -> Result<()> {
-    let files = Files::make(bench)?;
+    let files = Files::make()?;
     let machine = bench.machine();
     let recordings = files.downloads();
     let mut running = Vec::new();

@@ -20,7 +20,7 @@ const VARIANTS: [Variant; 3] =
 
 /// Measures module, `nginx -t` and start.
 pub fn measure(bench: &Workbench) -> Result<()> {
-    let files = Files::make(bench)?;
+    let files = Files::make()?;
     let machine = bench.machine();
     let size = fs::metadata(&bench.module)?.len();
     let mut table = Table::new(&["", "nginx -t", "until it listens"]);

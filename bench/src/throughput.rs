@@ -53,7 +53,7 @@ const KIB: usize = 1024;
 
 /// Measures in turns.
 pub fn measure(bench: &Workbench) -> Result<()> {
-    let files = Files::make(bench)?;
+    let files = Files::make()?;
     let mut results = Map::new();
     results.insert("machine".into(), bench.machine());
     let mut all: [(&str, &[Variant], Client, &[usize]); 4] = [

@@ -4,8 +4,9 @@
 //! To compare one more, add it to [`VARIANTS`].
 
 use std::fs::{self, hard_link};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
 
 use crate::application::Application;
 use crate::catalog::data;
@@ -264,54 +265,39 @@ pub const DEBIAN_CATALOGUE: Variant = debian("catalogue", CATALOGUE);
 /// The files that all variants serve, and what else they need.
 #[derive(Debug)]
 pub struct Files {
-    /// A link to the directory of everything, so that paths are as long as those of sites: they
-    /// count where nginx hashes them.
-    link: PathBuf,
+    /// The directory of everything, with a path as long as in the README's examples and without
+    /// symbolic links: nginx hashes paths, and the kernel walks along them.
+    dir: TempDir,
     recording: Vec<u8>,
 }
-
-/// Part of the names of generated files: another number when something else is generated.
-const VERSION: u32 = 1;
 
 /// How many spaces the catalogue has.
 const ENTRIES: u32 = 1000;
 
 impl Files {
-    /// Makes what is not there yet.
-    pub fn make(bench: &Workbench) -> Result<Self> {
-        let dir = bench.dir.join(format!("variants-{VERSION}"));
+    /// Makes them; they go with the value.
+    pub fn make() -> Result<Self> {
+        // "/tmp/xsAbCd" is as long as "/srv/xspace".
+        let dir = tempfile::Builder::new().prefix("xs").rand_bytes(4).tempdir_in("/tmp")?;
         let recording = data::noise(1, RECORDING_LEN);
-        if !dir.exists() {
-            let unfinished = dir.with_extension("unfinished");
-            if unfinished.exists() {
-                fs::remove_dir_all(&unfinished)?;
-            }
-            let first = unfinished.join("downloads");
-            fs::create_dir_all(first.join("2025/06"))?;
-            fs::create_dir_all(unfinished.join("fourth"))?;
-            let original = first.join(format!("{ID}.mp3"));
-            fs::write(&original, &recording)?;
-            for copy in [
-                format!("downloads/2025/06/{ID}.mp3"),
-                format!("downloads/2025/06/{BEYOND_ASCII}.mp3"),
-                format!("fourth/{ID}.mp4"),
-            ] {
-                hard_link(&original, unfinished.join(copy))?;
-            }
-            fs::write(unfinished.join("catalog.json"), catalog())?;
-            fs::rename(&unfinished, &dir)?;
+        fs::create_dir_all(dir.path().join("downloads/2025/06"))?;
+        fs::create_dir(dir.path().join("fourth"))?;
+        let original = dir.path().join(format!("downloads/{ID}.mp3"));
+        fs::write(&original, &recording)?;
+        for copy in [
+            format!("downloads/2025/06/{ID}.mp3"),
+            format!("downloads/2025/06/{BEYOND_ASCII}.mp3"),
+            format!("fourth/{ID}.mp4"),
+        ] {
+            hard_link(&original, dir.path().join(copy))?;
         }
-        let link = std::env::temp_dir().join(format!("xspace-{:07}", std::process::id()));
-        if link.symlink_metadata().is_ok() {
-            fs::remove_file(&link)?;
-        }
-        symlink(&dir, &link)?;
-        Ok(Self { link, recording })
+        fs::write(dir.path().join("catalog.json"), catalog())?;
+        Ok(Self { dir, recording })
     }
 
     /// The directory of the recordings.
     pub fn downloads(&self) -> PathBuf {
-        self.link.join("downloads")
+        self.dir.path().join("downloads")
     }
 
     /// A site that runs a variant.
@@ -357,7 +343,7 @@ impl Files {
     }
 
     fn fill(&self, template: &str, application: Option<&Application>) -> String {
-        let path = |name: &str| self.link.join(name).display().to_string();
+        let path = |name: &str| self.dir.path().join(name).display().to_string();
         template
             .replace("{dir}", &path("downloads"))
             .replace("{fourth}", &path("fourth"))
@@ -375,13 +361,6 @@ impl Files {
             return Err("the answer is not what was asked for".into());
         }
         Ok(())
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        // A link that is left is of no harm.
-        let _ = fs::remove_file(&self.link);
     }
 }
 
