@@ -28,6 +28,11 @@ pub struct Response<'c> {
 }
 
 impl<'c> Response<'c> {
+    /// The length of status line and header, in bytes.
+    pub fn head_len(&self) -> usize {
+        self.head.len()
+    }
+
     /// The value of a header field, whose name stands here as nginx writes it.
     pub fn header(&self, name: &str) -> Option<&'c str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))

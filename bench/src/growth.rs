@@ -139,13 +139,14 @@ fn idle(bench: &Workbench) -> Result<Value> {
 
 /// Files of one directory.
 fn files(bench: &Workbench) -> Result<Value> {
-    let counts: &[u32] = if bench.quick { &[1, 1000] } else { &[1, 1000, 100_000, 1_000_000] };
     let dir = ManyFiles::new(bench)?;
-    let mut table = Table::new(&["files", "static, CPU µs", "directory, CPU µs", "to static"]);
-    let mut rows = Vec::new();
-    let mut shown = [variants::STATIC_FILES, variants::DIRECTORY_FIRST]
-        .map(|variant| Line { name: variant.name.into(), points: Vec::new() });
-    for &count in counts {
+    let growth = Growth {
+        of: "files",
+        title: "Files in the directory, each asked for at random",
+        counts: if bench.quick { &[1, 1000] } else { &[1, 1000, 100_000, 1_000_000] },
+        ours: variants::DIRECTORY_FIRST,
+    };
+    growth.measure(bench, |count| {
         dir.grow(count)?;
         let path = dir.0.display();
         let static_site = format!("location ^~ /static/ {{ alias {path}/; }}");
@@ -153,83 +154,84 @@ fn files(bench: &Workbench) -> Result<Value> {
             "location ^~ /downloads/ {{ internal; alias {path}/; }}
             location ^~ /download/ {{ xspace_download /downloads/; }}"
         );
-        let ids: Vec<String> = (0..REQUESTS).map(|turn| data::id(turn * 7919 % count)).collect();
-        let servers = [(static_site, false), (directory, true)];
-        let paths = [|id: &str| format!("/static/{id}.mp3"), |id: &str| format!("/download/{id}")];
-        let (cpu, ratio) = compare(bench, servers, &ids, paths)?;
-        for (line, cpu) in shown.iter_mut().zip(cpu) {
-            line.points.push((f64::from(count), cpu / 1e3));
-        }
-        table.row([
-            grouped(count),
-            format!("{:.1}", cpu[0] / 1e3),
-            format!("{:.1}", cpu[1] / 1e3),
-            format!("{ratio:.3}"),
-        ]);
-        rows.push(json!({
-            "files": count, "static_cpu_ns": cpu[0], "directory_cpu_ns": cpu[1],
-            "to_static": ratio,
-        }));
-    }
-    let title = "Files in the directory, each asked for at random";
-    table.print(title);
-    let svg = lines(title, "files", "µs of processor time per request", &shown);
-    bench.keep_plot(PART, "files", &svg)?;
-    Ok(rows.into())
+        let ids = (0..REQUESTS).map(|turn| data::id(turn * 7919 % count)).collect();
+        Ok(([static_site, directory], ids))
+    })
 }
 
 /// Entries of the catalogue.
 fn entries(bench: &Workbench) -> Result<Value> {
-    let counts: &[u32] =
-        if bench.quick { &[1000, 10_000] } else { &[1000, 10_000, 100_000, 1_000_000] };
     let recordings = data::recordings(bench)?;
-    let ids: Vec<String> = (0..REQUESTS).map(|turn| data::Asked(turn % data::ASKED).id()).collect();
-    let mut table = Table::new(&["entries", "static, CPU µs", "catalogue, CPU µs", "to static"]);
-    let mut rows = Vec::new();
-    let mut shown = [variants::STATIC_FILES, variants::CATALOGUE]
-        .map(|variant| Line { name: variant.name.into(), points: Vec::new() });
-    for &count in counts {
+    let growth = Growth {
+        of: "entries",
+        title: "Entries of the catalogue",
+        counts: if bench.quick { &[1000, 10_000] } else { &[1000, 10_000, 100_000, 1_000_000] },
+        ours: variants::CATALOGUE,
+    };
+    growth.measure(bench, |count| {
         let catalog = data::catalog(bench, count, data::State::Old)?;
         let directive = format!("xspace_catalog {};", catalog.display());
         let static_site = format!("location ^~ /static/ {{ alias {}/; }}", recordings.display());
-        let servers = [(static_site, false), (data::locations(&recordings, &directive), true)];
-        let paths = [|id: &str| format!("/static/{id}.mp3"), |id: &str| format!("/download/{id}")];
-        let (cpu, ratio) = compare(bench, servers, &ids, paths)?;
-        for (line, cpu) in shown.iter_mut().zip(cpu) {
-            line.points.push((f64::from(count), cpu / 1e3));
+        let ids = (0..REQUESTS).map(|turn| data::Asked(turn % data::ASKED).id()).collect();
+        Ok(([static_site, data::locations(&recordings, &directive)], ids))
+    })
+}
+
+/// A number that grows, and what is compared meanwhile with static files.
+struct Growth {
+    of: &'static str,
+    title: &'static str,
+    counts: &'static [u32],
+    ours: Variant,
+}
+
+impl Growth {
+    /// Measures for each count. `site` gives, for a count, what stands in the servers of static
+    /// files and of the module, and the ids that are asked for.
+    fn measure(
+        &self,
+        bench: &Workbench,
+        site: impl Fn(u32) -> Result<([String; 2], Vec<String>)>,
+    ) -> Result<Value> {
+        let variants = [variants::STATIC_FILES, self.ours];
+        let [base, ours] = variants.map(|variant| format!("{}, CPU µs", variant.name));
+        let mut table = Table::new(&[self.of, &base, &ours, "to static"]);
+        let mut rows = Vec::new();
+        let mut shown =
+            variants.map(|variant| Line { name: variant.name.into(), points: Vec::new() });
+        for &count in self.counts {
+            let (servers, ids) = site(count)?;
+            let (cpu, ratio) = compare(bench, servers, &ids)?;
+            for (line, cpu) in shown.iter_mut().zip(cpu) {
+                line.points.push((f64::from(count), cpu / 1e3));
+            }
+            table.row([
+                grouped(count),
+                format!("{:.1}", cpu[0] / 1e3),
+                format!("{:.1}", cpu[1] / 1e3),
+                format!("{ratio:.3}"),
+            ]);
+            rows.push(json!({
+                "count": count, "static_cpu_ns": cpu[0], "cpu_ns": cpu[1], "to_static": ratio,
+            }));
         }
-        table.row([
-            grouped(count),
-            format!("{:.1}", cpu[0] / 1e3),
-            format!("{:.1}", cpu[1] / 1e3),
-            format!("{ratio:.3}"),
-        ]);
-        rows.push(json!({
-            "entries": count, "static_cpu_ns": cpu[0], "catalogue_cpu_ns": cpu[1],
-            "to_static": ratio,
-        }));
+        table.print(self.title);
+        let svg = lines(self.title, self.of, "µs of processor time per request", &shown);
+        bench.keep_plot(PART, self.of, &svg)?;
+        Ok(rows.into())
     }
-    let title = "Entries of the catalogue";
-    table.print(title);
-    let svg = lines(title, "entries", "µs of processor time per request", &shown);
-    bench.keep_plot(PART, "entries", &svg)?;
-    Ok(rows.into())
 }
 
 /// How many requests a turn has.
 const REQUESTS: u32 = 10_000;
 
-/// Processor time per request of two configurations, in turns: medians, and the median of the
-/// ratios within a turn.
-fn compare(
-    bench: &Workbench,
-    servers: [(String, bool); 2],
-    ids: &[String],
-    paths: [fn(&str) -> String; 2],
-) -> Result<([f64; 2], f64)> {
+/// Processor time per request of static files and of the module, in turns: medians, and the median
+/// of the ratios within a turn.
+fn compare(bench: &Workbench, servers: [String; 2], ids: &[String]) -> Result<([f64; 2], f64)> {
+    let paths = [|id: &str| format!("/static/{id}.mp3"), |id: &str| format!("/download/{id}")];
     let mut started = Vec::new();
-    for (number, (server, with_module)) in servers.into_iter().enumerate() {
-        let mut site = Site::new(bench, &format!("{PART}-{number}"))?;
+    for (server, with_module) in servers.into_iter().zip([false, true]) {
+        let mut site = Site::new(bench, &format!("{PART}-{with_module}"))?;
         site.http = variants::http(bench);
         site.server = server;
         if !with_module {

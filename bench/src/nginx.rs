@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(5);
 
 /// A configuration, and a directory for nginx to run in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Site {
     /// The directory.
     pub dir: PathBuf,
@@ -34,9 +34,15 @@ pub struct Site {
     pub single: bool,
     /// Inside `http {}`.
     pub http: String,
-    /// Inside `server {}`; `{port}` is the port.
+    /// Inside `server {}`; `{port}` is the port, `{padding}` the field of padding where a location
+    /// has an `add_header` of its own and so takes over none.
     pub server: String,
+    /// The length of the value of the field of padding; 0: there is no field.
+    padding: usize,
 }
+
+/// The field that makes responses longer.
+const PADDING: &str = "Padding";
 
 impl Site {
     /// An empty directory with that name.
@@ -55,7 +61,20 @@ impl Site {
             single: false,
             http: String::new(),
             server: String::new(),
+            padding: 0,
         })
+    }
+
+    /// Makes responses longer by so many bytes, if a field can be as short as that.
+    pub fn pad(&mut self, by: usize) {
+        self.padding = by.saturating_sub(format!("{PADDING}: \r\n").len());
+    }
+
+    fn padding(&self) -> String {
+        match self.padding {
+            0 => String::new(),
+            len => format!("add_header {PADDING} {};", "x".repeat(len)),
+        }
     }
 
     /// Writes the configuration and gives the command that runs nginx with it.
@@ -66,7 +85,9 @@ impl Site {
         let user = if is_root { "user root root;" } else { "" };
         let master = if self.single { "off" } else { "on" };
         let Self { connections, http, .. } = self;
-        let server = self.server.replace("{port}", &port.to_string());
+        let padding = self.padding();
+        let server =
+            self.server.replace("{port}", &port.to_string()).replace("{padding}", &padding);
         let load = |module: &PathBuf| format!("load_module {};\n", module.display());
         let modules: String = self.modules.iter().map(load).collect();
         let conf = format!(
@@ -89,6 +110,7 @@ http {{
     uwsgi_temp_path temp;
     scgi_temp_path temp;
     {http}
+    {padding}
     server {{
         listen 127.0.0.1:{port};
         location = /nothing {{
