@@ -130,14 +130,15 @@ impl<'r> Task<'_, 'r> {
             Ok(told) => told,
             Err(answer) => return Ok(answer),
         };
+        self.record.title.set(entry.and_then(|entry| entry.title));
         if let Some(status) = entry.and_then(|entry| entry.status) {
             return Ok(self.refuse(Outcome::Status, status.code()));
         }
 
         let Self { request, lcf, download, formats, .. } = *self;
         let search = FileSearch::new(request, lcf, download, formats, asked.id, selection);
-        let (choice, source) = match entry.filter(|entry| entry.has_files()) {
-            Some(entry) => (search.among_named(entry), source),
+        let (choice, source) = match entry.filter(Entry::has_files) {
+            Some(entry) => (search.among_named(&entry), source),
             None => (search.by_id(), Source::Directory),
         };
         Ok(match choice {
@@ -155,7 +156,7 @@ impl<'r> Task<'_, 'r> {
         &self,
         id: SpaceId<'r>,
         selection: Selection,
-    ) -> Result<Result<(Option<&'r Entry<'r>>, Source), Answer<'r>>, Failure> {
+    ) -> Result<Result<(Option<Entry<'r>>, Source), Answer<'r>>, Failure> {
         if let Some(lookup) = self.lcf.lookup() {
             match self.told_by_lookup(lookup, id, selection)? {
                 Ok(Some(entry)) => return Ok(Ok((Some(entry), Source::Lookup))),
@@ -176,7 +177,7 @@ impl<'r> Task<'_, 'r> {
         lookup: &LookupUse,
         id: SpaceId<'r>,
         selection: Selection,
-    ) -> Result<Result<Option<&'r Entry<'r>>, Answer<'r>>, Failure> {
+    ) -> Result<Result<Option<Entry<'r>>, Answer<'r>>, Failure> {
         let told = match self.ask(lookup, id, selection) {
             Ok(told) => told,
             Err(NotStarted::Failed) => return Err(Failure),
@@ -184,7 +185,7 @@ impl<'r> Task<'_, 'r> {
         };
         Ok(match told {
             Told::NotYet => Err(Answer::Wait),
-            Told::Entry(entry) => Ok(Some(self.record.take_entry(entry))),
+            Told::Entry(entry) => Ok(Some(entry)),
             Told::Undecided => Ok(None),
             Told::Denied(denial) => Err(self.refuse(Outcome::Denied, denial.code())),
             Told::Failed => Err(self.refuse(Outcome::Error, 502)),
@@ -215,7 +216,7 @@ impl<'r> Task<'_, 'r> {
 
     /// What the catalogue says of the space, if there is a catalogue.
     #[inline(always)]
-    fn entry(&self, id: SpaceId<'_>) -> Result<Option<&'r Entry<'r>>, NotInCatalog> {
+    fn entry(&self, id: SpaceId<'_>) -> Result<Option<Entry<'r>>, NotInCatalog> {
         let Some(catalog) = self.lcf.catalog() else { return Ok(None) };
         let entry = self.record.look_up(catalog, id);
         if entry.is_none() && catalog.only {

@@ -95,8 +95,8 @@ pub(crate) struct Record<'r> {
     /// What an application was asked, once it was. Most sites have no lookup: boxed, it makes
     /// their records no larger.
     pub(crate) lookup: OnceCell<Box<Lookup<'r>>>,
-    /// What lookup or catalogue say of the space, once one of them has said it.
-    entry: OnceCell<Entry<'r>>,
+    /// The space's title, once lookup or catalogue have said it.
+    pub(crate) title: Cell<Option<CleanTitle<'r>>>,
     pub(crate) disposition: Cell<Disposition>,
     pub(crate) outcome: Cell<Option<Outcome>>,
     pub(crate) found: OnceCell<Found<'r>>,
@@ -141,7 +141,7 @@ impl<'r> Record<'r> {
             stayed: Cell::default(),
             catalog: OnceCell::new(),
             lookup: OnceCell::new(),
-            entry: OnceCell::new(),
+            title: Cell::default(),
             disposition: Cell::default(),
             outcome: Cell::default(),
             found: OnceCell::new(),
@@ -220,24 +220,10 @@ impl<'r> Record<'r> {
     }
 
     /// Looks a space up in the catalogue. The request keeps the one that is current now.
-    pub(crate) fn look_up(
-        &'r self,
-        catalog: &CatalogUse,
-        id: SpaceId<'_>,
-    ) -> Option<&'r Entry<'r>> {
+    #[inline(always)]
+    pub(crate) fn look_up(&'r self, catalog: &CatalogUse, id: SpaceId<'_>) -> Option<Entry<'r>> {
         let held = self.catalog.get_or_init(|| catalog.source.hold());
-        let entry = held.as_ref()?.catalog()?.get(id)?;
-        Some(self.take_entry(entry))
-    }
-
-    /// Takes what the lookup has answered, or the catalogue: the one that is asked first.
-    pub(crate) fn take_entry(&self, entry: Entry<'r>) -> &Entry<'r> {
-        self.entry.get_or_init(|| entry)
-    }
-
-    /// The space's title, once the space was looked up.
-    pub(crate) fn title(&self) -> Option<CleanTitle<'r>> {
-        self.entry.get()?.title
+        held.as_ref()?.catalog()?.get(id)
     }
 
     /// Notes the file that the request is about to be redirected to.

@@ -115,6 +115,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
 
     /// Looks for the files that an entry names: format by format, and those of one format in the
     /// order of the entry.
+    #[inline(always)]
     pub(crate) fn among_named(mut self, entry: &Entry<'r>) -> Result<Chosen<'r>, Miss> {
         self.is_named = true;
         let target = &self.download.target;

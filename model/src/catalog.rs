@@ -260,6 +260,9 @@ impl Catalog {
     }
 
     /// The entry of a space.
+    ///
+    /// Inlined, for then the parts that nobody looks at need not be put anywhere.
+    #[inline(always)]
     pub fn get(&self, id: SpaceId<'_>) -> Option<Entry<'_>> {
         let id = id.as_bytes();
         let hash = self.hash(id);

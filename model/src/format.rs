@@ -90,10 +90,9 @@ pub(crate) fn has_extension(path: &str, extension: &str) -> bool {
         .checked_sub(extension.len())
         .and_then(|at| path.as_bytes().split_at_checked(at))
         .is_some_and(|(stem, found)| {
-            let extension = extension.as_bytes();
             // Nearly always it is in lower case, and that is found out sooner.
-            stem.last() == Some(&b'.')
-                && (found == extension || found.eq_ignore_ascii_case(extension))
+            let is = |(a, b): (&u8, &u8)| a == b || a.eq_ignore_ascii_case(b);
+            stem.last() == Some(&b'.') && found.iter().zip(extension.as_bytes()).all(is)
         })
 }
 
