@@ -58,7 +58,7 @@ const PLAIN: usize = 0;
 const BESIDE_CATALOGUE: usize = 1;
 const CACHED: usize = 2;
 const DEBIAN: usize = 3;
-const ROWS: [Row; 22] = [
+const ROWS: [Row; 23] = [
     base(variants::STATIC_FILES, PLAIN),
     base(variants::STATIC_BESIDE_CATALOGUE, BESIDE_CATALOGUE),
     base(variants::STATIC_CACHED, CACHED),
@@ -76,6 +76,7 @@ const ROWS: [Row; 22] = [
     with_goal(variants::DIRECTORY_CACHED, CACHED, 1.22, 0.0),
     row(variants::FOURTH_CACHED, CACHED),
     row(variants::CATALOGUE_CACHED, CACHED),
+    row(variants::LOOKUP_CACHED_FILES, CACHED),
     row(variants::DEBIAN_TRIED, DEBIAN),
     row(variants::DEBIAN_LUA, DEBIAN),
     row(variants::DEBIAN_NJS, DEBIAN),

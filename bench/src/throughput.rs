@@ -13,7 +13,7 @@ use crate::workbench::{Result, Workbench};
 const PART: &str = "throughput";
 
 /// The variants on the bundled nginx; the first one is what all are compared with.
-const VARIANTS: [Variant; 14] = [
+const VARIANTS: [Variant; 15] = [
     variants::STATIC_FILES,
     variants::TRIED,
     variants::AUTHORIZED,
@@ -28,6 +28,7 @@ const VARIANTS: [Variant; 14] = [
     variants::DIRECTORY_CACHED,
     variants::FOURTH_CACHED,
     variants::CATALOGUE_CACHED,
+    variants::LOOKUP_CACHED_FILES,
 ];
 
 /// On Debian's nginx.

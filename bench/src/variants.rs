@@ -253,6 +253,7 @@ pub const TRIED_CACHED: Variant = cached("try_files, open_file_cache", TRIED);
 pub const DIRECTORY_CACHED: Variant = cached("directory, open_file_cache", DIRECTORY_FIRST);
 pub const FOURTH_CACHED: Variant = cached("fourth format, open_file_cache", DIRECTORY_FOURTH);
 pub const CATALOGUE_CACHED: Variant = cached("catalogue, open_file_cache", CATALOGUE);
+pub const LOOKUP_CACHED_FILES: Variant = cached("lookup, open_file_cache", LOOKUP_BY_NGINX);
 
 pub const DEBIAN_STATIC: Variant = debian("static", STATIC_FILES);
 pub const DEBIAN_TRIED: Variant = debian("try_files, regex location", TRIED);
