@@ -170,15 +170,16 @@ impl<'r> Record<'r> {
         let same =
             ptr::eq(record.lcf.get(), lcf) && request.has_uri(record.uri.get(), record.args.get());
         if !same {
-            record.begin_anew(request, lcf)?;
+            record.ask_anew(request, lcf)?;
         }
         record.stayed.set(true);
         Ok(record)
     }
 
-    /// Forgets what was asked for: a rewrite has changed that.
+    /// Takes path, query string and configuration as they are now: a rewrite or an `if` has changed
+    /// them. What else was found out stays.
     #[inline(never)]
-    fn begin_anew(&self, request: &Request<'r>, lcf: &'static LocationConf) -> Result<(), Failure> {
+    fn ask_anew(&self, request: &Request<'r>, lcf: &'static LocationConf) -> Result<(), Failure> {
         self.lcf.set(lcf);
         self.uri.set(request.uri());
         self.args.set(request.args());

@@ -43,10 +43,10 @@ pub(crate) struct FileSearch<'q, 'r> {
     search: Search,
     /// Whether an entry names the files.
     is_named: bool,
-    /// The last look, unless it is told of below.
-    last: Option<LastLook<'r>>,
+    /// The last look in vain, whose path the next one may change; nothing if it is kept below.
+    last: Option<VainLook<'r>>,
     /// The first one that found something which will not do: it tells more of a miss.
-    telling: Option<LastLook<'r>>,
+    telling: Option<VainLook<'r>>,
 }
 
 /// How the path of a candidate compares with that of the last one.
@@ -58,7 +58,7 @@ enum Stem {
 }
 
 /// A look that was in vain.
-struct LastLook<'r> {
+struct VainLook<'r> {
     path: FilePath<'r>,
     look: Look,
     location: Location,
@@ -150,7 +150,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         let at = InLocation::enter(self.request, location, uri);
         let may_stay = stem == Stem::Same && !location.maps_by_variables();
         let mut path = match self.last.take() {
-            Some(LastLook { mut path, location: old, format: last, .. })
+            Some(VainLook { mut path, location: old, format: last, .. })
                 if may_stay && old == location =>
             {
                 path.replace_tail(last.extension().len(), format.extension()).ok_or(Failure)?;
@@ -165,26 +165,28 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             },
         };
         let look = at.look(&mut path)?;
+        // Back before anything is logged: the log names a subrequest by its path.
+        drop(at);
         if self.search.takes(seen(look)) {
             return Ok(true);
         }
-        self.note_vain_look(LastLook { path, look, location, format });
+        self.note(VainLook { path, look, location, format });
         Ok(false)
     }
 
-    fn note_vain_look(&mut self, last: LastLook<'r>) {
-        match last.look {
+    fn note(&mut self, vain: VainLook<'r>) {
+        match vain.look {
             Look::Missing(_) => {}
             Look::Failed(errno) => {
-                let path = Text(last.path.as_bytes());
+                let path = Text(vain.path.as_bytes());
                 self.request.log(Level::Crit, errno, format_args!("look at \"{path}\" failed"));
             }
             Look::File(_) | Look::NotAFile | Look::Denied(_) => {
-                self.telling.get_or_insert(last);
+                self.telling.get_or_insert(vain);
                 return;
             }
         }
-        self.last = Some(last);
+        self.last = Some(vain);
     }
 
     /// As the static module logs what it can't open; `log_not_found` of the target counts.
