@@ -76,7 +76,7 @@ const ROWS: [Row; 23] = [
     with_goal(variants::DIRECTORY_CACHED, CACHED, 1.22, 0.0),
     row(variants::FOURTH_CACHED, CACHED),
     row(variants::CATALOGUE_CACHED, CACHED),
-    row(variants::LOOKUP_CACHED_FILES, CACHED),
+    row(variants::LOOKUP_BY_NGINX_CACHED, CACHED),
     row(variants::DEBIAN_TRIED, DEBIAN),
     row(variants::DEBIAN_LUA, DEBIAN),
     row(variants::DEBIAN_NJS, DEBIAN),

@@ -230,11 +230,11 @@ const REQUESTS: u32 = 10_000;
 fn compare(bench: &Workbench, servers: [String; 2], ids: &[String]) -> Result<([f64; 2], f64)> {
     let paths = [|id: &str| format!("/static/{id}.mp3"), |id: &str| format!("/download/{id}")];
     let mut started = Vec::new();
-    for (server, with_module) in servers.into_iter().zip([false, true]) {
-        let mut site = Site::new(bench, &format!("{PART}-{with_module}"))?;
+    for (server, name) in servers.into_iter().zip(["static", "module"]) {
+        let mut site = Site::new(bench, &format!("{PART}-{name}"))?;
         site.http = variants::http(bench);
         site.server = server;
-        if !with_module {
+        if name == "static" {
             site.modules.clear();
         }
         started.push(Nginx::start(site)?);

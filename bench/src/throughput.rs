@@ -28,7 +28,7 @@ const VARIANTS: [Variant; 15] = [
     variants::DIRECTORY_CACHED,
     variants::FOURTH_CACHED,
     variants::CATALOGUE_CACHED,
-    variants::LOOKUP_CACHED_FILES,
+    variants::LOOKUP_BY_NGINX_CACHED,
 ];
 
 /// On Debian's nginx.

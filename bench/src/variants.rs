@@ -253,7 +253,7 @@ pub const TRIED_CACHED: Variant = cached("try_files, open_file_cache", TRIED);
 pub const DIRECTORY_CACHED: Variant = cached("directory, open_file_cache", DIRECTORY_FIRST);
 pub const FOURTH_CACHED: Variant = cached("fourth format, open_file_cache", DIRECTORY_FOURTH);
 pub const CATALOGUE_CACHED: Variant = cached("catalogue, open_file_cache", CATALOGUE);
-pub const LOOKUP_CACHED_FILES: Variant = cached("lookup, open_file_cache", LOOKUP_BY_NGINX);
+pub const LOOKUP_BY_NGINX_CACHED: Variant = cached("lookup, open_file_cache", LOOKUP_BY_NGINX);
 
 pub const DEBIAN_STATIC: Variant = debian("static", STATIC_FILES);
 pub const DEBIAN_TRIED: Variant = debian("try_files, regex location", TRIED);
@@ -277,7 +277,7 @@ pub struct Files {
 const ENTRIES: u32 = 1000;
 
 impl Files {
-    /// Makes them; they go with the value.
+    /// Makes them; they go with the value. A run that is interrupted leaves `/tmp/xs????` behind.
     pub fn make() -> Result<Self> {
         // "/tmp/xsAbCd" is as long as "/srv/xspace".
         let dir = tempfile::Builder::new().prefix("xs").rand_bytes(4).tempdir_in("/tmp")?;
@@ -414,7 +414,8 @@ pub fn range(len: usize) -> String {
 /// A space whose title is not all ASCII.
 const BEYOND_ASCII: &str = "1YqKDqWqdPLGV";
 
-/// Files stand in no folders of their own, for a longer way to them costs static files as much.
+/// The files that are asked for stand in no folders of their own, for a longer way to them costs
+/// static files as much.
 fn catalog() -> String {
     let mut entries = vec![
         format!(r#""{ID}": {{"title": "Rust in production", "files": ["{ID}.mp3", "{ID}.mp4"]}}"#),
