@@ -76,7 +76,7 @@ pub fn measure(bench: &Workbench) -> Result<()> {
     let mut results = Map::new();
     results.insert("machine".into(), machine);
     results.insert("rows".into(), report(title, &running, &measured));
-    plot(bench, PART, title, &running, &measured)?;
+    plot(bench, PART, PART, title, &running, &measured)?;
     for running in running {
         running.stop()?;
     }

@@ -21,7 +21,7 @@ pub struct Bar {
 
 /// Bars from the top downwards.
 pub fn bars(title: &str, unit: &str, bars: &[Bar]) -> String {
-    const LEFT: f64 = 270.0;
+    const LEFT: f64 = 290.0;
     const LENGTH: f64 = 430.0;
     const STEP: f64 = 24.0;
     let most = bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
@@ -64,14 +64,17 @@ pub fn lines(title: &str, across: &str, up: &str, lines: &[Line]) -> String {
     let log = |x: f64| x.max(f64::MIN_POSITIVE).log10();
     let first = points().map(|&(x, _)| log(x)).fold(f64::MAX, f64::min);
     let last = points().map(|&(x, _)| log(x)).fold(f64::MIN, f64::max).max(first + 0.1);
-    let most = points().map(|&(_, y)| y).fold(f64::MIN_POSITIVE, f64::max) * 1.1;
+    let highest = points().map(|&(_, y)| y).fold(f64::MIN_POSITIVE, f64::max);
+    let step = round_up(highest / 4.0);
+    let steps = (highest / step).ceil();
+    let most = steps * step;
     let place = |x: f64, y: f64| {
         (LEFT + (log(x) - first) / (last - first) * WIDTH, TOP + HEIGHT - y / most * HEIGHT)
     };
     let mut svg = open(LEFT + WIDTH + 220.0, TOP + HEIGHT + 60.0, title);
-    for step in 0..=4 {
-        let value = most * f64::from(step) / 4.0;
-        let y = TOP + HEIGHT - HEIGHT * f64::from(step) / 4.0;
+    for number in 0..=steps as u32 {
+        let value = step * f64::from(number);
+        let y = TOP + HEIGHT - HEIGHT * f64::from(number) / steps;
         let right = LEFT + WIDTH;
         add(
             &mut svg,
@@ -117,6 +120,13 @@ pub fn lines(title: &str, across: &str, up: &str, lines: &[Line]) -> String {
     text(&mut svg, LEFT + WIDTH / 2.0, TOP + HEIGHT + 42.0, "middle", across);
     text(&mut svg, LEFT, TOP - 10.0, "start", up);
     svg + "</svg>\n"
+}
+
+/// The next greater one of the numbers 1, 2, 5, 10, 20, 50 and so on, in both directions.
+fn round_up(value: f64) -> f64 {
+    let power = 10_f64.powf(value.log10().floor());
+    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= value);
+    factor.unwrap_or(10.0) * power
 }
 
 fn open(width: f64, height: f64, title: &str) -> String {

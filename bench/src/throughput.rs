@@ -80,8 +80,9 @@ pub fn measure(bench: &Workbench) -> Result<()> {
             let count = if bench.quick { 3 } else { 7 };
             let measured = rounds(&running, count, 0, |running| running.turn(client, len))?;
             results.insert(title.clone(), report(&title, &running, &measured));
-            if (client, len) == (Client::Http1, 64 * KIB) && variants.len() == VARIANTS.len() {
-                plot(bench, PART, &title, &running, &measured)?;
+            if (client, variants.len()) == (Client::Http1, VARIANTS.len()) {
+                let name = format!("{PART}-{}", len / KIB);
+                plot(bench, PART, &name, &title, &running, &measured)?;
             }
         }
         for running in running {
@@ -139,6 +140,7 @@ pub fn report(title: &str, running: &[Running], measured: &[Measured]) -> Value 
 pub fn plot(
     bench: &Workbench,
     part: &str,
+    name: &str,
     title: &str,
     running: &[Running],
     measured: &[Measured],
@@ -153,5 +155,5 @@ pub fn plot(
         })
         .collect();
     let unit = "requests per second, to those of static files";
-    bench.keep_plot(part, part, &bars(title, unit, &shown))
+    bench.keep_plot(part, name, &bars(title, unit, &shown))
 }
