@@ -230,11 +230,12 @@ const REQUESTS: u32 = 10_000;
 fn compare(bench: &Workbench, servers: [String; 2], ids: &[String]) -> Result<([f64; 2], f64)> {
     let paths = [|id: &str| format!("/static/{id}.mp3"), |id: &str| format!("/download/{id}")];
     let mut started = Vec::new();
-    for (server, name) in servers.into_iter().zip(["static", "module"]) {
+    for (server, with_module) in servers.into_iter().zip([false, true]) {
+        let name = if with_module { "module" } else { "static" };
         let mut site = Site::new(bench, &format!("{PART}-{name}"))?;
         site.http = variants::http(bench);
         site.server = server;
-        if name == "static" {
+        if !with_module {
             site.modules.clear();
         }
         started.push(Nginx::start(site)?);

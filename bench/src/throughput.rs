@@ -12,6 +12,9 @@ use crate::workbench::{Result, Workbench};
 /// The part's name.
 const PART: &str = "throughput";
 
+/// The measurement that has plots: the one of all variants.
+const PLOTTED: &str = "HTTP/1.1";
+
 /// The variants on the bundled nginx; the first one is what all are compared with.
 const VARIANTS: [Variant; 15] = [
     variants::STATIC_FILES,
@@ -58,7 +61,7 @@ pub fn measure(bench: &Workbench) -> Result<()> {
     let mut results = Map::new();
     results.insert("machine".into(), bench.machine());
     let mut all: [(&str, &[Variant], Client, &[usize]); 4] = [
-        ("HTTP/1.1", &VARIANTS, Client::Http1, &[KIB, 64 * KIB, 1024 * KIB]),
+        (PLOTTED, &VARIANTS, Client::Http1, &[KIB, 64 * KIB, 1024 * KIB]),
         ("HTTP/1.1, Debian's nginx", &DEBIAN, Client::Http1, &[KIB, 64 * KIB]),
         ("HTTP/2", &FEW, Client::Http2, &[64 * KIB]),
         ("HTTP/3", &FEW, Client::Http3, &[64 * KIB]),
@@ -80,7 +83,7 @@ pub fn measure(bench: &Workbench) -> Result<()> {
             let count = if bench.quick { 3 } else { 7 };
             let measured = rounds(&running, count, 0, |running| running.turn(client, len))?;
             results.insert(title.clone(), report(&title, &running, &measured));
-            if (client, variants.len()) == (Client::Http1, VARIANTS.len()) {
+            if name == PLOTTED {
                 let name = format!("{PART}-{}", len / KIB);
                 plot(bench, PART, &name, &title, &running, &measured)?;
             }

@@ -1,7 +1,7 @@
 //! The ways to serve a recording that are compared: each set up as its own users would do it, on
 //! the same nginx and the same files.
 //!
-//! To compare one more, add it to [`VARIANTS`].
+//! To compare one more, add it here and to the table at the start of a part.
 
 use std::fs::{self, hard_link};
 use std::path::{Path, PathBuf};
