@@ -23,9 +23,8 @@ use crate::catalog_check;
 use crate::check;
 use crate::config::{Download, LocationConf, MainConf};
 use crate::directives::{self, Refusal};
-use crate::handler::{self, Answer};
+use crate::handler::{self, Answer, Handled};
 use crate::header_filter;
-use crate::nginx::Failure;
 use crate::nginx::configuration::Conf;
 use crate::nginx::guard::{self, fault_point};
 use crate::nginx::location::Location;
@@ -224,7 +223,7 @@ unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
 fn create<T: Default>(conf: &Conf<'_>, cleanup: Cleanup) -> *mut c_void {
     match conf.pool().store_with(T::default, cleanup) {
         Ok(value) => ptr::from_ref(value).cast_mut().cast(),
-        Err(Failure) => ptr::null_mut(),
+        Err(_) => ptr::null_mut(),
     }
 }
 
@@ -368,7 +367,7 @@ static mut NEXT_BODY_FILTER: ngx_http_output_body_filter_pt = None;
 unsafe fn phase(
     r: *mut ngx_http_request_t,
     is_idle: impl Fn(&Request<'_>, &LocationConf) -> bool,
-    handler: impl for<'r> Fn(&Request<'r>, &'static LocationConf) -> Answer<'r>,
+    handler: impl for<'r> Fn(&Request<'r>, &'static LocationConf) -> Handled<'r>,
 ) -> ngx_int_t {
     // SAFETY: by the contract.
     let Some(request) = (unsafe { Request::from_raw(r) }) else {
@@ -385,10 +384,17 @@ unsafe fn phase(
 fn work(
     request: Request<'_>,
     lcf: &'static LocationConf,
-    handler: impl for<'r> Fn(&Request<'r>, &'static LocationConf) -> Answer<'r>,
+    handler: impl for<'r> Fn(&Request<'r>, &'static LocationConf) -> Handled<'r>,
 ) -> ngx_int_t {
     let log = request.log_handle();
-    match guard::catch(log, Answer::Status(INTERNAL_SERVER_ERROR), || handler(&request, lcf)) {
+    let failed = Answer::Status(INTERNAL_SERVER_ERROR);
+    let run = || {
+        handler(&request, lcf).unwrap_or_else(|why| {
+            request.log_failure(why);
+            failed
+        })
+    };
+    match guard::catch(log, failed, run) {
         Answer::Declined => DECLINED,
         Answer::Status(status) => status.into(),
         Answer::Wait => AGAIN,
@@ -423,7 +429,9 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     unsafe {
         if let Some(request) = Request::from_raw(r) {
             let log = request.log_handle();
-            let done = guard::catch(log, Err(Failure), || header_filter::run(&request));
+            let done = guard::catch(log, Err(()), || {
+                header_filter::run(&request).map_err(|why| request.log_failure(why))
+            });
             // Handlers finalize the request with a status that a header filter returns, as they do
             // with the 416 of the range filter. An error page has to go out without our help.
             if done.is_err() && !request.is_error_answer() {
@@ -486,9 +494,9 @@ unsafe extern "C" fn variable_value(
     };
     let run = || {
         fault_point("variable");
-        variables::value(*variable, &request)
+        variables::value(*variable, &request).map_err(|why| request.log_failure(why))
     };
-    let Ok(value) = guard::catch(request.log_handle(), Err(Failure), run) else {
+    let Ok(value) = guard::catch(request.log_handle(), Err(()), run) else {
         return ERROR;
     };
     // SAFETY: `place` is a value that nginx wants to be filled, not always zeroed; each of its

@@ -17,7 +17,7 @@ use crate::nginx::log::Level;
 use crate::nginx::request::Request;
 use crate::nginx::subrequest::NotStarted;
 use crate::record::{Found, Outcome, Record, Source};
-use crate::search::{Chosen, FileSearch};
+use crate::search::{Chosen, FileSearch, Searched};
 
 /// What a phase handler wants nginx to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,9 @@ pub(crate) enum Answer<'r> {
     Redirect(&'r [u8]),
 }
 
+/// What a phase handler has come to; a failure is logged and answered with 500.
+pub(crate) type Handled<'r> = Result<Answer<'r>, Failure>;
+
 /// Whether a request is in a location where the module is off.
 pub(crate) fn is_elsewhere(_: &Request<'_>, lcf: &LocationConf) -> bool {
     lcf.download().is_none()
@@ -46,44 +49,38 @@ pub(crate) fn is_passing(request: &Request<'_>, lcf: &LocationConf) -> bool {
 
 /// REWRITE, before the rewrite module acts: notes the request, so that one which is refused later,
 /// and whose error page is in another location, still has its id in the log.
-pub(crate) fn arrive<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Answer<'r> {
+pub(crate) fn arrive<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Handled<'r> {
     if let Some(lookup) = Record::lookup_by(request) {
-        return if lookup.may_enter(lcf) { Answer::Declined } else { Answer::Status(502) };
+        return Ok(if lookup.may_enter(lcf) { Answer::Declined } else { Answer::Status(502) });
     }
     if lcf.download().is_some() {
-        return declined_if_ok(Record::begin(request, lcf));
+        Record::begin(request, lcf)?;
+        return Ok(Answer::Declined);
     }
     if request.is_internal() && request.is_main() {
         if let Some(record) = Record::find(request) {
             record.note_error_page(request);
         }
     }
-    Answer::Declined
+    Ok(Answer::Declined)
 }
 
 /// PREACCESS: all rewriting is done.
-pub(crate) fn stay<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Answer<'r> {
-    match lcf.download() {
-        Some(_) => declined_if_ok(Record::stay(request, lcf)),
-        None => Answer::Declined,
+pub(crate) fn stay<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Handled<'r> {
+    if lcf.download().is_some() {
+        Record::stay(request, lcf)?;
     }
+    Ok(Answer::Declined)
 }
 
 /// PRECONTENT: access has been granted.
-pub(crate) fn serve<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Answer<'r> {
+pub(crate) fn serve<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Handled<'r> {
     let (Some(download), Some(formats)) = (lcf.download(), lcf.formats()) else {
-        return Answer::Declined;
+        return Ok(Answer::Declined);
     };
-    let Ok(record) = Record::stay(request, lcf) else { return Answer::Status(500) };
+    let record = Record::stay(request, lcf)?;
     let task = Task { request, lcf, download, formats, record };
-    task.answer().unwrap_or_else(|Failure| task.refuse(Outcome::Error, 500))
-}
-
-fn declined_if_ok<'r>(record: Result<&Record<'r>, Failure>) -> Answer<'r> {
-    match record {
-        Ok(_) => Answer::Declined,
-        Err(Failure) => Answer::Status(500),
-    }
+    task.answer().inspect_err(|_| record.outcome.set(Some(Outcome::Error)))
 }
 
 /// A request that the module answers.
@@ -101,7 +98,7 @@ impl<'r> Task<'_, 'r> {
         Answer::Status(status)
     }
 
-    fn answer(&self) -> Result<Answer<'r>, Failure> {
+    fn answer(&self) -> Handled<'r> {
         match self.request.method() {
             NGX_HTTP_GET | NGX_HTTP_HEAD => {}
             NGX_HTTP_OPTIONS => {
@@ -137,15 +134,15 @@ impl<'r> Task<'_, 'r> {
 
         let Self { request, lcf, download, formats, .. } = *self;
         let search = FileSearch::new(request, lcf, download, formats, asked.id, selection);
-        let (choice, source) = match entry.filter(Entry::has_files) {
-            Some(entry) => (search.among_named(&entry), source),
-            None => (search.by_id(), Source::Directory),
+        let (searched, source) = match entry.filter(Entry::has_files) {
+            Some(entry) => (search.among_named(&entry)?, source),
+            None => (search.by_id()?, Source::Directory),
         };
-        Ok(match choice {
-            Ok(chosen) => self.redirect(chosen, source),
-            Err(Miss::NotFound) => self.refuse(Outcome::NotFound, 404),
-            Err(Miss::Forbidden) => self.refuse(Outcome::Forbidden, 403),
-            Err(Miss::Failed) => self.refuse(Outcome::Error, 500),
+        Ok(match searched {
+            Searched::File(chosen) => self.redirect(chosen, source),
+            Searched::Miss(Miss::NotFound) => self.refuse(Outcome::NotFound, 404),
+            Searched::Miss(Miss::Forbidden) => self.refuse(Outcome::Forbidden, 403),
+            Searched::Miss(Miss::Failed) => self.refuse(Outcome::Error, 500),
         })
     }
 
@@ -180,7 +177,7 @@ impl<'r> Task<'_, 'r> {
     ) -> Result<Result<Option<Entry<'r>>, Answer<'r>>, Failure> {
         let told = match self.ask(lookup, id, selection) {
             Ok(told) => told,
-            Err(NotStarted::Failed) => return Err(Failure),
+            Err(NotStarted::Failed(why)) => return Err(why),
             Err(NotStarted::HalfStarted) => return Ok(Err(Answer::Abort)),
         };
         Ok(match told {

@@ -17,6 +17,9 @@ use crate::record::{Found, Record};
 /// The field's name (RFC 6266).
 const CONTENT_DISPOSITION: &str = "Content-Disposition";
 
+/// A value says itself how much room it needs at most.
+const TOO_LONG: Failure = Failure("Content-Disposition is longer than its buffer");
+
 /// Changes the header of the response if it is that of a recording.
 pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
     if !request.is_internal() || !request.is_main() {
@@ -63,8 +66,8 @@ fn describe<'r>(
             let name = lcf.file_name(request, title, asked.id, extension)?;
             let value = ContentDisposition { disposition, name };
             let buffer = request.pool().bytes(value.max_len())?;
-            let len = value.write(buffer).ok_or(Failure)?;
-            buffer.get(..len).ok_or(Failure)?
+            let len = value.write(buffer).ok_or(TOO_LONG)?;
+            buffer.get(..len).ok_or(TOO_LONG)?
         }
     };
 

@@ -69,7 +69,8 @@ impl<'r> Lookup<'r> {
     ) -> Result<Self, NotStarted> {
         let question = Question { id, format: formats.word(selection) };
         let buffer = request.pool().bytes(question.buffer_len())?;
-        let args = question.write(buffer).ok_or(Failure)?;
+        let args =
+            question.write(buffer).ok_or(Failure("query string of the lookup does not fit"))?;
         let subrequest = request.start_subrequest::<T>(
             lookup.uri,
             args,
@@ -166,7 +167,7 @@ impl<'r> Lookup<'r> {
             }
             Ok(Verdict::Entry(entries)) => {
                 let entry = self.entry.get_or_init(|| entries).get(id);
-                Told::Entry(entry.ok_or(Failure)?)
+                Told::Entry(entry.ok_or(Failure("the lookup's entry is gone"))?)
             }
             Err(why) => {
                 let uri = Text(lookup.uri);
@@ -189,7 +190,7 @@ impl<'r> Lookup<'r> {
             }
             Some(Unusable::Redirected) => return Ok(Err(NoAnswer::Redirected)),
             Some(Unusable::Circle) => return Ok(Err(NoAnswer::Circle)),
-            Some(Unusable::OutOfMemory) => return Err(Failure),
+            Some(Unusable::OutOfMemory) => return Err(Failure::NO_MEMORY),
             Some(Unusable::Content(fault)) => Err(fault),
             None => self.fault(content.is_empty()).map_or(Ok(&*content), Err),
         };

@@ -9,6 +9,8 @@
 //!   such as `r->uri` instead of writing into them;
 //! - configuration stays as long as a request that began with it (`ngx_clean_old_cycles`).
 
+use core::fmt;
+
 pub(crate) mod configuration;
 pub(crate) mod file;
 pub(crate) mod guard;
@@ -25,7 +27,18 @@ pub(crate) mod user;
 pub(crate) mod value;
 pub(crate) mod worker;
 
-/// An allocation failed, or something does not hold that nginx or the module itself guarantees.
-/// nginx answers 500, or ends a response that has begun.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Failure;
+/// Why something can't be done: there is no memory, a function of nginx failed, or something does not
+/// hold that nginx or the module itself guarantees. It becomes a line in the error log and a 500.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failure(pub(crate) &'static str);
+
+impl Failure {
+    /// A pool of nginx's or the system has no memory. nginx has logged the allocation that failed.
+    pub(crate) const NO_MEMORY: Self = Self("no memory");
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}

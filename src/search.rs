@@ -25,11 +25,14 @@ pub(crate) struct Chosen<'r> {
     pub(crate) uri: &'r [u8],
 }
 
-impl From<Failure> for Miss {
-    /// A search that can't be carried out says as little of the files as a look that failed.
-    fn from(Failure: Failure) -> Self {
-        Self::Failed
-    }
+/// What the module guarantees by itself, in buffers that it has made and routes that it has found.
+const NO_ROOM: Failure = Failure("no room for the extension");
+const NO_ROUTE: Failure = Failure("no location for a file of the target");
+
+/// What a search has come to.
+pub(crate) enum Searched<'r> {
+    File(Chosen<'r>),
+    Miss(Miss),
 }
 
 /// A search for the file of one space.
@@ -92,9 +95,9 @@ impl<'q, 'r> FileSearch<'q, 'r> {
 
     /// Looks for `<id>.<extension>` of each selected format.
     #[inline(always)]
-    pub(crate) fn by_id(mut self) -> Result<Chosen<'r>, Miss> {
+    pub(crate) fn by_id(mut self) -> Result<Searched<'r>, Failure> {
         if let Some(Directory::Off(_)) = self.lcf.directory {
-            return Err(Miss::NotFound);
+            return Ok(Searched::Miss(Miss::NotFound));
         }
         let target = &self.download.target;
         let buffer = self.request.pool().concat(CandidatePath::parts(target, self.id))?;
@@ -103,20 +106,20 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             if !self.selection.takes(index, format) {
                 continue;
             }
-            candidate.set_extension(format.extension()).ok_or(Failure)?;
-            let location = self.download.route(index).ok_or(Failure)?;
+            candidate.set_extension(format.extension()).ok_or(NO_ROOM)?;
+            let location = self.download.route(index).ok_or(NO_ROUTE)?;
             if self.takes(candidate.uri(), location, format, Stem::Same)? {
-                return Ok(Chosen { format, uri: candidate.into_uri() });
+                return Ok(Searched::File(Chosen { format, uri: candidate.into_uri() }));
             }
         }
         self.log_miss();
-        Err(self.search.miss())
+        Ok(Searched::Miss(self.search.miss()))
     }
 
     /// Looks for the files that an entry names: format by format, and those of one format in the
     /// order of the entry.
     #[inline(always)]
-    pub(crate) fn among_named(mut self, entry: &Entry<'r>) -> Result<Chosen<'r>, Miss> {
+    pub(crate) fn among_named(mut self, entry: &Entry<'r>) -> Result<Searched<'r>, Failure> {
         self.is_named = true;
         let target = &self.download.target;
         for (index, format) in self.formats.iter().enumerate() {
@@ -125,14 +128,14 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             }
             for file in entry.files_of(format.extension()) {
                 let uri: &'r [u8] = self.request.pool().concat([target, file.as_bytes()])?;
-                let location = self.download.route_of(uri, index).ok_or(Failure)?;
+                let location = self.download.route_of(uri, index).ok_or(NO_ROUTE)?;
                 if self.takes(uri, location, format, Stem::Another)? {
-                    return Ok(Chosen { format, uri });
+                    return Ok(Searched::File(Chosen { format, uri }));
                 }
             }
         }
         self.log_miss();
-        Err(self.search.miss())
+        Ok(Searched::Miss(self.search.miss()))
     }
 
     /// Looks at a candidate.
@@ -153,7 +156,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             Some(VainLook { mut path, location: old, format: last, .. })
                 if may_stay && old == location =>
             {
-                path.replace_tail(last.extension().len(), format.extension()).ok_or(Failure)?;
+                path.replace_tail(last.extension().len(), format.extension()).ok_or(NO_ROOM)?;
                 path
             }
             _ => match &self.lcf.directory {

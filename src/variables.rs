@@ -124,9 +124,12 @@ fn file_name<'r>(
     let name: FileName<'_> =
         record.lcf().file_name(request, record.title.get(), asked.id, found.format.extension())?;
     let buffer = request.pool().bytes(name.max_len())?;
-    let len = name.write(buffer).ok_or(Failure)?;
-    buffer.get(..len).ok_or(Failure)
+    let len = name.write(buffer).ok_or(TOO_LONG)?;
+    buffer.get(..len).ok_or(TOO_LONG)
 }
+
+/// A name says itself how much room it needs at most.
+const TOO_LONG: Failure = Failure("file name is longer than its buffer");
 
 /// Whether the response starts a play; a page instead of the recording does not.
 fn is_counted<'r>(request: &Request<'r>, record: &'r Record<'r>) -> bool {

@@ -147,7 +147,11 @@ impl<'c> Conf<'c> {
                 &raw mut name,
                 below as nginx_sys::ngx_uint_t,
             );
-            if rc == NGX_OK as ngx_int_t { Ok(bytes(name)) } else { Err(Failure) }
+            if rc == NGX_OK as ngx_int_t {
+                Ok(bytes(name))
+            } else {
+                Err(Failure("ngx_conf_full_name() failed"))
+            }
         }
     }
 
@@ -230,11 +234,13 @@ impl<'c> Conf<'c> {
             let cmcf: *mut ngx_http_core_main_conf_t =
                 (*(*self.context()).main_conf.add(index)).cast();
             let phases = &raw mut (*cmcf).phases;
-            let handlers: *mut ngx_array_t =
-                &raw mut (*phases).get_mut(phase as usize).ok_or(Failure)?.handlers;
+            let handlers: *mut ngx_array_t = &raw mut (*phases)
+                .get_mut(phase as usize)
+                .ok_or(Failure("no such phase"))?
+                .handlers;
             let place = ngx_array_push(handlers).cast::<ngx_http_handler_pt>();
             if place.is_null() {
-                return Err(Failure);
+                return Err(Failure::NO_MEMORY);
             }
             place.write(handler);
         }

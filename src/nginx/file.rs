@@ -108,7 +108,7 @@ impl<'q, 'r> InLocation<'q, 'r> {
                 MAX_EXTENSION_LEN,
             );
             if last.is_null() {
-                return Err(Failure);
+                return Err(Failure("ngx_http_map_uri_to_path() failed"));
             }
             let len = last.offset_from(path.data).unsigned_abs();
             last.cast::<[u8; END.len()]>().write(END);
@@ -144,7 +144,7 @@ impl<'q, 'r> InLocation<'q, 'r> {
             if self.location.disables_symlinks() {
                 let rc = ngx_http_set_disable_symlinks(r, clcf, &raw mut name, &raw mut of);
                 if rc != NGX_OK as ngx_int_t {
-                    return Err(Failure);
+                    return Err(Failure("ngx_http_set_disable_symlinks() failed"));
                 }
             }
 
@@ -158,7 +158,7 @@ impl<'q, 'r> InLocation<'q, 'r> {
                 });
             }
             match u32::try_from(of.err).unwrap_or(u32::MAX) {
-                0 => Err(Failure),
+                0 => Err(Failure("ngx_open_cached_file() failed")),
                 NGX_ENOENT | NGX_ENOTDIR | NGX_ENAMETOOLONG => Ok(Look::Missing(of.err)),
                 NGX_EACCES | NGX_ELOOP | NGX_EMLINK => Ok(Look::Denied(of.err)),
                 _ => Ok(Look::Failed(of.err)),

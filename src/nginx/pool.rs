@@ -41,7 +41,7 @@ impl<'p> Pool<'p> {
         // they are initialized before a slice of them exists.
         unsafe {
             let bytes = NonNull::new(ngx_pnalloc(self.raw.as_ptr(), len).cast::<u8>())
-                .ok_or(Failure)?
+                .ok_or(Failure::NO_MEMORY)?
                 .as_ptr();
             ptr::write_bytes(bytes, 0, len);
             Ok(slice::from_raw_parts_mut(bytes, len))
@@ -59,7 +59,7 @@ impl<'p> Pool<'p> {
         // the parts are just as long together, before a slice of them exists.
         unsafe {
             let bytes = NonNull::new(ngx_pnalloc(self.raw.as_ptr(), len).cast::<u8>())
-                .ok_or(Failure)?
+                .ok_or(Failure::NO_MEMORY)?
                 .as_ptr();
             let mut end = bytes;
             for part in parts {
@@ -78,7 +78,7 @@ impl<'p> Pool<'p> {
         unsafe {
             let place =
                 NonNull::new(ngx_palloc(self.raw.as_ptr(), mem::size_of::<T>()).cast::<T>())
-                    .ok_or(Failure)?
+                    .ok_or(Failure::NO_MEMORY)?
                     .as_ptr();
             place.write(value);
             Ok(&mut *place)
@@ -98,7 +98,7 @@ impl<'p> Pool<'p> {
         unsafe {
             let pool = self.raw.as_ptr();
             let place = ngx_palloc(pool, mem::size_of::<WithCleanup<T>>()).cast::<WithCleanup<T>>();
-            let place = NonNull::new(place).ok_or(Failure)?.as_ptr();
+            let place = NonNull::new(place).ok_or(Failure::NO_MEMORY)?.as_ptr();
             let stored = &raw mut (*place).value;
             stored.write(make());
             let entry = &raw mut (*place).entry;

@@ -132,6 +132,12 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// Writes why the request is answered with 500.
+    #[cold]
+    pub(crate) fn log_failure(&self, why: Failure) {
+        self.log(Level::Error, 0, format_args!("xspace request failed: {why}"));
+    }
+
     /// The module's configuration in the location that the request is in now.
     pub(crate) fn location_conf<T: LocationData>(&self) -> Option<&'static T> {
         // SAFETY: see above; nginx has an element for each HTTP module. That the configuration

@@ -89,7 +89,7 @@ impl<'r> Request<'r> {
             let list = &raw mut (*self.as_raw()).headers_out.headers;
             let element = ngx_list_push(list).cast::<ngx_table_elt_t>();
             if element.is_null() {
-                return Err(Failure);
+                return Err(Failure::NO_MEMORY);
             }
             element.write(ngx_table_elt_t {
                 hash: 1,

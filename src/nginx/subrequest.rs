@@ -55,19 +55,21 @@ impl Ending {
 /// nginx lets a request have so many references, and keeps some back (`ngx_http_subrequest`).
 const MAX_REFERENCES: u32 = 65535 - 1000;
 
+/// nginx's limits for subrequests: nested too deeply, too many, or inside of one that is kept in memory.
+const REFUSED: Failure = Failure("nginx does not allow a subrequest here");
+
 /// Why there is no subrequest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotStarted {
-    /// There is no memory, or nginx does not allow one here and has written why. The request is
-    /// as it was.
-    Failed,
+    /// There is no memory, or nginx does not allow one here. The request is as it was.
+    Failed(Failure),
     /// nginx has failed half way for want of memory: the request can only be ended.
     HalfStarted,
 }
 
 impl From<Failure> for NotStarted {
-    fn from(_: Failure) -> Self {
-        Self::Failed
+    fn from(why: Failure) -> Self {
+        Self::Failed(why)
     }
 }
 
@@ -107,7 +109,7 @@ impl<'r> Request<'r> {
         let r = self.as_raw();
         if self.is_in_background() {
             // Of a mirrored request: nginx would never come back to it, nor end the client's.
-            return Err(NotStarted::Failed);
+            return Err(Failure("a subrequest in the background can't have one").into());
         }
         // All that can fail without harm is done before.
         let post = self.pool().store(ngx_http_post_subrequest_t {
@@ -138,7 +140,7 @@ impl<'r> Request<'r> {
                 NGX_HTTP_SUBREQUEST_WAITED as usize,
             );
             if rc != NGX_OK as ngx_int_t {
-                return Err(if refused { NotStarted::Failed } else { NotStarted::HalfStarted });
+                return Err(if refused { REFUSED.into() } else { NotStarted::HalfStarted });
             }
             // As auth_request has it: nobody reads the content that the client sends, nor closes
             // the file that it may be in.
@@ -186,7 +188,7 @@ impl<'r> Request<'r> {
             let r = self.as_raw();
             if let Some(VariableIndex(index)) = shared {
                 if ngx_http_get_indexed_variable(r, index).is_null() {
-                    return Err(Failure);
+                    return Err(Failure("ngx_http_get_indexed_variable() failed"));
                 }
             }
             let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
@@ -195,7 +197,7 @@ impl<'r> Request<'r> {
             let size = count * mem::size_of::<ngx_http_variable_value_t>();
             let copy = ngx_palloc((*r).pool, size).cast::<ngx_http_variable_value_t>();
             if copy.is_null() {
-                return Err(Failure);
+                return Err(Failure::NO_MEMORY);
             }
             ptr::copy_nonoverlapping((*r).variables, copy, count);
             let known: *mut ngx_http_variable_t = (*cmcf).variables.elts.cast();
@@ -224,7 +226,7 @@ impl<'r> Request<'r> {
             let copies = ngx_palloc(pool, room * mem::size_of::<ngx_table_elt_t>())
                 .cast::<ngx_table_elt_t>();
             if copies.is_null() {
-                return Err(Failure);
+                return Err(Failure::NO_MEMORY);
             }
             let mut count = 0;
             for field in fields(own).filter(|field| is_passed_on(bytes((**field).key))) {

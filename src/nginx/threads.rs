@@ -48,7 +48,8 @@ impl ThreadPool {
         unsafe {
             let add: Add = mem::transmute(add);
             let post: Post = mem::transmute(post);
-            let raw = NonNull::new(add(conf.as_raw(), ptr::null_mut())).ok_or(Failure)?;
+            let raw = NonNull::new(add(conf.as_raw(), ptr::null_mut()))
+                .ok_or(Failure("ngx_thread_pool_add() failed"))?;
             Ok(Some(Self { raw, post }))
         }
     }
@@ -78,7 +79,7 @@ impl ThreadPool {
             (*job).task.event.log = (*ngx_cycle).log;
             if (self.post)(self.raw.as_ptr(), &raw mut (*job).task) != NGX_OK as ngx_int_t {
                 drop(Box::from_raw(job));
-                return Err(Failure);
+                return Err(Failure("ngx_thread_task_post() failed"));
             }
         }
         Ok(())

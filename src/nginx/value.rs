@@ -31,7 +31,7 @@ impl ComplexValue {
             values: core::ptr::null_mut(),
             u: nginx_sys::ngx_http_complex_value_t__bindgen_ty_1 { size: 0 },
         });
-        let value = NonNull::from(value.map_err(|Failure| NotCompiled)?);
+        let value = NonNull::from(value.map_err(|_| NotCompiled)?);
 
         // SAFETY: all fields of the C struct are set, the remaining flags to 0, which is their
         // meaning of "no"; the value outlives the configuration's parsing, and `source` is only
@@ -60,7 +60,7 @@ impl ComplexValue {
         unsafe {
             let rc = ngx_http_complex_value(request.as_raw(), self.0.as_ptr(), &raw mut value);
             if rc != NGX_OK as ngx_int_t {
-                return Err(Failure);
+                return Err(Failure("ngx_http_complex_value() failed"));
             }
             Ok(super::request::bytes(value))
         }
