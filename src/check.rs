@@ -11,6 +11,7 @@ use model::format::Formats;
 
 use crate::config::{Directory, Download, LocationConf, Routes};
 use crate::nginx::configuration::Conf;
+use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::location::Location;
 use crate::nginx::log::{Errno, Level, Text};
 
@@ -34,6 +35,7 @@ pub(crate) fn download(
     download: &Download,
     lcf: &LocationConf,
     is_on: impl Fn(Location) -> bool,
+    seek_handlers: SeekHandlers,
 ) -> Result<(), Refused> {
     let check = Check { conf, download, lcf };
     let Some(formats) = lcf.formats() else {
@@ -53,6 +55,7 @@ pub(crate) fn download(
     served.dedup();
     for location in served {
         check.warn_of_open_target(location);
+        check.warn_of_arguments(location, seek_handlers);
     }
     // Only the first call for a location counts, and there is one.
     let divided = download.server.divides(&download.target);
@@ -320,6 +323,20 @@ impl Check<'_> {
                 Shown(location)
             ));
         }
+    }
+
+    /// A directive may want of a proxied target what the client asks of the recording.
+    fn warn_of_arguments(&self, location: Location, seek_handlers: SeekHandlers) {
+        if self.lcf.pass_args.is_some() || !location.has_other_content_handler(seek_handlers) {
+            return;
+        }
+        let Some(variable) = self.conf.variable_of_arguments() else { return };
+        self.warn(format_args!(
+            "\"${}\" is empty in target location {}: without \"xspace_pass_args on\" its content \
+             handler gets no arguments of the client",
+            Text(variable),
+            Shown(location)
+        ));
     }
 
     fn what_never_acts(&self) {

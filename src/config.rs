@@ -14,6 +14,7 @@ use model::request::SpaceId;
 use crate::catalog::Source;
 use crate::nginx::Failure;
 use crate::nginx::configuration::{Place, VariableIndex};
+use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::location::Location;
 use crate::nginx::request::Request;
 use crate::nginx::value::ComplexValue;
@@ -25,6 +26,8 @@ pub(crate) struct MainConf {
     pub(crate) downloads: RefCell<Vec<Rc<Download>>>,
     /// Every file that an `xspace_catalog` names.
     pub(crate) catalogs: RefCell<Vec<Rc<Source>>>,
+    /// The content handlers that read the query string themselves. Set when all directives are read.
+    pub(crate) seek_handlers: OnceCell<SeekHandlers>,
 }
 
 /// The module's configuration of a location. `None`: not given, so taken over in
@@ -41,6 +44,7 @@ pub(crate) struct LocationConf {
     pub(crate) directory: Option<Directory>,
     pub(crate) catalog: Option<Switch<CatalogUse>>,
     pub(crate) lookup: Option<Switch<Rc<LookupUse>>>,
+    pub(crate) pass_args: Option<bool>,
 }
 
 /// A directive that can be `off`.
@@ -186,6 +190,11 @@ impl LocationConf {
         }
     }
 
+    /// `xspace_pass_args`; off by default.
+    pub(crate) fn passes_args(&self) -> bool {
+        self.pass_args.unwrap_or(false)
+    }
+
     /// `xspace_filename`; by default made of title, id and extension.
     pub(crate) fn file_name<'a>(
         &self,
@@ -216,6 +225,7 @@ impl LocationConf {
         self.attachment = self.attachment.or(outer.attachment);
         self.filename = self.filename.or(outer.filename);
         self.min_size = self.min_size.or(outer.min_size);
+        self.pass_args = self.pass_args.or(outer.pass_args);
         if self.formats.is_none() {
             let formats = outer.formats.clone();
             self.formats = Some(formats.unwrap_or_else(|| Rc::new(Formats::default())));

@@ -153,6 +153,18 @@ pub(crate) fn min_size(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) ->
     }
 }
 
+/// `xspace_pass_args on | off;`
+pub(crate) fn pass_args(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> Outcome {
+    let value = conf.argument(1);
+    match Conf::parse_flag(value) {
+        Some(flag) => set(&mut lcf.pass_args, flag),
+        None => Err(Refusal::Invalid(format!(
+            "invalid value \"{}\" in \"xspace_pass_args\" directive, it must be \"on\" or \"off\"",
+            Text(value)
+        ))),
+    }
+}
+
 /// `xspace_directory path | off;`
 pub(crate) fn directory(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> Outcome {
     let path = conf.argument(1);

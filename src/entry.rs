@@ -26,6 +26,7 @@ use crate::directives::{self, Refusal};
 use crate::handler::{self, Answer, Handled};
 use crate::header_filter;
 use crate::nginx::configuration::Conf;
+use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::guard::{self, fault_point};
 use crate::nginx::location::Location;
 use crate::nginx::log::Level;
@@ -113,7 +114,7 @@ mod exports {
 const LOCATION: u32 = NGX_HTTP_LOC_CONF;
 const ANYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 
-static mut COMMANDS: [ngx_command_t; 11] = [
+static mut COMMANDS: [ngx_command_t; 12] = [
     command(c"xspace_download", LOCATION | NGX_CONF_TAKE1, set_download),
     command(c"xspace_id", LOCATION | NGX_CONF_TAKE1, set_id),
     command(c"xspace_format", ANYWHERE | NGX_CONF_TAKE1, set_format),
@@ -124,6 +125,7 @@ static mut COMMANDS: [ngx_command_t; 11] = [
     command(c"xspace_filename", ANYWHERE | NGX_CONF_TAKE1, set_filename),
     command(c"xspace_catalog", ANYWHERE | NGX_CONF_TAKE123, set_catalog),
     command(c"xspace_lookup", ANYWHERE | NGX_CONF_TAKE1, set_lookup),
+    command(c"xspace_pass_args", ANYWHERE | NGX_CONF_TAKE1, set_pass_args),
     ngx_command_t::empty(),
 ];
 
@@ -188,6 +190,7 @@ setter!(set_directory, directives::directory);
 setter!(set_filename, directives::filename);
 setter!(set_catalog, directives::catalog);
 setter!(set_lookup, directives::lookup);
+setter!(set_pass_args, directives::pass_args);
 
 fn apply(
     conf: &Conf<'_>,
@@ -305,6 +308,7 @@ fn set_up(conf: &Conf<'_>) -> bool {
         return true;
     }
 
+    let seek_handlers = *main.seek_handlers.get_or_init(|| SeekHandlers::of(conf));
     let is_on = |location: Location| {
         location.conf::<LocationConf>().is_some_and(|lcf| lcf.download().is_some())
     };
@@ -312,7 +316,7 @@ fn set_up(conf: &Conf<'_>) -> bool {
         download
             .location
             .conf::<LocationConf>()
-            .is_some_and(|lcf| check::download(conf, download, lcf, is_on).is_ok())
+            .is_some_and(|lcf| check::download(conf, download, lcf, is_on, seek_handlers).is_ok())
     });
     if !valid {
         return false;
@@ -410,7 +414,7 @@ unsafe extern "C" fn arrive(r: *mut ngx_http_request_t) -> ngx_int_t {
 
 unsafe extern "C" fn stay(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls the function as a phase handler.
-    unsafe { phase(r, handler::is_elsewhere, handler::stay) }
+    unsafe { phase(r, handler::is_done_rewriting_elsewhere, handler::stay) }
 }
 
 unsafe extern "C" fn serve(r: *mut ngx_http_request_t) -> ngx_int_t {

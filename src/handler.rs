@@ -47,6 +47,14 @@ pub(crate) fn is_passing(request: &Request<'_>, lcf: &LocationConf) -> bool {
     lcf.download().is_none() && request.is_main() && !request.is_internal()
 }
 
+/// Whether a request that is done with rewriting is in such a location, and not to be answered by a
+/// content handler after a redirect.
+pub(crate) fn is_done_rewriting_elsewhere(request: &Request<'_>, lcf: &LocationConf) -> bool {
+    let was_redirected =
+        || request.has_content_handler() && request.is_internal() && request.is_main();
+    lcf.download().is_none() && !was_redirected()
+}
+
 /// REWRITE, before the rewrite module acts: notes the request, so that one which is refused later,
 /// and whose error page is in another location, still has its id in the log.
 pub(crate) fn arrive<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Handled<'r> {
@@ -60,15 +68,19 @@ pub(crate) fn arrive<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> H
     if request.is_internal() && request.is_main() {
         if let Some(record) = Record::find(request) {
             record.note_error_page(request);
+            record.keep_args_from_others(request);
         }
     }
     Ok(Answer::Declined)
 }
 
-/// PREACCESS: all rewriting is done.
+/// PREACCESS: all rewriting is done. Acts before `limit_req` and `limit_conn`.
 pub(crate) fn stay<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Handled<'r> {
     if lcf.download().is_some() {
         Record::stay(request, lcf)?;
+    } else if let Some(record) = Record::find(request) {
+        // In the block of an `if` may be another content handler than before.
+        record.keep_args_from_others(request);
     }
     Ok(Answer::Declined)
 }

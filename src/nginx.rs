@@ -12,6 +12,7 @@
 use core::fmt;
 
 pub(crate) mod configuration;
+pub(crate) mod content_handler;
 pub(crate) mod file;
 pub(crate) mod guard;
 pub(crate) mod location;

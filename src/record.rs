@@ -16,7 +16,7 @@ use model::request::{Asked, SpaceId};
 use nginx_sys::ngx_http_request_t;
 
 use crate::catalog::Held;
-use crate::config::{CatalogUse, LocationConf};
+use crate::config::{CatalogUse, LocationConf, MainConf};
 use crate::lookup::Lookup;
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
@@ -241,6 +241,19 @@ impl<'r> Record<'r> {
     pub(crate) fn note_error_page(&self, request: &Request<'r>) {
         if self.found.get().is_some() && !request.has_any_content_type() {
             self.error_page.set(true);
+        }
+    }
+
+    /// Takes the client's query string away once the request was redirected, unless nginx itself
+    /// serves the file: to an origin it would say what the client wants of it (`?acl`, a version, a
+    /// token), which an application's X-Accel-Redirect does not let through either.
+    pub(crate) fn keep_args_from_others(&self, request: &Request<'r>) {
+        if self.found.get().is_none() || self.lcf.get().passes_args() {
+            return;
+        }
+        let known = request.main_conf::<MainConf>().and_then(|main| main.seek_handlers.get());
+        if request.has_other_content_handler(known.copied().unwrap_or_default()) {
+            request.clear_args();
         }
     }
 

@@ -8,8 +8,7 @@ use core::ptr::{self, NonNull};
 use nginx_sys::{
     NGX_OK, ngx_array_push, ngx_array_t, ngx_conf_full_name, ngx_conf_t, ngx_http_conf_ctx_t,
     ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
-    ngx_http_phases, ngx_http_variable_t, ngx_int_t, ngx_module_t, ngx_parse_offset,
-    ngx_parse_time, ngx_str_t,
+    ngx_http_phases, ngx_http_variable_t, ngx_int_t, ngx_parse_offset, ngx_parse_time, ngx_str_t,
 };
 
 use super::Failure;
@@ -126,6 +125,13 @@ impl<'c> Conf<'c> {
         u64::try_from(unsafe { ngx_parse_offset(&raw mut value) }).ok()
     }
 
+    /// `on` or `off`, in any case as nginx's own directives take it.
+    pub(crate) fn parse_flag(value: &[u8]) -> Option<bool> {
+        [(&b"on"[..], true), (&b"off"[..], false)]
+            .into_iter()
+            .find_map(|(word, flag)| value.eq_ignore_ascii_case(word).then_some(flag))
+    }
+
     /// A time such as `5s`, in milliseconds.
     pub(crate) fn parse_time(value: &[u8]) -> Option<u64> {
         let mut value = string(value);
@@ -188,14 +194,32 @@ impl<'c> Conf<'c> {
     /// Where a variable stands whose value nginx keeps for a request; `None` if no directive so far
     /// names it.
     pub(crate) fn variable_index(&self, name: &[u8]) -> Option<VariableIndex> {
+        self.variables()
+            // SAFETY: the name of a variable stays in the configuration's pool.
+            .position(|variable| unsafe { bytes(variable.name) } == name)
+            .map(VariableIndex)
+    }
+
+    /// Whether a directive reads the client's query string: the variable that does, if there is one.
+    pub(crate) fn variable_of_arguments(&self) -> Option<&'static [u8]> {
+        self.variables().map(|variable| variable.name).find_map(|name| {
+            // SAFETY: the name of a variable stays in the configuration's pool.
+            let name: &'static [u8] = unsafe { bytes(name) };
+            let whole: [&[u8]; 3] = [b"args", b"is_args", b"query_string"];
+            (whole.contains(&name) || name.starts_with(b"arg_")).then_some(name)
+        })
+    }
+
+    /// The variables that directives name so far, in the order of their indexes.
+    fn variables(&self) -> impl Iterator<Item = ngx_http_variable_t> {
         // SAFETY: see above; the core module has a main configuration, with an array of the
         // variables that directives name.
         unsafe {
             let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
             let cmcf: *mut ngx_http_core_main_conf_t =
                 (*(*self.context()).main_conf.add(index)).cast();
-            let variables = (*cmcf).variables.as_slice::<ngx_http_variable_t>();
-            variables.iter().position(|variable| bytes(variable.name) == name).map(VariableIndex)
+            let variables = &(*cmcf).variables;
+            variables.as_slice::<ngx_http_variable_t>().iter().copied()
         }
     }
 
@@ -206,19 +230,12 @@ impl<'c> Conf<'c> {
     /// (`ngx_array_t *mirror`): in all versions from 1.22 to 1.28 the pointer is the only or the
     /// first field, and null where the directive is not in effect.
     pub(crate) fn has_directive_of(&self, module_name: &CStr, location: Location) -> bool {
-        // SAFETY: see above; the cycle's array of modules ends with a null pointer, each module
-        // has a name by then, and one of this name has the configuration described.
+        let Some(module) = self.module(module_name) else { return false };
+        // SAFETY: see above; the module of this name has the configuration described.
         unsafe {
-            let mut modules: *mut *mut ngx_module_t = (*(*self.as_raw()).cycle).modules;
-            while let Some(module) = (*modules).as_ref() {
-                if !module.name.is_null() && CStr::from_ptr(module.name) == module_name {
-                    let conf: *mut *mut c_void = location.conf_of(module.ctx_index).cast();
-                    return !conf.is_null() && !(*conf).is_null();
-                }
-                modules = modules.add(1);
-            }
+            let conf: *mut *mut c_void = location.conf_of((*module).ctx_index).cast();
+            !conf.is_null() && !(*conf).is_null()
         }
-        false
     }
 
     /// Adds a handler to a phase.

@@ -9,6 +9,7 @@ use nginx_sys::{
     ngx_filename_cmp, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_location_tree_node_t,
 };
 
+use super::content_handler::SeekHandlers;
 use super::module::{self, LocationData};
 use super::request::bytes;
 #[cfg(ngx_feature = "pcre")]
@@ -121,6 +122,12 @@ impl Location {
     pub(crate) fn has_content_handler(self) -> bool {
         // SAFETY: see above.
         unsafe { (*self.as_raw()).handler.is_some() }
+    }
+
+    /// Whether it is another one than those.
+    pub(crate) fn has_other_content_handler(self, known: SeekHandlers) -> bool {
+        // SAFETY: see above.
+        unsafe { (*self.as_raw()).handler.is_some_and(|handler| !known.has(handler)) }
     }
 
     pub(crate) fn root(self) -> Root {

@@ -11,7 +11,7 @@ use nginx_sys::{
 
 use super::Failure;
 use super::log::{Level, Log};
-use super::module::{self, LocationData, RequestData};
+use super::module::{self, LocationData, MainData, RequestData};
 use super::pool::Pool;
 
 /// A request for the time `'r` of one call from nginx into the module.
@@ -96,6 +96,12 @@ impl<'r> Request<'r> {
         unsafe { bytes((*self.as_raw()).args) }
     }
 
+    /// Takes the query string away from whatever comes next.
+    pub(crate) fn clear_args(&self) {
+        // SAFETY: see above; nginx empties it so at a redirect without one.
+        unsafe { (*self.as_raw()).args = ngx_str_t::empty() };
+    }
+
     /// Whether path and query string are just these strings, not others of the same text.
     pub(crate) fn has_uri(&self, uri: &[u8], args: &[u8]) -> bool {
         let is = |field: ngx_str_t, bytes: &[u8]| {
@@ -136,6 +142,12 @@ impl<'r> Request<'r> {
     #[cold]
     pub(crate) fn log_failure(&self, why: Failure) {
         self.log(Level::Error, 0, format_args!("xspace request failed: {why}"));
+    }
+
+    /// The module's configuration for all of `http {}`.
+    pub(crate) fn main_conf<T: MainData>(&self) -> Option<&'static T> {
+        // SAFETY: see above; as for `location_conf`.
+        unsafe { (*(*self.as_raw()).main_conf.add(module::ctx_index())).cast::<T>().as_ref() }
     }
 
     /// The module's configuration in the location that the request is in now.

@@ -9,6 +9,8 @@ mod seekers;
 
 /// A site with an application of its own, Flask under gunicorn.
 mod application;
+/// Who gets the query string of the client.
+mod arguments;
 /// Sites that ask an application about a space.
 mod asking;
 
