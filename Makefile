@@ -90,7 +90,7 @@ suite-static: nginx-static test-packages ## Run the test suite on an NGINX with 
 # chain of filters are enough here.
 .PHONY: suite-dynamic
 suite-dynamic: build/nginx module-dynamic test-packages
-	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/dynamic/objs/$(MODULE),,the module built by NGINX,conditional:: headers:: ranges::)
+	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/dynamic/objs/$(MODULE),,the module built by NGINX,caches:: conditional:: headers:: ranges::)
 
 .PHONY: suite-debian
 suite-debian: debian-module test-packages ## Run the test suite on Debian's own nginx, TESTS=name for a few

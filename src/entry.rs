@@ -19,6 +19,7 @@ use nginx_sys::{
 };
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 
+use crate::cache_filter;
 use crate::catalog_check;
 use crate::check;
 use crate::config::{Download, LocationConf, MainConf};
@@ -87,6 +88,29 @@ pub static mut ngx_http_xspace_module: ngx_module_t = ngx_module_t {
     ..ngx_module_t::default()
 };
 
+static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: None,
+    postconfiguration: Some(filter_postconfiguration),
+    create_main_conf: None,
+    init_main_conf: None,
+    create_srv_conf: None,
+    merge_srv_conf: None,
+    create_loc_conf: None,
+    merge_loc_conf: None,
+};
+
+/// A second module of the same library, for the header filter that has to run behind NGINX's
+/// `headers_filter`: a module has one place in the order of filters.
+#[used]
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals, unreachable_pub)]
+pub static mut ngx_http_xspace_cache_filter_module: ngx_module_t = ngx_module_t {
+    ctx: (&raw const FILTER_CONTEXT).cast_mut().cast(),
+    commands: ptr::null_mut(),
+    type_: NGX_HTTP_MODULE as ngx_uint_t,
+    ..ngx_module_t::default()
+};
+
 /// What nginx looks up in a loadable module. `ngx::ngx_modules!` would leave the order empty.
 #[cfg(feature = "export-modules")]
 #[allow(non_upper_case_globals, unreachable_pub)]
@@ -95,20 +119,33 @@ mod exports {
 
     /// The modules in this library.
     #[unsafe(no_mangle)]
-    pub static mut ngx_modules: [*const ngx_module_t; 2] =
-        [(&raw const ngx_http_xspace_module).cast(), ptr::null()];
+    pub static mut ngx_modules: [*const ngx_module_t; 3] = [
+        (&raw const ngx_http_xspace_module).cast(),
+        (&raw const ngx_http_xspace_cache_filter_module).cast(),
+        ptr::null(),
+    ];
 
     /// Their names.
     #[unsafe(no_mangle)]
-    pub static mut ngx_module_names: [*const c_char; 2] =
-        [c"ngx_http_xspace_module".as_ptr(), ptr::null()];
+    pub static mut ngx_module_names: [*const c_char; 3] =
+        [c"ngx_http_xspace_module".as_ptr(), CACHE_FILTER.as_ptr(), ptr::null()];
 
-    /// Before which module they stand: the place that nginx's own build gives to modules of the
-    /// type HTTP_AUX_FILTER. Without it the header filter would run before `not_modified`, and a
-    /// 304 would carry what it adds.
+    /// Before which modules they stand: nginx puts each before all that follow it here. Header
+    /// filters run from the last module to the first.
+    ///
+    /// The first one stands where nginx's own build puts modules of the type HTTP_AUX_FILTER.
+    /// Without that its filter would run before `not_modified`, and a 304 would carry what it adds.
+    /// The filter of the other one runs behind `headers_filter`.
     #[unsafe(no_mangle)]
-    pub static mut ngx_module_order: [*const c_char; 3] =
-        [c"ngx_http_xspace_module".as_ptr(), c"ngx_http_copy_filter_module".as_ptr(), ptr::null()];
+    pub static mut ngx_module_order: [*const c_char; 5] = [
+        CACHE_FILTER.as_ptr(),
+        c"ngx_http_headers_filter_module".as_ptr(),
+        c"ngx_http_xspace_module".as_ptr(),
+        c"ngx_http_copy_filter_module".as_ptr(),
+        ptr::null(),
+    ];
+
+    const CACHE_FILTER: &core::ffi::CStr = c"ngx_http_xspace_cache_filter_module";
 }
 
 const LOCATION: u32 = NGX_HTTP_LOC_CONF;
@@ -340,6 +377,21 @@ fn set_up(conf: &Conf<'_>) -> bool {
     handlers.into_iter().all(|(phase, handler)| conf.add_phase_handler(phase, handler).is_ok())
 }
 
+unsafe extern "C" fn filter_postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function with its configuration, after it has merged all of it, and
+    // has one thread meanwhile. It resets the chain of filters for each configuration.
+    unsafe {
+        with_conf(cf, ERROR, |conf| {
+            let Some(main) = conf.main_conf::<MainConf>() else { return ERROR };
+            if !main.downloads.borrow().is_empty() {
+                NEXT_HEADER_FILTER_BEHIND = ngx_http_top_header_filter;
+                ngx_http_top_header_filter = Some(cache_filter);
+            }
+            OK
+        })
+    }
+}
+
 /// Whether the requests of a location are looked up.
 fn has_lookup(download: &Download) -> bool {
     download.location.conf::<LocationConf>().is_some_and(|lcf| lcf.lookup().is_some())
@@ -359,6 +411,7 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
 /* Requests */
 
 static mut NEXT_HEADER_FILTER: ngx_http_output_header_filter_pt = None;
+static mut NEXT_HEADER_FILTER_BEHIND: ngx_http_output_header_filter_pt = None;
 static mut NEXT_BODY_FILTER: ngx_http_output_body_filter_pt = None;
 
 /// Runs a phase handler inside the guard. nginx calls it in every location, and once more after
@@ -447,6 +500,32 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
             None => OK,
         }
     }
+}
+
+unsafe extern "C" fn cache_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: as in `header_filter`.
+    unsafe {
+        if let Some(request) = Request::from_raw(r) {
+            if !cache_filter::is_idle(&request) && !tell_caches(&request) {
+                return INTERNAL_SERVER_ERROR.into();
+            }
+        }
+        match NEXT_HEADER_FILTER_BEHIND {
+            Some(next) => next(r),
+            None => OK,
+        }
+    }
+}
+
+/// Whether the response can be sent.
+#[inline(never)]
+fn tell_caches(request: &Request<'_>) -> bool {
+    guard::catch(request.log_handle(), Err(()), || {
+        cache_filter::run(request).map_err(|why| request.log_failure(why))
+    })
+    .is_ok()
+        // As in `header_filter`.
+        || request.is_error_answer()
 }
 
 unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {

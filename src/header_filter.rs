@@ -2,7 +2,8 @@
 //!
 //! The filter runs behind `not_modified` and before `range_header`: a 304 is known, a 206 or 416
 //! that nginx itself makes is not. A 416 comes here twice, as the 200 that it was to be and as an
-//! error; what was added the first time is taken back then.
+//! error; what was added the first time is taken back then. A recording that is itself the page of
+//! an error keeps its Content-Type, and has no Content-Disposition.
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +16,7 @@ use crate::nginx::request::Request;
 use crate::record::{Found, Record};
 
 /// The field's name (RFC 6266).
-const CONTENT_DISPOSITION: &str = "Content-Disposition";
+pub(crate) const CONTENT_DISPOSITION: &str = "Content-Disposition";
 
 /// A value says itself how much room it needs at most.
 const TOO_LONG: Failure = Failure("Content-Disposition is longer than its buffer");
@@ -26,6 +27,9 @@ pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let Some(record) = Record::find(request) else { return Ok(()) };
+    if record.caching.take() {
+        request.remove_own_caching();
+    }
     if let Some(value) = record.field.take() {
         request.remove_field_of_value(value);
     }
@@ -39,7 +43,9 @@ pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
         return describe(request, record, found);
     }
 
-    if request.has_content_type(found.format.media_type()) {
+    let is_shown_as_page =
+        request.status() == record.status_before() && !record.is_error_page(request);
+    if request.has_content_type(found.format.media_type()) && !is_shown_as_page {
         request.clear_content_type();
     }
     Ok(())
@@ -75,7 +81,9 @@ fn describe<'r>(
         // An object store may send a field of its own.
         request.remove_field(CONTENT_DISPOSITION);
     }
-    request.set_content_type(found.format.media_type());
+    if !request.is_multipart() {
+        request.set_content_type(found.format.media_type());
+    }
     request.add_field(CONTENT_DISPOSITION, value)?;
     record.field.set(Some(value));
     Ok(())

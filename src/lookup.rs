@@ -139,6 +139,14 @@ impl<'r> Lookup<'r> {
         self.ending.set(Some(ending));
     }
 
+    /// The values of the answer's fields of this name. What the location hides is not there.
+    pub(crate) fn response_field(
+        &self,
+        name: &'static str,
+    ) -> impl Iterator<Item = &'r [u8]> + use<'r> {
+        self.subrequest.response_field(name)
+    }
+
     /// What the answer says, when it is there.
     pub(crate) fn told(
         &'r self,

@@ -104,6 +104,8 @@ pub(crate) struct Record<'r> {
     pub(crate) field: Cell<Option<&'r [u8]>>,
     /// Whether Allow was added to the response.
     pub(crate) allow: Cell<bool>,
+    /// Whether the response was told what to say to caches.
+    pub(crate) caching: Cell<bool>,
     /// The state of error answers at the redirect: a later one differs from it.
     errors_before: Cell<(usize, bool)>,
     /// Whether an error was answered, or its page begun, since the redirect.
@@ -147,6 +149,7 @@ impl<'r> Record<'r> {
             found: OnceCell::new(),
             field: Cell::new(before.and_then(|before| before.field.get())),
             allow: Cell::new(before.is_some_and(|before| before.allow.get())),
+            caching: Cell::new(before.is_some_and(|before| before.caching.get())),
             errors_before: Cell::default(),
             error_page: Cell::default(),
         })?;
@@ -260,6 +263,22 @@ impl<'r> Record<'r> {
     /// Whether the response that is being made is an error page, not the file.
     pub(crate) fn is_error_page(&self, request: &Request<'r>) -> bool {
         self.error_page.get() || self.errors_before.get() != request.error_state()
+    }
+
+    /// The status with which the file is sent if it is itself the page of an error; 0 if it is not.
+    pub(crate) fn status_before(&self) -> usize {
+        self.errors_before.get().0
+    }
+
+    /// Whether the response is what the module's decision has led to: the file, an error in its
+    /// place, or the module's own refusal; not if an error page has led to another location.
+    pub(crate) fn is_answer_of(&self, request: &Request<'r>) -> bool {
+        match self.found.get() {
+            Some(_) => !self.error_page.get(),
+            None => request
+                .location_conf::<LocationConf>()
+                .is_some_and(|lcf| ptr::eq(lcf, self.lcf.get())),
+        }
     }
 }
 

@@ -182,9 +182,9 @@ location = /_space {
     internal;
     proxy_pass http://{app}/lookup;
     proxy_cache lookup;
-    proxy_cache_key "$xspace_id|$xspace_format|$http_authorization|$cookie_session";
+    proxy_cache_key "$xspace_id\n$xspace_format\n$http_authorization\n$http_cookie";
     proxy_cache_valid 200 204 403 1s;
-    proxy_ignore_headers Vary;
+    proxy_ignore_headers Cache-Control Expires Vary;
     proxy_cache_lock on;
 }"#;
 

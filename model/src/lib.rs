@@ -12,10 +12,12 @@
 //! - [`disposition`]: the Content-Disposition header field (RFC 6266, RFC 8187);
 //! - [`path`]: the URI paths of candidate files;
 //! - [`lookup`]: what an application is asked about a space, and what its answer means;
+//! - [`caching`]: what caches are told of a response;
 //! - [`play`]: which responses count as the start of a play.
 
 #![forbid(unsafe_code)]
 
+pub mod caching;
 pub mod catalog;
 pub mod choice;
 pub mod disposition;

@@ -2,10 +2,20 @@
 
 use core::ptr::{self, NonNull};
 
+#[cfg(not(ngx_table_elt_next))]
+use nginx_sys::{NGX_OK, ngx_array_init, ngx_array_push, ngx_int_t};
 use nginx_sys::{ngx_list_part_t, ngx_list_push, ngx_str_t, ngx_table_elt_t};
+
+use model::caching::is_targeted;
 
 use super::Failure;
 use super::request::{Request, bytes, string};
+
+/// Names of the fields by which caches go. A field of the module's own is known by the address of
+/// its name: no other static has it, and NGINX's and other modules' names are elsewhere.
+static CACHE_CONTROL: [u8; 13] = *b"Cache-Control";
+static EXPIRES: [u8; 7] = *b"Expires";
+static VARY: [u8; 4] = *b"Vary";
 
 // SAFETY of this block's calls: as for the other methods of `Request`.
 impl<'r> Request<'r> {
@@ -58,6 +68,16 @@ impl<'r> Request<'r> {
         unsafe { (*self.as_raw()).headers_out.content_type.len != 0 }
     }
 
+    /// Whether the response is made of several ranges: by an upstream, for NGINX's own range filter
+    /// comes later (RFC 9110, section 14.6).
+    pub(crate) fn is_multipart(&self) -> bool {
+        const MULTIPART: &[u8] = b"multipart/byteranges";
+        // SAFETY: see above.
+        let current = unsafe { bytes((*self.as_raw()).headers_out.content_type) };
+        let start = current.get(..MULTIPART.len());
+        self.status() == 206 && start.is_some_and(|start| start.eq_ignore_ascii_case(MULTIPART))
+    }
+
     /// Sets the media type; the field is then the same whatever the location says of types.
     pub(crate) fn set_content_type(&self, media_type: &'static str) {
         // SAFETY: see above. The five fields are what the core and upstream modules set.
@@ -83,6 +103,14 @@ impl<'r> Request<'r> {
 
     /// Adds a field to the response.
     pub(crate) fn add_field(&self, name: &'static str, value: &'r [u8]) -> Result<(), Failure> {
+        self.push_field(name.as_bytes(), value).map(|_| ())
+    }
+
+    fn push_field(
+        &self,
+        name: &'static [u8],
+        value: &'r [u8],
+    ) -> Result<*mut ngx_table_elt_t, Failure> {
         // SAFETY: see above; `ngx_list_push` returns null or memory for one element, of which
         // each field is set at once.
         unsafe {
@@ -93,15 +121,137 @@ impl<'r> Request<'r> {
             }
             element.write(ngx_table_elt_t {
                 hash: 1,
-                key: string(name.as_bytes()),
+                key: string(name),
                 value: string(value),
                 // Only looked at in request fields.
                 lowcase_key: ptr::null_mut(),
                 #[cfg(ngx_table_elt_next)]
                 next: ptr::null_mut(),
             });
+            Ok(element)
+        }
+    }
+
+    /// Leaves out of the response the fields that say to caches for how long and for whom it may be
+    /// kept; those that only some caches look at too.
+    pub(crate) fn remove_cache_control(&self) {
+        self.remove_fields(|field| {
+            let key = bytes_of(&field.key);
+            key.eq_ignore_ascii_case(&CACHE_CONTROL) || is_targeted(key)
+        });
+        self.forget_removed_caching();
+    }
+
+    /// Makes nginx forget the fields Cache-Control and Expires that are left out. It keeps them
+    /// apart as well, and `expires` would write into them.
+    fn forget_removed_caching(&self) {
+        // SAFETY: see above; what is kept apart are null pointers or elements of the list of
+        // fields, before NGINX 1.23 for Cache-Control an array of such.
+        unsafe {
+            let out = &raw mut (*self.as_raw()).headers_out;
+            if (*out).expires.as_ref().is_some_and(|field| field.hash == 0) {
+                (*out).expires = ptr::null_mut();
+            }
+            let known = &raw mut (*out).cache_control;
+            #[cfg(ngx_table_elt_next)]
+            {
+                let mut link = known;
+                while let Some(field) = (*link).as_mut() {
+                    if field.hash == 0 {
+                        link.write(field.next);
+                    } else {
+                        link = &raw mut field.next;
+                    }
+                }
+            }
+            #[cfg(not(ngx_table_elt_next))]
+            {
+                let elements = (*known).elts.cast::<*mut ngx_table_elt_t>();
+                let mut kept = 0;
+                for index in 0..(*known).nelts {
+                    let field = elements.add(index).read();
+                    if (*field).hash != 0 {
+                        elements.add(kept).write(field);
+                        kept += 1;
+                    }
+                }
+                (*known).nelts = kept;
+                if kept == 0 {
+                    // `expires` would take the first element of an array that is there.
+                    known.write(core::mem::zeroed());
+                }
+            }
+        }
+    }
+
+    /// Adds a field Cache-Control.
+    pub(crate) fn add_cache_control(&self, value: &'r [u8]) -> Result<(), Failure> {
+        let field = self.push_field(&CACHE_CONTROL, value)?;
+        // SAFETY: see above. `$sent_http_cache_control` and `gzip_proxied` look at the list of the
+        // fields of this name, whose end is a null pointer, or, before NGINX 1.23, at an array.
+        unsafe {
+            let known = &raw mut (*self.as_raw()).headers_out.cache_control;
+            #[cfg(ngx_table_elt_next)]
+            {
+                let mut end = known;
+                while let Some(field) = (*end).as_mut() {
+                    end = &raw mut field.next;
+                }
+                end.write(field);
+            }
+            #[cfg(not(ngx_table_elt_next))]
+            {
+                let size = size_of::<*mut ngx_table_elt_t>();
+                if (*known).elts.is_null()
+                    && ngx_array_init(known, (*self.as_raw()).pool, 1, size) != NGX_OK as ngx_int_t
+                {
+                    return Err(Failure::NO_MEMORY);
+                }
+                let place = ngx_array_push(known).cast::<*mut ngx_table_elt_t>();
+                if place.is_null() {
+                    return Err(Failure::NO_MEMORY);
+                }
+                place.write(field);
+            }
         }
         Ok(())
+    }
+
+    /// Leaves out of the response its time of expiry.
+    pub(crate) fn remove_expires(&self) {
+        self.remove_fields(|field| bytes_of(&field.key).eq_ignore_ascii_case(&EXPIRES));
+        self.forget_removed_caching();
+    }
+
+    /// Adds a field Expires.
+    pub(crate) fn add_expires(&self, value: &'r [u8]) -> Result<(), Failure> {
+        let field = self.push_field(&EXPIRES, value)?;
+        // SAFETY: see above.
+        unsafe { (*self.as_raw()).headers_out.expires = field };
+        Ok(())
+    }
+
+    /// Adds a field Vary to those that the response has.
+    pub(crate) fn add_vary(&self, value: &'r [u8]) -> Result<(), Failure> {
+        self.push_field(&VARY, value).map(|_| ())
+    }
+
+    /// Takes back what the module itself has added of Cache-Control, Expires and Vary.
+    pub(crate) fn remove_own_caching(&self) {
+        let own = [CACHE_CONTROL.as_ptr(), EXPIRES.as_ptr(), VARY.as_ptr()];
+        self.remove_fields(|field| own.iter().any(|&name| ptr::eq(field.key.data, name)));
+        self.forget_removed_caching();
+    }
+
+    /// Whether the field that was added last is the one whose value is just these bytes.
+    pub(crate) fn is_last_field(&self, value: &'r [u8]) -> bool {
+        // SAFETY: see above; `last` is the list's last part, with `nelts` elements.
+        unsafe {
+            let part = (*self.as_raw()).headers_out.headers.last;
+            let elements = (*part).elts.cast::<ngx_table_elt_t>();
+            let last = (*part).nelts.checked_sub(1);
+            last.is_some_and(|last| ptr::eq((*elements.add(last)).value.data, value.as_ptr()))
+        }
     }
 
     /// Leaves out of the response the fields of this name, in any case.
@@ -127,7 +277,10 @@ impl<'r> Request<'r> {
     }
 
     /// The values of the response's fields of this name, in any case.
-    pub(crate) fn response_field(&self, name: &'static str) -> impl Iterator<Item = &'r [u8]> {
+    pub(crate) fn response_field(
+        &self,
+        name: &'static str,
+    ) -> impl Iterator<Item = &'r [u8]> + use<'r> {
         // SAFETY: see above; the list is valid, and the bytes of a value stay in the pool.
         unsafe {
             fields(&raw mut (*self.as_raw()).headers_out.headers.part)

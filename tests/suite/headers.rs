@@ -284,6 +284,149 @@ fn headers_of_a_proxied_target_are_replaced_not_doubled() {
 }
 
 #[test]
+fn several_ranges_of_a_proxied_target_stay_several() {
+    let nginx = Site::with_download("xspace_directory {dir}/downloads;")
+        .server(
+            "location ^~ /downloads/ { internal; proxy_pass http://127.0.0.1:{port}/store/; }
+             location /store/ {
+                 alias {dir}/downloads/; default_type text/plain; add_header X-Made-By store;
+             }",
+        )
+        .file(FILE, recording())
+        .start();
+    for protocol in nginx.protocols() {
+        let request = Request::get(PATH).range("bytes=0-1,5-6");
+        let response = nginx.send(protocol, &request);
+        let what = format!("{protocol:?}: {response:?}");
+        assert_eq!(response.status, 206, "{what}");
+        assert_eq!(response.header("x-made-by"), Some("store"), "{what}");
+        let media_type = response.header("content-type").expect("a type");
+        let boundary = media_type.strip_prefix("multipart/byteranges; boundary=").expect(&what);
+        assert_eq!(response.text().matches(boundary).count(), 3, "{what}");
+        let disposition = response.header("content-disposition");
+        assert_eq!(disposition, Some("inline; filename=\"1lDxLnrWjwkGm.mp3\""), "{what}");
+        // One range of several that were asked for is the recording's again.
+        let response = nginx.send(protocol, &Request::get(PATH).range("bytes=0-1,999999-"));
+        assert_eq!(response.header("content-type"), Some("audio/mpeg"), "{response:?}");
+    }
+}
+
+#[test]
+fn recording_as_the_page_of_an_error_keeps_its_type() {
+    const SORRY: &[u8] = b"sorry";
+    for (target, proxied) in [
+        ("alias {dir}/downloads/;", false),
+        ("alias {dir}/downloads/; open_file_cache max=10;", false),
+        ("proxy_pass http://127.0.0.1:{port}/store/;", true),
+    ] {
+        for more in ["", "recursive_error_pages on;"] {
+            let download = "xspace_directory {dir}/downloads; xspace_min_size 5;";
+            let page = "error_page 404 /download/sorry;";
+            let nginx = Site::with_download(&format!("{download} {page} {more}"))
+                .server(&format!(
+                    "location ^~ /downloads/ {{ internal; {target} }}
+                     location /store/ {{ alias {{dir}}/downloads/; types {{ audio/mpeg mp3; }} }}"
+                ))
+                .file("downloads/sorry.mp3", SORRY)
+                .start();
+            for protocol in nginx.protocols() {
+                for (request, body) in [
+                    (Request::get(MISSING_PATH), SORRY),
+                    (Request::head(MISSING_PATH), b""),
+                    (Request::get(&format!("{MISSING_PATH}?attachment=1")), SORRY),
+                    (Request::get(MISSING_PATH).range("bytes=1-2"), SORRY),
+                    (Request::get(MISSING_PATH).header("If-None-Match", "*"), SORRY),
+                ] {
+                    let response = nginx.send(protocol, &request);
+                    let what = format!("{target} {more} {protocol:?} {request:?}: {response:?}");
+                    assert_eq!(response.status, 404, "{what}");
+                    assert_eq!(response.header("content-type"), Some("audio/mpeg"), "{what}");
+                    // It is not the recording that was asked for.
+                    assert_eq!(response.header("content-disposition"), None, "{what}");
+                    // The origin is asked for the client's range and condition.
+                    assert!(proxied || response.body == body, "{what}");
+                }
+                // The page itself, asked for as a recording.
+                let response = nginx.send(protocol, &Request::get("/download/sorry"));
+                assert_eq!(response.status, 200, "{response:?}");
+                assert!(response.header("content-disposition").is_some(), "{response:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn page_that_is_a_recording_and_fails_is_a_page_of_nginx() {
+    let page = "xspace_catalog {dir}/c.json; error_page 403 404 /download/sorry;";
+    let site = Site::with_directives(page, "")
+        .file("c.json", r#"{"forbidden": {"status": 403}}"#)
+        .file("downloads/sorry.mp3", "sorry");
+    site.chmod("downloads/sorry.mp3", 0);
+    let nginx = site.start();
+    for protocol in nginx.protocols() {
+        // Of the second one the page would have the status that its failure has.
+        for path in [MISSING_PATH, "/download/forbidden"] {
+            let response = nginx.send(protocol, &Request::get(path));
+            assert_no_recording(&response, 403, "unreadable");
+            assert_eq!(response.header("content-type"), Some("text/html"), "{response:?}");
+        }
+    }
+}
+
+/// Who writes the field in the configuration means it.
+#[test]
+fn content_disposition_of_the_configuration_is_the_only_one() {
+    let own = "inline; filename=\"1lDxLnrWjwkGm.mp3\"";
+    let map = "map $arg_save $save { default ''; 1 'attachment; filename=x'; }";
+    for (target, server, query, expected) in [
+        ("add_header Content-Disposition attachment;", "", "", "attachment"),
+        (
+            "add_header X-A 1; add_header content-disposition attachment; expires 1h;",
+            "",
+            "",
+            "attachment",
+        ),
+        ("add_header Content-Disposition attachment always;", "", "", "attachment"),
+        ("", "add_header Content-Disposition attachment;", "", "attachment"),
+        ("add_header Content-Disposition $save;", "", "?save=1", "attachment; filename=x"),
+        ("add_header Content-Disposition $save;", "", "", own),
+        ("add_header X-A 1; expires 1h;", "", "", own),
+        (
+            "add_header Content-Disposition \"a; x=$xspace_filename\";",
+            "",
+            "",
+            "a; x=1lDxLnrWjwkGm.mp3",
+        ),
+    ] {
+        let nginx = Site::with_directives("", target)
+            .http(map)
+            .server(server)
+            .file(FILE, recording())
+            .start();
+        for protocol in nginx.protocols() {
+            for (request, media_type) in [
+                (Request::get(&format!("{PATH}{query}")), "audio/mpeg"),
+                (Request::head(&format!("{PATH}{query}")), "audio/mpeg"),
+                (Request::get(&format!("{PATH}{query}")).range("bytes=0-1"), "audio/mpeg"),
+                (Request::get(&format!("{PATH}{query}")).range("bytes=0-1,4-5"), "multipart/"),
+            ] {
+                let response = nginx.send(protocol, &request);
+                let what = format!("{target} {server} {protocol:?} {request:?}");
+                assert_eq!(response.header("content-disposition"), Some(expected), "{what}");
+                let found = response.header("content-type").expect("a type");
+                assert!(found.starts_with(media_type), "{what}: {found}");
+            }
+            // NGINX itself sends "always" twice with a 416, the module's is not there.
+            let request = Request::get(&format!("{PATH}{query}")).range("bytes=999999-");
+            let response = nginx.send(protocol, &request);
+            assert_eq!(response.status, 416);
+            let own = response.headers.iter().filter(|(_, value)| value == own).count();
+            assert_eq!(own, 0, "{response:?}");
+        }
+    }
+}
+
+#[test]
 fn errors_of_a_proxied_target_carry_none() {
     let nginx = Site::with_download("xspace_directory {dir}/downloads;")
         .server(

@@ -390,7 +390,7 @@ fn cached(application: &Application, key: &str) -> Site {
 
 /// The key that names id, format and every credential.
 const RIGHT_KEY: &str =
-    "proxy_cache_key \"$xspace_id|$xspace_format|$http_authorization|$cookie_session\";";
+    r#"proxy_cache_key "$xspace_id\n$xspace_format\n$http_authorization\n$http_cookie";"#;
 
 /// What a user gets: the title in the file name, or a status.
 fn heard(nginx: &Nginx, protocol: Protocol, id: &str, user: (&str, &str)) -> String {

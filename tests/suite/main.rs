@@ -18,6 +18,8 @@ mod asking;
 mod access;
 /// `if`, `limit_except`, nested, named, exact and regex locations.
 mod blocks;
+/// What caches are told of a response.
+mod caches;
 /// Requests for spaces that a catalogue knows.
 mod catalog;
 /// What `nginx -t` says about a catalogue.
