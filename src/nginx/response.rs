@@ -3,7 +3,7 @@
 use core::ptr::{self, NonNull};
 
 #[cfg(not(ngx_table_elt_next))]
-use nginx_sys::{NGX_OK, ngx_array_init, ngx_array_push, ngx_int_t};
+use nginx_sys::{ngx_array_create, ngx_array_push};
 use nginx_sys::{ngx_list_part_t, ngx_list_push, ngx_str_t, ngx_table_elt_t};
 
 use model::caching::is_targeted;
@@ -201,11 +201,10 @@ impl<'r> Request<'r> {
             }
             #[cfg(not(ngx_table_elt_next))]
             {
-                let size = size_of::<*mut ngx_table_elt_t>();
-                if (*known).elts.is_null()
-                    && ngx_array_init(known, (*self.as_raw()).pool, 1, size) != NGX_OK as ngx_int_t
-                {
-                    return Err(Failure::NO_MEMORY);
+                if (*known).elts.is_null() {
+                    let size = core::mem::size_of::<*mut ngx_table_elt_t>();
+                    let array = ngx_array_create((*self.as_raw()).pool, 1, size);
+                    known.write(array.as_ref().copied().ok_or(Failure::NO_MEMORY)?);
                 }
                 let place = ngx_array_push(known).cast::<*mut ngx_table_elt_t>();
                 if place.is_null() {

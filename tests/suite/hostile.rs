@@ -258,8 +258,9 @@ fn split(answer: &[u8], what: &str) -> (u16, Vec<String>, Vec<u8>) {
 }
 
 /// The header fields that such an answer can have.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "accept-ranges",
+    "cache-control",
     "connection",
     "content-disposition",
     "content-length",
@@ -284,6 +285,9 @@ fn assert_harmless(status: u16, fields: &[String], body: &[u8], what: &str) {
         let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("{what}: {line:?}"));
         assert!(FIELDS.contains(&&*name.to_ascii_lowercase()), "{what}: {line:?}");
         assert!(!value.contains(|c: char| c.is_control()), "{what}: {line:?}");
+        let says = !name.eq_ignore_ascii_case("Cache-Control")
+            || ["private, no-cache", "no-store"].contains(&value);
+        assert!(says, "{what}: {line:?}");
     }
 }
 
