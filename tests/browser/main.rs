@@ -6,6 +6,8 @@
 
 /// Old-style application behind proxy_pass, beside the module.
 mod application;
+/// The browser's own cache.
+mod caches;
 /// Links that save a file.
 mod downloads;
 /// A page of another origin.
