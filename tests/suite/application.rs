@@ -257,7 +257,7 @@ fn application_that_ends_is_an_error_and_nothing_is_served() {
 // The README's chapter.
 
 /// The code blocks of a language in the chapter.
-fn blocks(language: &str) -> Vec<String> {
+pub fn blocks(language: &str) -> Vec<String> {
     let readme = fs::read_to_string(project_dir().join("README.md")).expect("README.md");
     let chapter = readme
         .split("\n## ")
@@ -301,7 +301,7 @@ fn chapter_of_the_readme_turns_the_old_route_into_a_lookup() {
     let python = blocks("python");
     let [old, new] = &python[..] else { panic!("two pieces of Python: {python:#?}") };
     let nginx = blocks("nginx");
-    let [configuration, _] = &nginx[..] else { panic!("two pieces of configuration: {nginx:#?}") };
+    let [configuration, _, _] = &nginx[..] else { panic!("three pieces: {nginx:#?}") };
     let socket = "unix:{dir}/app.sock";
     let configuration = configuration
         .replace("/srv/xspace/", "{dir}/")

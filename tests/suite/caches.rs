@@ -7,7 +7,7 @@ use crate::asking::{asking, own_errors, rows};
 use crate::common::{
     FILE, ID, MISSING, MISSING_PATH, OTHER, PATH, SIZE, ask, assert_no_recording, recording,
 };
-use crate::conf_files;
+use crate::{application, conf_files};
 
 const ENTRY: &str = r#"{"title": "A talk", "files": ["1lDxLnrWjwkGm.mp3"]}"#;
 
@@ -644,10 +644,9 @@ fn planted_cookie_does_not_open_the_cache_of_the_sample() {
     assert_eq!(application.asked().len(), before);
 }
 
-/// `error_page` in the location of a lookup that only knows titles.
+/// As the README has it, for a public site.
 #[test]
 fn public_site_goes_on_while_its_application_is_down() {
-    let lookup = "error_page 502 504 =204 /_unknown; proxy_read_timeout 300ms;";
     let gate = xspace_tests::Gate::default();
     let slow = gate.clone();
     let application = Application::start(move |asked| match asked.argument("id") {
@@ -658,9 +657,14 @@ fn public_site_goes_on_while_its_application_is_down() {
         Some("cut") => Reply::json(ENTRY).cut(5).reset(),
         _ => Reply::json(ENTRY).header("Cache-Control", "public, max-age=9"),
     });
-    let nginx = asking(&application, "", lookup)
+    let blocks = application::blocks("nginx");
+    let locations = blocks[2].replace("127.0.0.1:8080", &application.address().to_string());
+    assert!(locations.contains("=204 /_unknown;"), "{locations}");
+    let nginx = Site::with_directives("xspace_lookup /_space;", "")
+        .server("proxy_read_timeout 300ms;")
+        .server(&locations)
+        .file(FILE, recording())
         .allow("upstream timed out")
-        .server("location = /_unknown { internal; return 204; }")
         .file(&format!("downloads/{OTHER}.mp3"), "other")
         .start();
     let get = |path: &str| nginx.get(&format!("/download/{path}"));
