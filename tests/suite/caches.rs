@@ -366,6 +366,22 @@ fn undecided_lookup_has_let_the_client_in_all_the_same() {
     }
 }
 
+/// `add_header` does nothing in a subrequest; it does in a server that is asked by `proxy_pass`.
+#[test]
+fn nginx_itself_can_say_that_a_recording_is_public() {
+    let says = "add_header Cache-Control 'public, max-age=9'; return 204;";
+    for (lookup, expected) in
+        [(says, DEFAULT), ("proxy_pass http://127.0.0.1:{other};", "public, max-age=9")]
+    {
+        let nginx = Site::with_directives("xspace_lookup /_space;", "")
+            .server(&format!("location = /_space {{ internal; {lookup} }}"))
+            .http(&format!("server {{ listen 127.0.0.1:{{other}}; location / {{ {says} }} }}"))
+            .file(FILE, recording())
+            .start();
+        assert_eq!(nginx.get(PATH).header("cache-control"), Some(expected), "{lookup}");
+    }
+}
+
 #[test]
 fn failures_are_kept_by_nobody() {
     let application = Application::start(|asked| {

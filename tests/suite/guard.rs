@@ -2,7 +2,7 @@
 
 use xspace_tests::{Nginx, Request, Site, build};
 
-use crate::common::{FILE, PATH, assert_no_recording, recording};
+use crate::common::{FILE, ID, PATH, assert_no_recording, recording};
 
 /// A site with the faulty module, none if there is no such module.
 fn site() -> Option<Site> {
@@ -61,6 +61,27 @@ fn panic_in_the_header_filter_is_500() {
         count += 1;
         nginx.wait_error(&["[alert]", "panicked at"]);
         assert_eq!(panics(&nginx), count, "one line each: {}", nginx.error_log());
+    }
+    assert_alive(&nginx, &workers);
+}
+
+#[test]
+fn panic_in_the_filter_for_caches_is_500() {
+    let Some(site) = site() else { return };
+    let nginx = site
+        .server(
+            "location ^~ /asked/ { xspace_download /downloads/; xspace_lookup /_space; }
+             location = /_space { internal; return 204; }",
+        )
+        .main("env XSPACE_FAULT=cache_filter;")
+        .start();
+    let workers = nginx.workers();
+    for protocol in nginx.protocols() {
+        let response = nginx.send(protocol, &Request::get(&format!("/asked/{ID}")));
+        assert_no_recording(&response, 500, &format!("{protocol:?}"));
+        nginx.wait_error(&["[alert]", "panicked at"]);
+        // Without a lookup nothing is said to caches.
+        crate::common::assert_recording(&nginx.get(PATH), "no lookup");
     }
     assert_alive(&nginx, &workers);
 }
