@@ -204,7 +204,7 @@ impl LocationConf {
         extension: &'a str,
     ) -> Result<FileName<'a>, Failure> {
         Ok(match self.filename {
-            Some(name) => FileName::whole(name.evaluate(request)?, id, extension),
+            Some(name) => FileName::whole(name.evaluate(request)?, title, id, extension),
             None => FileName::with_title(title, id, extension),
         })
     }

@@ -123,7 +123,7 @@ fn file_name<'r>(
     };
     let name: FileName<'_> =
         record.lcf().file_name(request, record.title.get(), asked.id, found.format.extension())?;
-    let buffer = request.pool().bytes(name.max_len())?;
+    let buffer = request.pool().bytes(name.byte_len())?;
     let len = name.write(buffer).ok_or(TOO_LONG)?;
     buffer.get(..len).ok_or(TOO_LONG)
 }

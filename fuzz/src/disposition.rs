@@ -2,8 +2,9 @@
 
 use model::catalog::{Catalog, MAX_TITLE_LEN};
 use model::disposition::{ContentDisposition, Disposition, Parts};
-use model::filename::{FileName, MAX_LEN};
+use model::filename::{CleanTitle, FileName, MAX_LEN};
 use model::request::SpaceId;
+use model::text::is_hidden;
 use serde_json::json;
 
 /// Builds the header field's value for a name that is given as a whole, or for a title.
@@ -12,16 +13,18 @@ pub fn disposition(data: &[u8]) {
         return;
     };
     let disposition = if kind & 1 == 0 { Disposition::Inline } else { Disposition::Attachment };
-    let id_byte = b"aZ09_-"[usize::from(id_byte) % 6];
-    let id = vec![id_byte; usize::from(id_len) % 128 + 1];
+    // Some of the ids are names of devices of Windows.
+    let id = match id_len {
+        0 => b"nul".to_vec(),
+        1 => b"COM1".to_vec(),
+        _ => vec![b"aZ09_-"[usize::from(id_byte) % 6]; usize::from(id_len) % 128 + 1],
+    };
     let id = SpaceId::parse(&id).expect("a valid id");
     let extension = ["mp3", "m4a", "x", "abcdefghijklmnop"][usize::from(extension) % 4];
-    let default_name = format!("{id}.{extension}");
 
     if kind & 2 == 0 {
-        let name = FileName::whole(name, id, extension);
-        let shown = check(ContentDisposition { disposition, name });
-        assert!(shown.len() <= MAX_LEN || shown == default_name, "{shown:?}");
+        let name = FileName::whole(name, None, id, extension);
+        check(ContentDisposition { disposition, name }, id, extension);
         return;
     }
 
@@ -32,9 +35,13 @@ pub fn disposition(data: &[u8]) {
     if let Some(title) = title {
         assert!(!title.as_str().chars().any(char::is_control));
         assert!((1..=MAX_TITLE_LEN).contains(&title.as_str().len()));
+        // A name of which nothing remains is the default one.
+        if kind & 4 != 0 {
+            check_default(title, id, extension);
+        }
     }
     let name = FileName::with_title(title, id, extension);
-    let shown = check(ContentDisposition { disposition, name });
+    let shown = check(ContentDisposition { disposition, name }, id, extension);
     if let Some(parts) = disposition.parts_with(title, id, extension) {
         let value = match parts {
             Parts::Id(parts) => parts.concat(),
@@ -43,28 +50,36 @@ pub fn disposition(data: &[u8]) {
         let expected = format!("{}; filename=\"{shown}\"", disposition.as_str());
         assert_eq!(value, expected.as_bytes());
     }
+    let default_name = format!("{id}.{extension}");
     let clean = shown.strip_suffix(default_name.as_str()).expect("id and extension at the end");
-    if let Some(clean) = clean.strip_suffix('_') {
-        assert!(clean.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-'), "{clean:?}");
-        assert!(!clean.is_empty() && !clean.starts_with('-'), "{clean:?}");
-        assert!(shown.len() <= MAX_LEN, "{shown:?}");
-    } else {
-        assert_eq!(clean, "");
+    if let Some(clean) = clean.strip_suffix('_').filter(|clean| !clean.is_empty()) {
+        assert!(!clean.contains(|c: char| c.is_whitespace() || c == '.' || c == '%'), "{clean:?}");
+        assert!(!clean.starts_with('-') && !clean.ends_with('-') && !clean.contains("--"));
+    }
+}
+
+fn check_default(title: CleanTitle<'_>, id: SpaceId<'_>, extension: &str) {
+    let written = |name: FileName<'_>| {
+        let mut buffer = vec![0; name.byte_len()];
+        name.write(&mut buffer).expect("room for the name");
+        buffer
+    };
+    let default_name = written(FileName::with_title(Some(title), id, extension));
+    for nothing in ["", " .\u{202e}/", &format!("-.{extension}")] {
+        let name = FileName::whole(nothing.as_bytes(), Some(title), id, extension);
+        assert_eq!(written(name), default_name);
     }
 }
 
 /// Checks the value and returns the name that a client sees.
-fn check(value: ContentDisposition<'_>) -> String {
+fn check(value: ContentDisposition<'_>, id: SpaceId<'_>, extension: &str) -> String {
     // The file name as a variable of nginx.
-    let mut buffer = vec![0; value.name.max_len()];
-    let len = value.name.write(&mut buffer).expect("max_len() suffices for the name");
-    buffer.truncate(len);
+    let len = value.name.byte_len();
+    let mut buffer = vec![0; len];
+    assert_eq!(value.name.write(&mut buffer), Some(len));
+    assert_eq!(value.name.write(&mut vec![0; len - 1]), None);
     let name = String::from_utf8(buffer).expect("a name in UTF-8");
-    assert_eq!(value.name.is_ascii(), name.is_ascii());
-    assert!(!name.is_empty());
-    assert!(!name.chars().any(|c| c.is_control() || matches!(c, '"' | '/' | '\\')), "{name:?}");
-    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    assert!(!name.contains(turns), "{name:?}");
+    check_name(&name, id, extension);
 
     let mut buffer = vec![0; value.max_len()];
     let len = value.write(&mut buffer).expect("max_len() suffices for the value");
@@ -78,14 +93,45 @@ fn check(value: ContentDisposition<'_>) -> String {
     let kind = format!("{}; filename=\"", value.disposition.as_str());
     let rest = text.strip_prefix(&kind).expect("type and file name");
     let (quoted, rest) = rest.split_once('"').expect("the end of the file name");
-    assert!(!quoted.is_empty() && !quoted.contains(['\\', '/']), "{text:?}");
-    if name.is_ascii() {
-        assert_eq!((quoted, rest), (name.as_str(), ""));
+    check_name(quoted, id, extension);
+    if rest.is_empty() {
+        assert_eq!(quoted, name);
     } else {
-        let extended = rest.strip_prefix("; filename*=UTF-8''").expect("a name beyond ASCII");
+        let extended = rest.strip_prefix("; filename*=UTF-8''").expect("the name once more");
         assert_eq!(decode(extended.as_bytes()), name);
+        assert!(!quoted.contains('%'), "{text:?}");
     }
+    let is_encoded = |at: usize| {
+        let digits = quoted.as_bytes().get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    assert!(!quoted.match_indices('%').any(|(at, _)| is_encoded(at)), "{text:?}");
     name
+}
+
+/// What holds for every name, the one for old clients too.
+fn check_name(name: &str, id: SpaceId<'_>, extension: &str) {
+    assert!(name.len() <= MAX_LEN, "{name:?}");
+    let (stem, end) = name.split_at(name.len() - extension.len());
+    assert!(end.eq_ignore_ascii_case(extension), "{name:?}");
+    let stem = stem.strip_suffix('.').expect("a dot before the extension");
+    assert!(!stem.is_empty());
+
+    let mut before = ' ';
+    for c in name.chars() {
+        assert!(!r#""*/:<>?\|"#.contains(c), "{name:?}");
+        let joins = matches!(c, '\u{200c}' | '\u{200d}') && !before.is_ascii();
+        assert!(joins || !is_hidden(c), "{name:?}");
+        assert!(!c.is_whitespace() || c == ' ' && before != ' ', "{name:?}");
+        before = c;
+    }
+    let before_id = stem.strip_suffix(&id.to_string());
+    if !before_id.is_some_and(|title| title.is_empty() || title.ends_with('_')) {
+        assert!(!stem.starts_with(['.', '-', '~', ' ']), "{name:?}");
+        assert!(!stem.ends_with(['.', '-', ' ', '\u{200c}', '\u{200d}']), "{name:?}");
+    }
+    let device = stem.split('.').next().expect("a first part").trim_end().to_ascii_uppercase();
+    assert!(!["CON", "PRN", "AUX", "NUL", "COM1", "LPT9"].contains(&&*device), "{name:?}");
 }
 
 /// The characters of an extended value (RFC 8187).

@@ -19,6 +19,7 @@ use self::json::{CatalogVisitor, EntrySeed};
 use crate::filename::{CleanTitle, clean_into};
 use crate::format::has_extension;
 use crate::request::SpaceId;
+use crate::text::Escaped;
 
 /// The longest path of a file, in bytes. Below the target's directory it still fits into the
 /// system's PATH_MAX.
@@ -346,10 +347,18 @@ impl Builder {
         if title.len() <= MAX_TITLE_LEN && title.bytes().all(plain) {
             return self.title.push_str(title);
         }
-        for c in title.chars().filter(|c| !c.is_control()) {
-            if self.title.len() + c.len_utf8() > MAX_TITLE_LEN {
+        let mut gap = false;
+        for c in title.chars() {
+            if c.is_control() {
+                // Line breaks and tabs separate words.
+                gap |= c.is_whitespace();
+                continue;
+            }
+            let space = mem::take(&mut gap) && !self.title.is_empty();
+            if self.title.len() + usize::from(space) + c.len_utf8() > MAX_TITLE_LEN {
                 break;
             }
+            self.title.extend(space.then_some(' '));
             self.title.push(c);
         }
     }
@@ -463,15 +472,9 @@ struct Quoted<'a>(&'a str);
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 100;
-        f.write_str("\"")?;
-        for c in self.0.chars().take(SHOWN) {
-            if c.is_control() {
-                write!(f, "{}", c.escape_unicode())?;
-            } else {
-                fmt::Write::write_char(f, c)?;
-            }
-        }
-        f.write_str(if self.0.chars().nth(SHOWN).is_some() { "…\"" } else { "\"" })
+        let end = self.0.char_indices().nth(SHOWN).map(|(end, _)| end);
+        let shown = end.and_then(|end| self.0.get(..end)).unwrap_or(self.0);
+        write!(f, "\"{}{}\"", Escaped(shown), if end.is_some() { "…" } else { "" })
     }
 }
 
@@ -519,7 +522,12 @@ mod tests {
             (r#"{"title":"é à"}"#, "é à|é-à|0|", "only a title"),
             (r#"{"title":""}"#, "||0|", "empty title"),
             (r#"{"files":[]}"#, "||0|", "empty list"),
-            (r#"{"title":"a\u0000\r\n\u0085\tb"}"#, "ab|ab|0|", "control characters in a title"),
+            (r#"{"title":"a\u0000\r\n\u0085\tb"}"#, "a b|a-b|0|", "control characters in a title"),
+            (
+                r#"{"title":"\nLine one\nline\u0001 two\r\n"}"#,
+                "Line one line two|Line-one-line-two|0|",
+                "line breaks",
+            ),
             (r#"{"title":"\ud83c\udf99 on"}"#, "🎙 on|on|0|", "surrogates"),
             (r#"{"status":403}"#, "||403|", "403"),
             (r#"{"status":404}"#, "||404|", "404"),
@@ -599,8 +607,13 @@ mod tests {
             ("{\"a\": \"x//y\"}", "invalid path \"x//y\": it has an empty segment"),
             ("{\"a\": \"x/\"}", "invalid path \"x/\": it has an empty segment"),
             ("{\"a\": \"x\\u0000y\"}", "invalid path \"x\\u{0}y\": it holds a control character"),
-            ("{\"a\": \"x\\ny\"}", "invalid path \"x\\u{a}y\": it holds a control character"),
+            ("{\"a\": \"x\\ny\"}", "invalid path \"x\\ny\": it holds a control character"),
             ("{\"a\": \"x\\u0085\"}", "invalid path \"x\\u{85}\": it holds a control character"),
+            (
+                "{\"a\": \"\u{202e}\u{3164}/\"}",
+                "invalid path \"\\u{202e}\\u{3164}/\": it has an empty",
+            ),
+            ("{\"a\u{2066}\": {}}", "invalid space id \"a\\u{2066}\" at line 1"),
         ];
         for (json, expected) in rows {
             let shown = read(json).unwrap_err().to_string();

@@ -1,6 +1,6 @@
 //! The Content-Disposition header field (RFC 6266) and its extended parameter (RFC 8187).
 
-use crate::filename::{CleanTitle, FileName, Titled, ascii_title};
+use crate::filename::{CleanTitle, FileName, MAX_LEN, Titled, ascii_title, is_device_id};
 use crate::request::SpaceId;
 
 /// What a client is to do with a recording.
@@ -50,6 +50,7 @@ impl Disposition {
     ) -> Option<Parts<'a>> {
         let (start, id, extension) = (self.up_to_name(), id.as_bytes(), extension.as_bytes());
         Some(match ascii_title(title, id, extension)? {
+            [] if is_device_id(id) => return None,
             [] => Parts::Id([start, id, b".", extension, QUOTE]),
             title => Parts::Title([start, title, b"_", id, b".", extension, QUOTE]),
         })
@@ -69,8 +70,9 @@ const EXTENDED: &[u8] = b"; filename*=UTF-8''";
 
 /// The value of a Content-Disposition header field.
 ///
-/// The name is always a quoted string. If it is not plain ASCII it stands there twice: without the
-/// other characters for old clients, and whole as `filename*` (RFC 6266, section 5).
+/// The name is always a quoted string. If it is not plain ASCII, or has what a client may take for
+/// an encoded byte, it stands there twice: without the other characters for old clients, and whole
+/// as `filename*` (RFC 6266, section 5 and appendix D).
 #[derive(Clone, Copy, Debug)]
 pub struct ContentDisposition<'a> {
     /// The disposition type.
@@ -97,7 +99,7 @@ impl ContentDisposition<'_> {
                 let escaped = name.cut.bytes().filter(|b| !b.is_ascii()).count();
                 2 * name.tail_len() + name.ascii_len() + name.cut.len() + 2 * escaped
             }
-            None => self.name.max_len() * (1 + "%XX".len()),
+            None => MAX_LEN.max(self.name.byte_len()) * (1 + "%XX".len()),
         };
         fixed + twice
     }
@@ -111,13 +113,12 @@ impl ContentDisposition<'_> {
             out.push_titled(&name)?;
             return Some(out.len);
         }
-        let put = &mut |c: char| u8::try_from(c).is_ok_and(|b| out.push(&[b]).is_some());
-        self.name.ascii_chars(put).then_some(())?;
+        let for_old_clients = self.name.for_old_clients();
+        out.push_all(&for_old_clients.as_ref().unwrap_or(&self.name).parts())?;
         out.push(QUOTE)?;
-        if !self.name.is_ascii() {
+        if for_old_clients.is_some() {
             out.push(EXTENDED)?;
-            let put = &mut |c: char| out.push_extended(c).is_some();
-            self.name.chars(put).then_some(())?;
+            self.name.parts().into_iter().try_for_each(|part| out.push_extended(part))?;
         }
         Some(out.len)
     }
@@ -142,27 +143,27 @@ impl Writer<'_> {
         Some(())
     }
 
+    fn push_all(&mut self, parts: &[&[u8]]) -> Option<()> {
+        parts.iter().try_for_each(|part| self.push(part))
+    }
+
     /// Both parameters for a name with a title, byte by byte: the text is clean already.
     fn push_titled(&mut self, name: &Titled<'_>) -> Option<()> {
         if name.cut.is_ascii() {
             self.push(name.cut.as_bytes())?;
             self.push_byte(b'_')?;
-            self.push_id(name)?;
+            self.push_all(&name.tail)?;
             return self.push(QUOTE);
         }
         let start = self.len;
         self.push_ascii(name.clean.as_bytes(), start + name.ascii_len())?;
-        if self.len > start {
-            self.push_byte(b'_')?;
-        }
-        self.push_id(name)?;
+        self.push(if self.len > start { b"_" } else { name.prefix })?;
+        self.push_all(&name.tail)?;
         self.push(QUOTE)?;
         self.push(EXTENDED)?;
-        for &b in name.cut.as_bytes() {
-            self.push_extended_byte(b)?;
-        }
+        self.push_extended(name.cut.as_bytes())?;
         self.push_byte(b'_')?;
-        self.push_id(name)
+        self.push_all(&name.tail)
     }
 
     /// What is ASCII of a clean title, up to a length that the value has then.
@@ -175,28 +176,22 @@ impl Writer<'_> {
                 gap = self.len > start;
                 continue;
             }
-            for b in gap.then_some(b'-').into_iter().chain([b]) {
-                if self.len == end {
-                    return Some(());
-                }
-                self.push_byte(b)?;
+            if self.len + usize::from(gap) >= end {
+                break;
             }
+            if gap {
+                self.push_byte(b'-')?;
+            }
+            self.push_byte(b)?;
             gap = false;
         }
         Some(())
     }
 
-    fn push_id(&mut self, name: &Titled<'_>) -> Option<()> {
-        self.push(name.id)?;
-        self.push_byte(b'.')?;
-        self.push(name.extension)
-    }
-
-    /// A character of an extended value (RFC 8187, section 3.2.1): everything but `attr-char` is
+    /// Text as an extended value (RFC 8187, section 3.2.1): everything but `attr-char` is
     /// percent-encoded.
-    fn push_extended(&mut self, c: char) -> Option<()> {
-        let mut utf8 = [0; 4];
-        c.encode_utf8(&mut utf8).bytes().try_for_each(|b| self.push_extended_byte(b))
+    fn push_extended(&mut self, text: &[u8]) -> Option<()> {
+        text.iter().try_for_each(|&b| self.push_extended_byte(b))
     }
 
     fn push_extended_byte(&mut self, b: u8) -> Option<()> {
@@ -260,7 +255,7 @@ mod tests {
     fn values() {
         let id = SpaceId::parse(b"1lDx").unwrap();
         let titled = |title| with_name(title, "1lDx", |name| value(Disposition::Inline, name));
-        let whole = |name| value(Disposition::Inline, FileName::whole(name, id, "mp3"));
+        let whole = |name| value(Disposition::Inline, FileName::whole(name, None, id, "mp3"));
         let rows = [
             (titled(None), r#"inline; filename="1lDx.mp3""#),
             (
@@ -277,13 +272,14 @@ mod tests {
             ),
             (whole(b"a, b;c.mp3"), r#"inline; filename="a, b;c.mp3""#),
             (
-                whole("é 'q' 100% (1)*.mp3".as_bytes()),
+                whole("é 'q' 100% (1)!.mp3".as_bytes()),
                 concat!(
-                    r#"inline; filename=" 'q' 100% (1)*.mp3"; "#,
-                    "filename*=UTF-8''%C3%A9%20%27q%27%20100%25%20%281%29%2A.mp3"
+                    r#"inline; filename="'q' 100 (1)!.mp3"; "#,
+                    "filename*=UTF-8''%C3%A9%20%27q%27%20100%25%20%281%29!.mp3"
                 ),
             ),
-            (whole(b"a\"\r\nSet-Cookie: x=y\\.mp3"), r#"inline; filename="aSet-Cookie: x=y.mp3""#),
+            (whole(b"a%41b.mp3"), r#"inline; filename="a41b.mp3"; filename*=UTF-8''a%2541b.mp3"#),
+            (whole(b"a\"\r\nSet-Cookie: x=y\\.mp3"), r#"inline; filename="a Set-Cookie x=y.mp3""#),
         ];
         for (value, expected) in rows {
             assert_eq!(value, expected);
@@ -336,23 +332,30 @@ mod tests {
                 let title = format!("{start}{}é", fill.repeat(len));
                 for long in ["1lDx".to_owned(), "i".repeat(128)] {
                     with_name(Some(&title), &long, |name| {
-                        let (mut ascii, mut extended) = (String::new(), String::new());
-                        name.ascii_chars(&mut |c| {
-                            ascii.push(c);
-                            true
-                        });
-                        name.chars(&mut |c| {
-                            match c.is_ascii() {
-                                true => extended.push(c),
-                                false => c.encode_utf8(&mut [0; 4]).bytes().for_each(|b| {
-                                    extended.push_str(&format!("%{b:02X}"));
-                                }),
+                        let mut full = vec![0; name.byte_len()];
+                        name.write(&mut full).unwrap();
+                        let full = String::from_utf8(full).unwrap();
+                        let end = format!("_{long}.mp3");
+                        let stem = full.strip_suffix(&end).unwrap();
+                        let mut ascii = stem.to_owned();
+                        if !stem.is_ascii() {
+                            // Of the whole title, as there is more room.
+                            ascii = title.chars().filter(char::is_ascii).collect();
+                            let words = ascii.split('-').filter(|word| !word.is_empty());
+                            ascii = words.collect::<Vec<_>>().join("-");
+                            ascii.truncate(MAX_LEN - end.len());
+                            ascii.truncate(ascii.trim_end_matches('-').len());
+                        }
+                        let end = if ascii.is_empty() { &end[1..] } else { &end };
+                        let mut expected = format!("inline; filename=\"{ascii}{end}\"");
+                        if !full.is_ascii() {
+                            expected.push_str("; filename*=UTF-8''");
+                            for b in full.bytes() {
+                                match b.is_ascii() {
+                                    true => expected.push(char::from(b)),
+                                    false => expected.push_str(&format!("%{b:02X}")),
+                                }
                             }
-                            true
-                        });
-                        let mut expected = format!("inline; filename=\"{ascii}\"");
-                        if !name.is_ascii() {
-                            expected.push_str(&format!("; filename*=UTF-8''{extended}"));
                         }
                         assert_eq!(value(Disposition::Inline, name), expected, "{title}");
                     });
@@ -367,6 +370,6 @@ mod tests {
         let id = SpaceId::parse(long.as_bytes()).unwrap();
         let title = "語".repeat(200);
         with_name(Some(&title), &long, |name| value(Disposition::Attachment, name));
-        value(Disposition::Attachment, FileName::whole(title.as_bytes(), id, "mp3"));
+        value(Disposition::Attachment, FileName::whole(title.as_bytes(), None, id, "mp3"));
     }
 }

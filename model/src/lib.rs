@@ -11,6 +11,7 @@
 //! - [`filename`]: the file name that a user is shown;
 //! - [`disposition`]: the Content-Disposition header field (RFC 6266, RFC 8187);
 //! - [`path`]: the URI paths of candidate files;
+//! - [`text`]: what can be seen of text that others have written;
 //! - [`lookup`]: what an application is asked about a space, and what its answer means;
 //! - [`caching`]: what caches are told of a response;
 //! - [`play`]: which responses count as the start of a play.
@@ -27,3 +28,4 @@ pub mod lookup;
 pub mod path;
 pub mod play;
 pub mod request;
+pub mod text;
