@@ -3,13 +3,14 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
 use crate::catalog::Source;
 use crate::check::Refused;
 use crate::nginx::configuration::Conf;
-use crate::nginx::log::Level;
+use crate::nginx::log::{Level, Text};
 use crate::nginx::user::{Wish, WorkerUser};
 use crate::nginx::worker;
 
@@ -17,7 +18,7 @@ use crate::nginx::worker;
 pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refused> {
     let user = if sources.is_empty() { None } else { WorkerUser::of(conf) };
     for source in sources {
-        let path = source.path().display();
+        let path = Text(source.path().as_os_str().as_bytes());
         if let Err(why) = source.load() {
             let message = format!("invalid catalogue \"{path}\": {why}");
             conf.log_at(Level::Emerg, &source.place, message);

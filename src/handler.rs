@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::os::unix::ffi::OsStrExt;
+
 use model::catalog::Entry;
 use model::choice::Miss;
 use model::disposition::Disposition;
@@ -13,7 +15,7 @@ use crate::config::{CatalogUse, Download, LocationConf, LookupUse};
 use crate::lookup::{Lookup, Told};
 use crate::nginx::Failure;
 use crate::nginx::location::Location;
-use crate::nginx::log::Level;
+use crate::nginx::log::{Level, Text};
 use crate::nginx::request::Request;
 use crate::nginx::subrequest::NotStarted;
 use crate::record::{Found, Outcome, Record, Source};
@@ -239,7 +241,7 @@ impl<'r> Task<'_, 'r> {
     #[inline(never)]
     fn log_not_in_catalog(&self, catalog: &CatalogUse, id: SpaceId<'_>) {
         if self.download.route(0).is_none_or(Location::logs_not_found) {
-            let path = catalog.source.path().display();
+            let path = Text(catalog.source.path().as_os_str().as_bytes());
             self.request.log(
                 Level::Error,
                 0,

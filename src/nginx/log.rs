@@ -4,6 +4,7 @@ use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
+use model::text::Escaped;
 use nginx_sys::{
     NGX_LOG_ALERT, NGX_LOG_CRIT, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE,
     NGX_LOG_WARN, ngx_err_t, ngx_log_t,
@@ -21,6 +22,10 @@ pub(crate) enum Level {
     Info = NGX_LOG_INFO as isize,
 }
 
+/// The longest message, in bytes. Time, level, process and connection fit before it in a line of
+/// NGX_MAX_ERROR_STR bytes, of which nginx cuts off the rest.
+const MAX_MESSAGE_LEN: usize = ngx::log::LOG_BUFFER_SIZE - 100;
+
 /// A log that stays valid while the value is used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Log(NonNull<ngx_log_t>);
@@ -35,6 +40,9 @@ impl Log {
 
     /// Writes a line if the log takes this level. nginx adds the text of `errno`, unless it is 0,
     /// and what the log knows of client and request.
+    ///
+    /// Messages quote what others have written: titles, paths, JSON. What is hidden in a message is
+    /// escaped here, so nobody else has to think of it.
     #[cold]
     #[inline(never)]
     pub(crate) fn write(self, level: Level, errno: ngx_err_t, message: fmt::Arguments<'_>) {
@@ -43,26 +51,22 @@ impl Log {
         if level as usize > unsafe { (*log).log_level } {
             return;
         }
-        let mut buffer = [const { MaybeUninit::uninit() }; ngx::log::LOG_BUFFER_SIZE];
-        let message = ngx::log::write_fmt(&mut buffer, message);
+        let mut buffer = [const { MaybeUninit::uninit() }; MAX_MESSAGE_LEN];
+        let message = ngx::log::write_fmt(&mut buffer, format_args!("{}", Escaped(message)));
+        // A message that is too long is cut anywhere, so its last character may not be whole.
+        let message = message.utf8_chunks().next().map_or("", |chunk| chunk.valid()).as_bytes();
         // SAFETY: as above.
         unsafe { ngx::log::log_error(level as usize, log, errno, message) };
     }
 }
 
-/// Bytes of a path or a name in a message: as they are where they are text, escaped where not.
+/// Bytes of a path or a name in a message: those that are no text are escaped.
 pub(crate) struct Text<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                if c.is_control() {
-                    write!(f, "{}", c.escape_default())?;
-                } else {
-                    fmt::Write::write_char(f, c)?;
-                }
-            }
+            f.write_str(chunk.valid())?;
             for byte in chunk.invalid() {
                 write!(f, "\\x{byte:02x}")?;
             }

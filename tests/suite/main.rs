@@ -50,6 +50,8 @@ mod headers;
 mod hostile;
 /// What the module is linked with, and how.
 mod linking;
+/// What others have written, in the module's lines of the error log.
+mod log_lines;
 /// What is asked of an application, and what follows from its answer.
 mod lookup;
 /// What `nginx -t` says about a lookup.
