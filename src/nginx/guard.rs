@@ -11,7 +11,8 @@ use std::sync::Mutex;
 use super::log::{Level, Log};
 
 /// Where the latest panic happened, for the log line. Not a thread-local: one with a destructor
-/// would keep the library from being unloaded when a reload replaces it.
+/// would keep the library loaded when a reload takes the module out of the configuration, and if it
+/// is put back later, the C library would go on with that copy, whatever the file is then.
 static LATEST: Mutex<String> = Mutex::new(String::new());
 
 /// Notes where a panic happens instead of writing it to standard error, which of a worker may be

@@ -1,10 +1,11 @@
-//! Reload with requests under way.
+//! Reload with requests under way, and with another file of the module.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use xspace_tests::{Protocol, Request, Site, bytes, same_bytes};
+use xspace_tests::{Nginx, Protocol, Request, Site, build, bytes, same_bytes};
 
 use crate::common::{
     FILE, MISSING_PATH, PATH, ask, assert_no_recording, assert_recording, recording,
@@ -111,4 +112,99 @@ fn many_reloads_leave_one_generation_of_workers() {
         }
         assert_eq!(nginx.workers().len(), 1, "round {round}");
     }
+}
+
+/// The module under test in two versions: as it is, and with a header field that can be told apart.
+/// `None` if it is compiled in.
+fn two_versions() -> Option<(Vec<u8>, Vec<u8>)> {
+    let one = fs::read(build().module.as_ref()?).expect("the module");
+    let mut other = one.clone();
+    let (text, marked) = (b"inline; filename=", b"INLINE; filename=");
+    let mut count = 0;
+    for start in 0..other.len() - text.len() {
+        let part = &mut other[start..start + text.len()];
+        if part == text {
+            part.copy_from_slice(marked);
+            count += 1;
+        }
+    }
+    assert!(count > 0, "the module does not hold the text in one piece");
+    Some((one, other))
+}
+
+/// A site that loads its own copy of the module.
+fn site_with_copy(module: &[u8]) -> Site {
+    let site = Site::with_directives("xspace_catalog {dir}/catalog.json;", "")
+        .daemon()
+        .file("module.so", module)
+        .file("catalog.json", "{}")
+        .file(FILE, recording());
+    let copy = site.dir().join("module.so");
+    site.module(&copy)
+}
+
+/// The disposition type of an answer: it shows which version has made it.
+fn version(nginx: &Nginx) -> String {
+    let response = nginx.get(PATH);
+    assert_eq!(response.status, 200, "{response:?}");
+    let value = response.header("content-disposition").expect("Content-Disposition");
+    value.split_once(';').expect("a file name").0.to_owned()
+}
+
+#[test]
+fn another_file_of_the_module_is_loaded_by_an_upgrade_and_by_no_reload() {
+    let Some((one, other)) = two_versions() else { return };
+    let big = bytes(7, 20_000_000);
+    let mut nginx = site_with_copy(&one).allow("dlopen() ").file("downloads/big.mp3", &big).start();
+    assert_eq!(version(&nginx), "inline");
+
+    // nginx -t is another process, and loads what is there now.
+    nginx.site().replace("module.so", "no library");
+    let checked = nginx.check();
+    assert!(!checked.ok && checked.output.contains("dlopen() "), "{}", checked.output);
+    nginx.reload();
+    assert_eq!(version(&nginx), "inline", "the file was not looked at");
+
+    nginx.site().replace("module.so", &other);
+    assert!(nginx.check().ok);
+    nginx.reload();
+    assert_eq!(version(&nginx), "inline", "a reload goes on with the library that is loaded");
+
+    // A download that was begun before goes on.
+    let mut connection = nginx.raw();
+    connection.write("GET /download/big HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let mut answer = connection.read_exactly(50_000);
+    let rest = std::thread::spawn(move || connection.read_to_end());
+    nginx.upgrade();
+    assert_eq!(version(&nginx), "INLINE", "a new process loads the new file");
+    answer.extend(rest.join().expect("the rest of the download"));
+    let start = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("headers") + 4;
+    same_bytes(&answer[start..], &big, "through the upgrade");
+    nginx.finish();
+}
+
+#[test]
+fn module_that_is_no_longer_configured_is_unloaded_by_a_reload() {
+    let Some((one, other)) = two_versions() else { return };
+    let nginx = site_with_copy(&one).start();
+    assert_eq!(version(&nginx), "inline");
+    let maps = || fs::read_to_string(format!("/proc/{}/maps", nginx.pid())).expect("maps");
+    assert!(maps().contains("module.so"));
+
+    let path = nginx.site().conf_path();
+    let conf = fs::read_to_string(&path).expect("nginx.conf");
+    let without: String = conf
+        .lines()
+        .filter(|line| !line.contains("load_module") && !line.contains("xspace_"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    fs::write(&path, without).expect("nginx.conf");
+    nginx.reload();
+    assert_ne!(nginx.get(PATH).status, 200);
+    assert!(!maps().contains("module.so"), "{}", maps());
+
+    nginx.site().replace("module.so", &other);
+    fs::write(&path, conf).expect("nginx.conf");
+    nginx.reload();
+    assert_eq!(version(&nginx), "INLINE");
 }
