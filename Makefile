@@ -17,6 +17,7 @@ FOR_FAULT   := $(FOR_BUNDLED:%/target/bundled=%/target/fault)
 FOR_TESTS   := CARGO_TARGET_DIR=$(CURDIR)/build/target/tests
 FOR_BENCH   := CARGO_TARGET_DIR=$(CURDIR)/build/target/bench
 FOR_FUZZ    := CARGO_TARGET_DIR=$(CURDIR)/build/target/fuzz
+FOR_MIRI    := CARGO_TARGET_DIR=$(CURDIR)/build/target/miri
 
 # A release tarball brings the crates that the module is built from.
 BUILD_MODULE := cargo build --release --locked \
@@ -71,9 +72,21 @@ test: check unittest suite-bundled suite-static suite-dynamic suite-debian suite
 check: format lint doc licences ## Check format, lints, documentation and licences
 
 .PHONY: unittest
-unittest: rust ## Run the unit tests of the model
+unittest: rust ## Run the unit tests of the model and of what is done with NGINX's pointers
 	@echo "== Unit tests of the model"
 	$(FOR_BUNDLED) cargo test --locked --package nginx-xspace-model
+	@echo "== Unit tests of pools, timers and threads"
+	$(FOR_MIRI) cargo test --locked --manifest-path tests/miri/Cargo.toml
+
+# Where there is no nightly Rust with Miri, the same tests run without it.
+.PHONY: test-miri
+test-miri: rust ## Run the unit tests of pools, timers and threads under Miri
+	@if cargo +nightly miri --version >/dev/null 2>&1; then \
+	    $(FOR_MIRI) cargo +nightly miri test --locked --manifest-path tests/miri/Cargo.toml; \
+	else \
+	    echo "No nightly Rust with Miri (rustup toolchain install nightly -c miri -c rust-src): tests run without it"; \
+	    $(FOR_MIRI) cargo test --locked --manifest-path tests/miri/Cargo.toml; \
+	fi
 
 .PHONY: suite-bundled
 suite-bundled: build fault-module nginx-plain test-packages ## Run the test suite on the bundled NGINX, TESTS=name for a few
@@ -179,6 +192,7 @@ debian-module: rust build-packages debian-packages ## Build build/debian/ngx_htt
 format: rust lint-packages
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path tests/Cargo.toml
+	cargo fmt --all --check --manifest-path tests/miri/Cargo.toml
 	cargo fmt --check --manifest-path bench/Cargo.toml
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo fmt --check --manifest-path tools/bundled-nginx/Cargo.toml
@@ -189,6 +203,7 @@ lint: build/nginx lint-packages
 	$(FOR_BUNDLED) cargo clippy --release --locked --workspace --all-targets -- -D warnings
 	$(FOR_BUNDLED) cargo clippy --release --locked --workspace --all-targets --all-features -- -D warnings
 	$(FOR_TESTS) cargo clippy --locked --all-targets --manifest-path tests/Cargo.toml -- -D warnings
+	$(FOR_MIRI) cargo clippy --locked --all-targets --manifest-path tests/miri/Cargo.toml -- -D warnings
 	$(FOR_TESTS) cargo clippy --locked --manifest-path bench/Cargo.toml -- -D warnings
 	$(FOR_FUZZ) cargo clippy --locked --all-targets --no-default-features \
 	    --manifest-path fuzz/Cargo.toml -- -D warnings

@@ -32,7 +32,7 @@ use crate::nginx::guard::{self, fault_point};
 use crate::nginx::location::Location;
 use crate::nginx::log::Level;
 use crate::nginx::module::{LocationData, MainData, RequestData};
-use crate::nginx::pool::Cleanup;
+use crate::nginx::pool::{Pooled, pooled};
 use crate::nginx::request::Request;
 use crate::nginx::subrequest::{Content, Ending};
 use crate::nginx::worker::{self, Cycle};
@@ -53,15 +53,16 @@ unsafe impl LocationData for LocationConf {}
 
 // SAFETY: there is no other type of request data.
 unsafe impl RequestData for Record<'_> {
-    const CLEANUP: Cleanup = drop_record;
     const SUBREQUEST_DONE: ngx_http_post_subrequest_pt = Some(subrequest_done);
 }
 
-extern "C" fn drop_record(record: *mut c_void) {
-    // SAFETY: nginx calls the function once for each record, with its address, when the request's
-    // pool goes. What the record points to is in the same pool, which is still there.
-    guard::catch(None, (), || unsafe { ptr::drop_in_place(record.cast::<Record<'_>>()) });
-}
+// nginx drops a configuration with its pool: after the last request that began with it has ended,
+// or when the process ends, also while requests are open, for which nothing runs any more then. A
+// request's pool goes with the request; what its record points to is in that pool, which is still
+// whole when the record is dropped, or in the configuration.
+pooled!(MainConf);
+pooled!(LocationConf);
+pooled!(Record<'_>);
 
 /* Tables */
 
@@ -251,31 +252,17 @@ fn apply(
 
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: nginx calls the function with its configuration.
-    unsafe { with_conf(cf, ptr::null_mut(), |conf| create::<MainConf>(conf, drop_main_conf)) }
+    unsafe { with_conf(cf, ptr::null_mut(), |conf| create::<MainConf>(conf)) }
 }
 
 unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: nginx calls the function with its configuration.
-    unsafe { with_conf(cf, ptr::null_mut(), |conf| create::<LocationConf>(conf, drop_loc_conf)) }
+    unsafe { with_conf(cf, ptr::null_mut(), |conf| create::<LocationConf>(conf)) }
 }
 
 /// Makes a configuration that goes with its pool; null if there is no memory, as nginx expects.
-fn create<T: Default>(conf: &Conf<'_>, cleanup: Cleanup) -> *mut c_void {
-    match conf.pool().store_with(T::default, cleanup) {
-        Ok(value) => ptr::from_ref(value).cast_mut().cast(),
-        Err(_) => ptr::null_mut(),
-    }
-}
-
-extern "C" fn drop_main_conf(conf: *mut c_void) {
-    // SAFETY: nginx calls the function once, with the address of what `create` stored with it,
-    // after the last request that began with the configuration has ended.
-    guard::catch(None, (), || unsafe { ptr::drop_in_place(conf.cast::<MainConf>()) });
-}
-
-extern "C" fn drop_loc_conf(conf: *mut c_void) {
-    // SAFETY: as in `drop_main_conf`.
-    guard::catch(None, (), || unsafe { ptr::drop_in_place(conf.cast::<LocationConf>()) });
+fn create<T: Pooled + Default + 'static>(conf: &Conf<'_>) -> *mut c_void {
+    conf.pool().store_with(T::default).map_or(ptr::null_mut(), |value| value.as_ptr().cast())
 }
 
 unsafe extern "C" fn merge_loc_conf(

@@ -13,8 +13,10 @@ use core::fmt;
 
 pub(crate) mod configuration;
 pub(crate) mod content_handler;
+mod context;
 pub(crate) mod file;
 pub(crate) mod guard;
+mod job;
 pub(crate) mod location;
 pub(crate) mod log;
 mod memory;
@@ -24,6 +26,7 @@ pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod subrequest;
 pub(crate) mod threads;
+mod timer;
 pub(crate) mod user;
 pub(crate) mod value;
 pub(crate) mod worker;

@@ -4,7 +4,7 @@ use core::ptr;
 
 use nginx_sys::{ngx_http_post_subrequest_pt, ngx_module_t};
 
-use super::pool::Cleanup;
+use super::pool::Pooled;
 
 unsafe extern "C" {
     /// Declared here as a C module would in its header, so that the edge can find the module's
@@ -24,14 +24,14 @@ pub(super) fn ctx_index() -> usize {
 /// # Safety
 ///
 /// Implemented by one type only, the one that the module's `create_main_conf` makes.
-pub(crate) unsafe trait MainData: 'static {}
+pub(crate) unsafe trait MainData: Pooled + 'static {}
 
 /// The type of the module's configuration in a location.
 ///
 /// # Safety
 ///
 /// Implemented by one type only, the one that the module's `create_loc_conf` makes.
-pub(crate) unsafe trait LocationData: 'static {}
+pub(crate) unsafe trait LocationData: Pooled + 'static {}
 
 /// The type of what the module remembers of a request.
 ///
@@ -39,9 +39,7 @@ pub(crate) unsafe trait LocationData: 'static {}
 ///
 /// Implemented by one type only, whatever its lifetime, which is asked for with the lifetime of
 /// the request.
-pub(crate) unsafe trait RequestData {
-    /// Drops the value; the address of the function is used for nothing else.
-    const CLEANUP: Cleanup;
+pub(crate) unsafe trait RequestData: Pooled {
     /// Called at the end of a subrequest that was started for a request with such a value.
     const SUBREQUEST_DONE: ngx_http_post_subrequest_pt;
 }

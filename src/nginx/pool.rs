@@ -1,5 +1,6 @@
 //! Memory that is freed with a request or with a configuration.
 
+use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::mem;
 use core::ptr::{self, NonNull};
@@ -8,6 +9,7 @@ use core::slice;
 use nginx_sys::{NGX_ALIGNMENT, ngx_palloc, ngx_pnalloc, ngx_pool_cleanup_t, ngx_pool_t};
 
 use super::Failure;
+use super::guard;
 
 /// A pool that lives at least as long as `'p`.
 #[derive(Clone, Copy, Debug)]
@@ -16,15 +18,70 @@ pub(crate) struct Pool<'p> {
     lives: PhantomData<&'p ()>,
 }
 
-/// What a pool calls with the address of a value before it goes; the address of the function also
-/// tells such a value from others in the pool.
-pub(crate) type Cleanup = extern "C" fn(*mut core::ffi::c_void);
+/// A type whose values are kept in a pool and dropped before it goes. Implemented by [`pooled!`].
+///
+/// # Safety
+///
+/// `KIND` is a `static` of this type alone, whose `drop` drops a value of this type.
+pub(crate) unsafe trait Pooled {
+    /// Tells the type's values from all others in a pool.
+    const KIND: &'static Kind;
+}
+
+/// What is done with values of a type, and by its address a mark of the type: addresses of functions
+/// are no such mark, because the compiler may make one of two functions with the same code.
+pub(crate) struct Kind {
+    /// Drops the value at an address.
+    pub(crate) drop: unsafe fn(*mut c_void),
+}
+
+/// Makes a type one whose values can be kept in a pool.
+macro_rules! pooled {
+    ($type:ty) => {
+        // SAFETY: the static and the function in it are of this type alone.
+        unsafe impl $crate::nginx::pool::Pooled for $type {
+            const KIND: &'static $crate::nginx::pool::Kind = {
+                unsafe fn drop_value(value: *mut core::ffi::c_void) {
+                    // SAFETY: `Kind::drop` is called once for each value, with its address.
+                    unsafe { core::ptr::drop_in_place(value.cast::<$type>()) }
+                }
+                static KIND: $crate::nginx::pool::Kind =
+                    $crate::nginx::pool::Kind { drop: drop_value };
+                &KIND
+            };
+        }
+    };
+}
+pub(crate) use pooled;
+
+type Cleanup = unsafe extern "C" fn(*mut c_void);
+
+/// The handler of all of the module's entries in a pool's list. Always read from here, so that it
+/// has one address.
+static CLEANUP: Cleanup = clean_up;
 
 /// A value with the pool's note of what to call before it goes.
 #[repr(C)]
-struct WithCleanup<T> {
-    entry: ngx_pool_cleanup_t,
+struct Stored<T> {
+    head: Head,
     value: T,
+}
+
+/// What stands in front of each value, whatever its type.
+#[repr(C)]
+struct Head {
+    entry: ngx_pool_cleanup_t,
+    kind: &'static Kind,
+}
+
+/// Drops the value behind a head.
+unsafe extern "C" fn clean_up(head: *mut c_void) {
+    // SAFETY: nginx calls the function once for each entry that `store_with` made, with what that
+    // set as its data: the address of a head, with a value of the kind right behind it.
+    guard::catch(None, (), || unsafe {
+        let head = head.cast::<Head>();
+        ((*head).kind.drop)(head.add(1).cast());
+    });
 }
 
 impl<'p> Pool<'p> {
@@ -85,51 +142,56 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// Makes a value in the pool, which calls `cleanup` with its address before it goes.
+    /// Makes a value in the pool that is dropped before the pool goes.
+    ///
+    /// The pointer is valid until then, for reading and for writing. Whoever makes references of it
+    /// sees to it that they obey Rust's rules: the pool itself uses the value only to drop it.
     #[inline(always)]
-    pub(crate) fn store_with<T>(
+    pub(crate) fn store_with<T: Pooled + 'p>(
         self,
         make: impl FnOnce() -> T,
-        cleanup: Cleanup,
-    ) -> Result<&'p T, Failure> {
-        const { assert!(mem::align_of::<WithCleanup<T>>() <= NGX_ALIGNMENT) };
+    ) -> Result<NonNull<T>, Failure> {
+        const {
+            assert!(mem::align_of::<Stored<T>>() <= NGX_ALIGNMENT);
+            assert!(mem::offset_of!(Stored<T>, value) == mem::size_of::<Head>());
+        }
         // SAFETY: as in `store`. The entry is put in front of the pool's list with all of its
         // fields set, as `ngx_pool_cleanup_add` does it with memory apart from that of the value.
+        // All pointers are made of the one to the allocation, so that none forbids to use another.
         unsafe {
             let pool = self.raw.as_ptr();
-            let place = ngx_palloc(pool, mem::size_of::<WithCleanup<T>>()).cast::<WithCleanup<T>>();
+            let place = ngx_palloc(pool, mem::size_of::<Stored<T>>()).cast::<Stored<T>>();
             let place = NonNull::new(place).ok_or(Failure::NO_MEMORY)?.as_ptr();
             let stored = &raw mut (*place).value;
             stored.write(make());
-            let entry = &raw mut (*place).entry;
-            entry.write(ngx_pool_cleanup_t {
-                handler: Some(cleanup),
-                data: stored.cast(),
+            let entry = ngx_pool_cleanup_t {
+                handler: Some(CLEANUP),
+                data: place.cast(),
                 next: (*pool).cleanup,
-            });
-            (*pool).cleanup = entry;
-            Ok(&*stored)
+            };
+            (&raw mut (*place).head).write(Head { entry, kind: T::KIND });
+            (*pool).cleanup = place.cast();
+            Ok(NonNull::new_unchecked(stored))
         }
     }
 
-    /// The values that were moved into the pool with this `cleanup`, the latest first.
-    ///
-    /// # Safety
-    ///
-    /// Each call of [`store_with`](Self::store_with) with this `cleanup` had a value of type `T`.
-    pub(crate) unsafe fn stored<T: 'p>(self, cleanup: Cleanup) -> impl Iterator<Item = &'p T> {
+    /// The values of a type in the pool, the latest first. Each is valid as long as the pool.
+    pub(crate) fn stored<T: Pooled>(self) -> impl Iterator<Item = NonNull<T>> {
         // SAFETY: the pool is valid, and so is its list of cleanup entries.
         let mut next = unsafe { (*self.raw.as_ptr()).cleanup };
         core::iter::from_fn(move || {
             while !next.is_null() {
-                // SAFETY: an entry of the list is valid, and `data` of one with our handler
-                // is a `T` by the contract of this function.
+                // SAFETY: an entry of the list is valid. Data of one with our handler is the
+                // address of a head, because nobody else has the function, and a head of the kind
+                // has a `T` behind it, by the contract of `Pooled`.
                 unsafe {
                     let entry = next;
                     next = (*entry).next;
-                    let ours = (*entry).handler.is_some_and(|h| ptr::fn_addr_eq(h, cleanup));
-                    if ours {
-                        return Some(&*(*entry).data.cast::<T>());
+                    if (*entry).handler.is_some_and(|handler| ptr::fn_addr_eq(handler, CLEANUP)) {
+                        let head = (*entry).data.cast::<Head>();
+                        if ptr::eq((*head).kind, T::KIND) {
+                            return NonNull::new(head.add(1).cast::<T>());
+                        }
                     }
                 }
             }

@@ -10,6 +10,7 @@ use nginx_sys::{
 };
 
 use super::Failure;
+use super::context::Place;
 use super::log::{Level, Log};
 use super::module::{self, LocationData, MainData, RequestData};
 use super::pool::Pool;
@@ -158,28 +159,40 @@ impl<'r> Request<'r> {
         unsafe { (*(*self.as_raw()).loc_conf.add(module::ctx_index())).cast::<T>().as_ref() }
     }
 
-    /// What the module remembers of this request.
-    ///
-    /// nginx empties `r->ctx` at every internal redirect; the value is then found again in the
-    /// pool, as the realip module does it.
+    fn context_place(&self) -> Place {
+        // SAFETY: see above; nginx has an element of `ctx` for each HTTP module, and only this
+        // module writes to its own but for null.
+        unsafe { Place::from_raw((*self.as_raw()).ctx.add(module::ctx_index())) }
+    }
+
+    /// What the module remembers of this request. Subrequests share the pool of the client's
+    /// request: `is_own` tells whose a value is.
     pub(crate) fn context<T: RequestData + 'r>(
         &self,
         is_own: impl Fn(&T) -> bool,
     ) -> Option<&'r T> {
-        // SAFETY: see above; contexts of the module and values with its CLEANUP are of type `T`,
-        // by the contract of `RequestData`.
-        unsafe {
-            let place = (*self.as_raw()).ctx.add(module::ctx_index());
-            if let Some(context) = (*place).cast::<T>().as_ref() {
-                return Some(context);
-            }
-            if !self.is_internal() {
-                return None;
-            }
-            let context = self.pool().stored::<T>(T::CLEANUP).find(|context| is_own(context))?;
-            *place = ptr::from_ref(context).cast_mut().cast();
-            Some(context)
+        let place = self.context_place();
+        // SAFETY: nothing else than a `T` is put there, by the contract of `RequestData`, and in
+        // the request's pool.
+        match unsafe { place.get::<T>() } {
+            Some(context) => Some(context),
+            None if self.is_internal() => place.restore(self.pool(), is_own),
+            None => None,
         }
+    }
+
+    /// What the module remembered of this request before it made another value for it, the latest
+    /// first.
+    pub(crate) fn contexts_before<T: RequestData + 'r>(
+        &self,
+        context: &T,
+        is_own: impl Fn(&T) -> bool,
+    ) -> impl Iterator<Item = &'r T> {
+        let values = self.pool().stored::<T>();
+        // SAFETY: values in the request's pool are valid as long as the request, and only shared
+        // references are made of them.
+        let values = values.map(|value| unsafe { value.as_ref() });
+        values.skip_while(move |value| !ptr::eq(*value, context)).skip(1).filter(move |v| is_own(v))
     }
 
     /// Makes the module remember a value for this request.
@@ -188,13 +201,7 @@ impl<'r> Request<'r> {
         &self,
         make: impl FnOnce() -> T,
     ) -> Result<&'r T, Failure> {
-        let context = self.pool().store_with(make, T::CLEANUP)?;
-        // SAFETY: see above; nginx has an element of `ctx` for each HTTP module.
-        unsafe {
-            *(*self.as_raw()).ctx.add(module::ctx_index()) =
-                ptr::from_ref(context).cast_mut().cast();
-        }
-        Ok(context)
+        self.context_place().keep(self.pool(), make)
     }
 
     /// Redirects the request inside nginx, with its query string, and returns what a phase handler

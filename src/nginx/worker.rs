@@ -1,19 +1,21 @@
 //! Worker processes: whether there are any, their timers, and whether one is about to end.
 
 use core::ptr;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicI32, AtomicUsize};
 
 use nginx_sys::{
-    NGX_PROCESS_WORKER, ngx_add_timer, ngx_core_conf_t, ngx_core_module, ngx_cycle_t,
-    ngx_del_timer, ngx_event_t, ngx_exiting, ngx_http_conf_ctx_t, ngx_http_module, ngx_msec_t,
-    ngx_process, ngx_quit, ngx_terminate,
+    NGX_PROCESS_WORKER, ngx_core_conf_t, ngx_core_module, ngx_cycle_t, ngx_exiting,
+    ngx_http_conf_ctx_t, ngx_http_module, ngx_msec_t, ngx_process, ngx_quit, ngx_terminate,
 };
 
 use super::Failure;
 use super::configuration::Conf;
-use super::guard;
 use super::log::Log;
 use super::module::{self, MainData};
 use super::pool::Pool;
+use super::timer;
+pub(crate) use super::timer::TimerHandle;
 
 /// The configuration that a process runs with.
 #[derive(Clone, Copy, Debug)]
@@ -52,63 +54,24 @@ impl Cycle {
         delay: ngx_msec_t,
         tick: impl Fn(TimerHandle) + 'static,
     ) -> Result<(), Failure> {
-        // SAFETY: see above; a cycle has a pool.
-        let pool: Pool<'static> =
-            unsafe { Pool::from_raw(ptr::NonNull::new_unchecked((*self.0.as_ptr()).pool)) };
-        // SAFETY: all zero is an event that is in no list.
-        let event: ngx_event_t = unsafe { core::mem::zeroed() };
-        let timer = pool.store_with(|| Timer { event, tick: Box::new(tick) }, drop_timer)?;
-        let timer = ptr::from_ref(timer).cast_mut();
-        // SAFETY: the timer stays at its address until `drop_timer`, which takes it out of
-        // nginx's tree; nobody holds a reference to it meanwhile.
+        // SAFETY: see above; a cycle has a pool, and its log is in that.
         unsafe {
-            (*timer).event.data = timer.cast();
-            (*timer).event.handler = Some(fire);
-            (*timer).event.log = (*self.0.as_ptr()).log;
-            (*timer).event.set_cancelable(1);
-            ngx_add_timer(&raw mut (*timer).event, delay);
+            let cycle = self.0.as_ptr();
+            let pool = Pool::from_raw(ptr::NonNull::new_unchecked((*cycle).pool));
+            timer::start(pool, (*cycle).log, delay, tick)
         }
-        Ok(())
     }
 }
-
-struct Timer {
-    event: ngx_event_t,
-    tick: Box<dyn Fn(TimerHandle)>,
-}
-
-/// A timer that has fired and can be started again.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TimerHandle(*mut Timer);
 
 impl TimerHandle {
     /// Starts the timer again, unless the process is about to end.
     pub(crate) fn again(self, delay: ngx_msec_t) {
-        if is_ending() {
-            return;
+        if !is_ending() {
+            // SAFETY: a worker process has one cycle, whose pool goes when the event loop has come
+            // to its end (`ngx_worker_process_exit`). Handles are used on the event loop only: by
+            // the timer itself, and by jobs that are done, which that loop finishes.
+            unsafe { self.start(delay) };
         }
-        // SAFETY: timers live as long as their cycle, and a worker process has one cycle; jobs
-        // that hold a handle are not finished after it has gone.
-        unsafe { ngx_add_timer(&raw mut (*self.0).event, delay) };
-    }
-}
-
-unsafe extern "C" fn fire(event: *mut ngx_event_t) {
-    // SAFETY: nginx calls the function with the event of a timer.
-    let (timer, log) = unsafe { ((*event).data.cast::<Timer>(), Log::from_raw((*event).log)) };
-    // SAFETY: as above; `tick` is never changed.
-    let tick = unsafe { &(*timer).tick };
-    guard::catch(log, (), || tick(TimerHandle(timer)));
-}
-
-extern "C" fn drop_timer(timer: *mut core::ffi::c_void) {
-    // SAFETY: nginx calls the function once, with the address of the timer, when its pool goes.
-    unsafe {
-        let timer = timer.cast::<Timer>();
-        if (*timer).event.timer_set() != 0 {
-            ngx_del_timer(&raw mut (*timer).event);
-        }
-        guard::catch(None, (), || ptr::drop_in_place(timer));
     }
 }
 
@@ -137,11 +100,14 @@ pub(crate) fn is_worker() -> bool {
 
 /// Whether the process is about to end; may be asked in any thread.
 pub(crate) fn is_ending() -> bool {
-    // SAFETY: the variables are written by the event loop's thread and its signal handlers, and
-    // read whole: an old value only means that the answer comes a little later.
+    // SAFETY: the variables are of these types in nginx (`ngx_process_cycle.c`), aligned, and there
+    // as long as the process. Rust only reads them, atomically. To the letter there is a race all
+    // the same, because nginx writes them without atomics, in its signal handler and on the event
+    // loop; as they are words of the machine and nothing else depends on them, a thread reads an old
+    // value or the new one, and an old one only makes the answer come a little later.
     unsafe {
-        ptr::addr_of!(ngx_exiting).read_volatile() != 0
-            || ptr::addr_of!(ngx_quit).read_volatile() != 0
-            || ptr::addr_of!(ngx_terminate).read_volatile() != 0
+        AtomicUsize::from_ptr(&raw mut ngx_exiting).load(Relaxed) != 0
+            || AtomicI32::from_ptr(&raw mut ngx_quit).load(Relaxed) != 0
+            || AtomicI32::from_ptr(&raw mut ngx_terminate).load(Relaxed) != 0
     }
 }
