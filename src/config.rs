@@ -156,6 +156,12 @@ impl LocationConf {
         by_uri(self.id) && by_uri(self.format)
     }
 
+    /// Why it can't be found out now what is asked for, if that is just being done.
+    pub(crate) fn circle(&self) -> Option<Failure> {
+        let circle = |value: Option<ComplexValue>| value.and_then(ComplexValue::circle);
+        circle(self.id).or_else(|| circle(self.format))
+    }
+
     /// `xspace_attachment`; by default `$arg_attachment`.
     pub(crate) fn attachment<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], Failure> {
         match self.attachment {

@@ -60,11 +60,30 @@ fn set<T>(field: &mut Option<T>, value: T) -> Outcome {
     }
 }
 
-fn set_value(field: &mut Option<ComplexValue>, conf: &Conf<'_>) -> Outcome {
+/// Sets a value that may hold variables. `circle` is what its evaluation fails with where they lead
+/// back to it.
+fn set_value(field: &mut Option<ComplexValue>, conf: &Conf<'_>, circle: &'static str) -> Outcome {
     match field {
         Some(_) => Err(Refusal::Duplicate),
-        None => set(field, ComplexValue::compile(conf, 1)?),
+        None => set(field, ComplexValue::compile(conf, 1, Failure(circle))?),
     }
+}
+
+/// The same for a directive that this variable is made of.
+fn set_value_of(
+    variable: &str,
+    field: &mut Option<ComplexValue>,
+    conf: &Conf<'_>,
+    circle: &'static str,
+) -> Outcome {
+    set_value(field, conf, circle)?;
+    if field.is_some_and(|value| value.names(conf, variable)) {
+        let (directive, value) = (Text(conf.argument(0)), Text(conf.argument(1)));
+        return Err(Refusal::Invalid(format!(
+            "invalid value \"{value}\" in \"{directive}\": it refers to itself through \"${variable}\""
+        )));
+    }
+    Ok(())
 }
 
 /// `xspace_download uri | off;`
@@ -108,22 +127,24 @@ pub(crate) fn download(lcf: &mut LocationConf, main: &MainConf, conf: &Conf<'_>)
 
 /// `xspace_id value;`
 pub(crate) fn id(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> Outcome {
-    set_value(&mut lcf.id, conf)
+    set_value(&mut lcf.id, conf, "\"xspace_id\" refers to itself")
 }
 
 /// `xspace_format value;`
 pub(crate) fn format(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> Outcome {
-    set_value(&mut lcf.format, conf)
+    set_value(&mut lcf.format, conf, "\"xspace_format\" refers to itself")
 }
 
 /// `xspace_attachment value;`
 pub(crate) fn attachment(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> Outcome {
-    set_value(&mut lcf.attachment, conf)
+    let circle = "\"xspace_attachment\" refers to itself";
+    set_value_of("xspace_disposition", &mut lcf.attachment, conf, circle)
 }
 
 /// `xspace_filename value;`
 pub(crate) fn filename(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> Outcome {
-    set_value(&mut lcf.filename, conf)
+    let circle = "\"xspace_filename\" refers to itself";
+    set_value_of("xspace_filename", &mut lcf.filename, conf, circle)
 }
 
 /// `xspace_formats ext[=type] …;`

@@ -200,9 +200,34 @@ impl<'r> Record<'r> {
         if let Some(asked) = self.asked.get() {
             return Ok(asked);
         }
+        if let Some(before) = self.before(request).filter(|before| before.is_current(request)) {
+            // Of one that was refused earlier nobody has asked yet, and what is evaluated now may
+            // want it.
+            before.settle(request)?;
+        }
         let asked = asked(request, self.lcf.get(), self.uri.get())?;
         self.asked.set(Some(asked));
         Ok(asked)
+    }
+
+    /// The record that the request had before this one.
+    fn before(&self, request: &Request<'r>) -> Option<&'r Self> {
+        let mut records = request.contexts(|record: &Self| ptr::eq(record.owner, request.as_raw()));
+        records.find(|record| ptr::eq(*record, self))?;
+        records.next()
+    }
+
+    /// What was asked for in the latest location of the request where that is settled: for values
+    /// that are evaluated to find out what is asked for, such as `$xspace_id` in `xspace_id` of a
+    /// location that an error has led to. Nothing is evaluated for it: nginx takes the length of a
+    /// value first and then copies it, and must find the same variables both times.
+    pub(crate) fn settled(
+        request: &Request<'r>,
+    ) -> Option<(Option<Asked<'r>>, &'static LocationConf)> {
+        request
+            .contexts(|record: &Self| ptr::eq(record.owner, request.as_raw()))
+            .filter(|record| record.is_current(request))
+            .find_map(|record| Some((record.asked.get()?, record.lcf())))
     }
 
     /// The location's configuration where the record was begun, also after the redirect.

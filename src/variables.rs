@@ -77,11 +77,7 @@ fn id<'r>(
     request: &Request<'r>,
     record: Option<&'r Record<'r>>,
 ) -> Result<Option<&'r [u8]>, Failure> {
-    let asked = match record {
-        Some(record) => record.asked(request)?,
-        None => asked_before(request)?.map(|(asked, _)| asked),
-    };
-    Ok(asked.map(|asked| asked.id.as_bytes()))
+    Ok(asked(request, record)?.map(|(asked, _)| asked.id.as_bytes()))
 }
 
 /// The chosen extension, before the choice the word that was asked with: always one that the
@@ -93,24 +89,29 @@ fn format<'r>(
     if let Some(found) = record.and_then(|record| record.found.get()) {
         return Ok(Some(found.format.extension().as_bytes()));
     }
-    let asked = match record {
-        Some(record) => record.asked(request)?.map(|asked| (asked, record.lcf())),
-        None => asked_before(request)?,
-    };
-    Ok(asked.and_then(|(asked, lcf)| {
+    Ok(asked(request, record)?.and_then(|(asked, lcf)| {
         let word = lcf.formats()?.word(asked.selection.ok()?);
         (!word.is_empty()).then_some(word.as_bytes())
     }))
 }
 
-/// What is asked for, before the request has a record that counts.
-fn asked_before<'r>(
+/// What is asked for, and the location that says how to ask. Before the request has a record that
+/// counts, it is found out from what the request is now.
+fn asked<'r>(
     request: &Request<'r>,
+    record: Option<&'r Record<'r>>,
 ) -> Result<Option<(model::request::Asked<'r>, &'static LocationConf)>, Failure> {
-    let Some(lcf) = request.location_conf::<LocationConf>() else {
-        return Ok(None);
+    let lcf = match record {
+        Some(record) => Some(record.lcf()),
+        None => request.location_conf::<LocationConf>(),
     };
-    Ok(record::asked(request, lcf, request.uri())?.map(|asked| (asked, lcf)))
+    let Some(lcf) = lcf else { return Ok(None) };
+    let (asked, lcf) = match (lcf.circle(), record) {
+        (Some(circle), _) => Record::settled(request).ok_or(circle)?,
+        (None, Some(record)) => (record.asked(request)?, lcf),
+        (None, None) => (record::asked(request, lcf, request.uri())?, lcf),
+    };
+    Ok(asked.map(|asked| (asked, lcf)))
 }
 
 fn file_name<'r>(

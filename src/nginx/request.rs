@@ -181,18 +181,15 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// What the module remembered of this request before it made another value for it, the latest
-    /// first.
-    pub(crate) fn contexts_before<T: RequestData + 'r>(
+    /// All that the module has remembered of this request, the latest first.
+    pub(crate) fn contexts<T: RequestData + 'r>(
         &self,
-        context: &T,
         is_own: impl Fn(&T) -> bool,
     ) -> impl Iterator<Item = &'r T> {
-        let values = self.pool().stored::<T>();
         // SAFETY: values in the request's pool are valid as long as the request, and only shared
         // references are made of them.
-        let values = values.map(|value| unsafe { value.as_ref() });
-        values.skip_while(move |value| !ptr::eq(*value, context)).skip(1).filter(move |v| is_own(v))
+        let contexts = self.pool().stored::<T>().map(|context| unsafe { context.as_ref() });
+        contexts.filter(move |context| is_own(context))
     }
 
     /// Makes the module remember a value for this request.

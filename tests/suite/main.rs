@@ -26,6 +26,8 @@ mod catalog;
 mod catalog_config;
 /// A catalogue's file changes while nginx runs.
 mod catalog_refresh;
+/// Values that refer to themselves through the module's variables.
+mod circles;
 /// If-None-Match, If-Modified-Since, If-Range, If-Match.
 mod conditional;
 /// Every file of nginx-conf/ is accepted by `nginx -t`.
