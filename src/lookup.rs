@@ -157,6 +157,7 @@ impl<'r> Lookup<'r> {
         if !self.subrequest.is_done() {
             return Ok(Told::NotYet);
         }
+        request.release(&self.subrequest);
         request.clear_log_action();
         if let Some(entry) = self.entry.get().and_then(|entries| entries.get(id)) {
             return Ok(Told::Entry(entry));

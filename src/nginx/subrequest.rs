@@ -55,7 +55,7 @@ impl Ending {
 /// nginx lets a request have so many references, and keeps some back (`ngx_http_subrequest`).
 const MAX_REFERENCES: u32 = 65535 - 1000;
 
-/// nginx's limits for subrequests: nested too deeply, too many, or inside of one that is kept in memory.
+/// nginx's limits for subrequests: nested too deeply, or too many.
 const REFUSED: Failure = Failure("nginx does not allow a subrequest here");
 
 /// Why there is no subrequest.
@@ -107,10 +107,6 @@ impl<'r> Request<'r> {
         shared: Option<VariableIndex>,
     ) -> Result<Self, NotStarted> {
         let r = self.as_raw();
-        if self.is_in_background() {
-            // Of a mirrored request: nginx would never come back to it, nor end the client's.
-            return Err(Failure("a subrequest in the background can't have one").into());
-        }
         // All that can fail without harm is done before.
         let post = self.pool().store(ngx_http_post_subrequest_t {
             handler: T::SUBREQUEST_DONE,
@@ -126,11 +122,13 @@ impl<'r> Request<'r> {
         // it may still be changed.
         unsafe {
             // nginx's own conditions, under which it fails and has changed nothing.
-            let refused = (*r).subrequests() == 0
-                || (*r).subrequest_in_memory() != 0
-                || (*(*r).main).count() >= MAX_REFERENCES;
+            let refused = (*r).subrequests() == 0 || (*(*r).main).count() >= MAX_REFERENCES;
             let mut sr: *mut ngx_http_request_t = ptr::null_mut();
             let (mut uri, mut args) = (string(uri), string(args));
+            // nginx allows none inside of a request whose response is kept in memory, as njs sends
+            // them: it would keep the inner response as well. Of this one nothing is left to keep.
+            let in_memory = (*r).subrequest_in_memory();
+            (*r).set_subrequest_in_memory(0);
             let rc = ngx_http_subrequest(
                 r,
                 &raw mut uri,
@@ -139,6 +137,7 @@ impl<'r> Request<'r> {
                 post,
                 NGX_HTTP_SUBREQUEST_WAITED as usize,
             );
+            (*r).set_subrequest_in_memory(in_memory);
             if rc != NGX_OK as ngx_int_t {
                 return Err(if refused { REFUSED.into() } else { NotStarted::HalfStarted });
             }
@@ -157,19 +156,53 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Whether the request, or one that it is a subrequest of, runs in the background.
-    fn is_in_background(&self) -> bool {
-        // SAFETY: see above; a request's parent is null or valid.
+    /// Lets go of a subrequest that is done but that nginx keeps behind this request, to end it when
+    /// it is the turn of its output.
+    ///
+    /// Subrequests of one request run at once, and nginx sends their output in order: each but the
+    /// first is "inactive", stays in the list `postponed` of its parent when it is done, and the
+    /// postpone filter ends it when all before it is sent. That never happens inside of a request
+    /// whose output does not come to that filter: lua captures it before, what is kept in memory
+    /// (njs) leaves it early, and one in the background (mirror) has no turn. Such a request would
+    /// then never end. As nothing of the subrequest's response is sent, it need not wait.
+    pub(crate) fn release(&self, subrequest: &Self) {
+        if !self.is_kept_from_client() {
+            return;
+        }
+        // SAFETY: see above; the list's elements are valid, and each of those with a request is one
+        // reference to the main request, as `ngx_http_finalize_request` has it.
         unsafe {
-            let mut r = self.as_raw();
-            while let Some(request) = r.as_ref() {
-                if request.background() != 0 {
-                    return true;
+            let mut link = &raw mut (*self.as_raw()).postponed;
+            while let Some(postponed) = (*link).as_ref() {
+                if postponed.request == subrequest.as_raw() {
+                    *link = postponed.next;
+                    let main = (*self.as_raw()).main;
+                    (*main).set_count((*main).count() - 1);
+                    return;
                 }
-                r = request.parent;
+                link = &raw mut (**link).next;
             }
         }
-        false
+    }
+
+    /// Whether the request is a subrequest whose response is not sent in its turn.
+    fn is_kept_from_client(&self) -> bool {
+        let Some(parent) = self.parent() else { return false };
+        // SAFETY: see above; the list's elements are valid. Neither lua, which makes its subrequests
+        // itself, nor nginx for those in the background puts them in their parent's list.
+        unsafe {
+            if (*self.as_raw()).subrequest_in_memory() != 0 {
+                return true;
+            }
+            let mut link = (*parent.as_raw()).postponed;
+            while let Some(postponed) = link.as_ref() {
+                if postponed.request == self.as_raw() {
+                    return false;
+                }
+                link = postponed.next;
+            }
+        }
+        true
     }
 
     /// A copy of the values of variables that the request has by now. nginx lets subrequests share

@@ -68,11 +68,21 @@ impl Build {
             // A checker of memory has allocation functions of its own.
             "preload" => env::var_os("XSPACE_TEST_NO_PRELOAD").is_none(),
             "http2_directive" => self.version >= (1, 25, 1),
+            "lua" => self.other_module("ngx_http_lua_module").is_some(),
+            "njs" => self.other_module("ngx_http_js_module").is_some(),
             _ => self.arguments.split_whitespace().any(|word| match word.strip_prefix("--with-") {
                 Some(name) => name == feature || name.strip_suffix("_module") == Some(feature),
                 None => false,
             }),
         }
+    }
+
+    /// The file of somebody else's module that is installed for this nginx.
+    pub fn other_module(&self, name: &str) -> Option<PathBuf> {
+        let directory =
+            self.arguments.split_whitespace().find_map(|word| word.strip_prefix("--modules-path="));
+        let path = PathBuf::from(directory?).join(format!("{name}.so"));
+        path.is_file().then_some(path)
     }
 
     /// Tells whether this build has the feature, and says on stdout, past the capture of the

@@ -70,6 +70,8 @@ mod lookup_streams;
 mod methods;
 /// Content-Disposition and names with odd characters.
 mod names;
+/// Subrequests of other modules to locations of the module.
+mod neighbours;
 /// How players ask, and what ffmpeg decodes.
 mod players;
 /// Keepalive, pipelining, many streams, malformed requests.
