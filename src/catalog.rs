@@ -102,7 +102,8 @@ impl Source {
     /// Starts looking at the file, in a worker process: at once, for the master may have read it
     /// long before the process was started, and then from time to time.
     pub(crate) fn watch(self: &Rc<Self>, cycle: Cycle) -> Result<(), Failure> {
-        let (Some(refresh), Some(threads)) = (self.refresh, self.threads) else { return Ok(()) };
+        let threads = self.threads.filter(|threads| threads.is_there());
+        let (Some(refresh), Some(threads)) = (self.refresh, threads) else { return Ok(()) };
         let delay = usize::try_from(refresh.as_millis()).unwrap_or(usize::MAX);
         let source = Rc::clone(self);
         cycle.start_timer(0, move |timer| source.look(threads, cycle.log_handle(), timer, delay))

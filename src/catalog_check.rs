@@ -10,9 +10,9 @@ use std::rc::Rc;
 use crate::catalog::Source;
 use crate::check::Refused;
 use crate::nginx::configuration::Conf;
-use crate::nginx::log::{Level, Text};
+use crate::nginx::log::{Level, Log, Text};
 use crate::nginx::user::{Wish, WorkerUser};
-use crate::nginx::worker;
+use crate::nginx::worker::{self, NoThreads};
 
 /// Reads the catalogues.
 pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refused> {
@@ -32,9 +32,7 @@ pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refuse
                 "this nginx has no threads, catalogue \"{path}\" is read at start and reload only"
             ));
         } else if !worker::are_wanted(conf) {
-            warn(format!(
-                "with \"master_process off\", catalogue \"{path}\" is read at start only"
-            ));
+            warn(no_threads(source, NoThreads::NoMaster));
         } else if let Some(user) = user.as_ref().filter(|user| !can_read(user, source.path())) {
             warn(format!(
                 "catalogue \"{path}\" cannot be read by the workers' user \"{}\", who will not see \
@@ -44,6 +42,28 @@ pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refuse
         }
     }
     Ok(())
+}
+
+/// Warns that catalogs are not read again, where that is known only when the whole configuration is
+/// read.
+pub(crate) fn warn_of_no_threads(log: Log, sources: &[Rc<Source>], why: NoThreads) {
+    for source in sources.iter().filter(|source| source.refresh.is_some()) {
+        let message = no_threads(source, why);
+        log.write(Level::Warn, 0, format_args!("{message} in {}", source.place));
+    }
+}
+
+fn no_threads(source: &Source, why: NoThreads) -> String {
+    let path = source.path().display();
+    match why {
+        NoThreads::NoMaster => {
+            format!("with \"master_process off\", catalogue \"{path}\" is read at start only")
+        }
+        NoThreads::EventMethod => format!(
+            "with this event method there are no threads, catalogue \"{path}\" is read at start and \
+             reload only"
+        ),
+    }
 }
 
 /// Whether the bits of a file and of all directories that it is in let a user read it. What can't

@@ -17,6 +17,7 @@ use crate::nginx::configuration::{Place, VariableIndex};
 use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::location::Location;
 use crate::nginx::request::Request;
+use crate::nginx::threads::ThreadPool;
 use crate::nginx::value::ComplexValue;
 
 /// The module's configuration for all of `http {}`.
@@ -28,6 +29,8 @@ pub(crate) struct MainConf {
     pub(crate) catalogs: RefCell<Vec<Rc<Source>>>,
     /// The content handlers that read the query string themselves. Set when all directives are read.
     pub(crate) seek_handlers: OnceCell<SeekHandlers>,
+    /// Where catalogs are read again, if one is; inside, `None` in an nginx without threads.
+    pub(crate) threads: OnceCell<Option<ThreadPool>>,
 }
 
 /// The module's configuration of a location. `None`: not given, so taken over in

@@ -288,10 +288,19 @@ fn source(
         return Ok(Rc::clone(source));
     }
     let threads = match refresh {
-        Some(_) => ThreadPool::add(conf)?,
+        Some(_) => threads(main, conf)?,
         None => None,
     };
     let source = Rc::new(Source::new(path, refresh, conf.place(), threads));
     catalogs.push(Rc::clone(&source));
     Ok(source)
+}
+
+/// Where catalogs are read again.
+fn threads(main: &MainConf, conf: &Conf<'_>) -> Result<Option<ThreadPool>, Refusal> {
+    if let Some(threads) = main.threads.get() {
+        return Ok(*threads);
+    }
+    let threads = ThreadPool::find(conf)?;
+    Ok(*main.threads.get_or_init(|| threads))
 }

@@ -85,6 +85,7 @@ pub static mut ngx_http_xspace_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const MODULE_CONTEXT).cast_mut().cast(),
     commands: (&raw mut COMMANDS).cast(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
+    init_module: Some(init_module),
     init_process: Some(init_process),
     ..ngx_module_t::default()
 };
@@ -326,6 +327,14 @@ fn set_up(conf: &Conf<'_>) -> bool {
     if catalog_check::load(conf, &main.catalogs.borrow()).is_err() {
         return false;
     }
+    if let Some(threads) = main.threads.get().copied().flatten() {
+        if let Err(why) = if worker::are_wanted(conf) { threads.add(conf) } else { Ok(()) } {
+            if let Some(log) = conf.log_handle() {
+                log.write(Level::Emerg, 0, format_args!("{why}"));
+            }
+            return false;
+        }
+    }
     let downloads = main.downloads.borrow();
     if downloads.is_empty() {
         // Nothing of the module runs for requests then.
@@ -384,14 +393,42 @@ fn has_lookup(download: &Download) -> bool {
     download.location.conf::<LocationConf>().is_some_and(|lcf| lcf.lookup().is_some())
 }
 
-unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    // SAFETY: nginx calls the function with the cycle that the process runs with.
+/// nginx has read all of its configuration, also what is behind `http {}`.
+unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function with the cycle that it has just made.
     let Some(cycle) = (unsafe { Cycle::from_raw(cycle) }) else { return ERROR };
     guard::catch(cycle.log_handle(), ERROR, || {
         let Some(main) = cycle.main_conf::<MainConf>() else { return OK };
-        let watched = !worker::is_worker()
-            || main.catalogs.borrow().iter().all(|source| source.watch(cycle).is_ok());
-        if watched { OK } else { ERROR }
+        let threads = main.threads.get().copied().flatten().filter(|threads| threads.is_there());
+        if let (Some(threads), Some(why)) = (threads, cycle.lacks_threads()) {
+            threads.remove(cycle);
+            if let Some(log) = cycle.log_handle() {
+                catalog_check::warn_of_no_threads(log, &main.catalogs.borrow(), why);
+            }
+        }
+        OK
+    })
+}
+
+unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function with the cycle that the process runs with.
+    let Some(cycle) = (unsafe { Cycle::from_raw(cycle) }) else { return ERROR };
+    let log = cycle.log_handle();
+    guard::catch(log, ERROR, || {
+        let Some(main) = cycle.main_conf::<MainConf>() else { return OK };
+        if !worker::is_worker() {
+            return OK;
+        }
+        match main.catalogs.borrow().iter().try_for_each(|source| source.watch(cycle)) {
+            Ok(()) => OK,
+            Err(why) => {
+                if let Some(log) = log {
+                    let message = format_args!("catalogues can't be watched: {why}");
+                    log.write(Level::Emerg, 0, message);
+                }
+                ERROR
+            }
+        }
     })
 }
 

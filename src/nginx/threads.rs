@@ -1,45 +1,114 @@
 //! Work beside the event loop, in nginx's own thread pool.
 
-use core::ffi::{c_char, c_void};
+use core::ffi::{CStr, c_void};
 use core::mem;
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
-    NGX_OK, ngx_conf_t, ngx_cycle, ngx_int_t, ngx_str_t, ngx_thread_pool_t, ngx_thread_task_t,
+    NGX_OK, ngx_array_t, ngx_conf_t, ngx_cycle, ngx_cycle_t, ngx_int_t, ngx_module_t, ngx_str_t,
+    ngx_thread_pool_t, ngx_thread_task_t,
 };
 
 use super::Failure;
 use super::configuration::Conf;
 use super::job;
+use super::request::string;
+use super::worker::Cycle;
 
+type Get = unsafe extern "C" fn(*mut ngx_cycle_t, *mut ngx_str_t) -> *mut ngx_thread_pool_t;
 type Add = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_str_t) -> *mut ngx_thread_pool_t;
 type Post = unsafe extern "C" fn(*mut ngx_thread_pool_t, *mut ngx_thread_task_t) -> ngx_int_t;
 
-/// The pool `default`, as `aio threads` uses it.
+/// The pool `default`, as `aio threads` uses it; in the memory of the configuration.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ThreadPool {
-    raw: NonNull<ngx_thread_pool_t>,
+pub(crate) struct ThreadPool(NonNull<State>);
+
+#[derive(Clone, Copy)]
+struct State {
+    /// Null as long as nginx has no pool for the module.
+    pool: *mut ngx_thread_pool_t,
+    /// Whether nginx had no such pool before.
+    is_own: bool,
+    get: Get,
+    add: Add,
     post: Post,
+    /// nginx's module of thread pools.
+    module: *mut ngx_module_t,
 }
 
+// SAFETY of this block's calls: the state is valid as long as the configuration. Only the event loop
+// uses it, and configuration code before there is one.
 impl ThreadPool {
-    /// Sees to it that every worker process has the pool. `None` in an nginx without threads:
-    /// `--with-compat` hides that from the check of a module's signature, so the functions are
-    /// looked up at run time; a module that named them could not be loaded there.
-    pub(crate) fn add(conf: &Conf<'_>) -> Result<Option<Self>, Failure> {
-        let (Some(add), Some(post)) =
-            (symbol(c"ngx_thread_pool_add".as_ptr()), symbol(c"ngx_thread_task_post".as_ptr()))
-        else {
+    /// A pool that nginx does not have yet. `None` in an nginx without threads: `--with-compat` hides
+    /// that from the check of a module's signature, so the functions are looked up at run time; a
+    /// module that named them could not be loaded there.
+    pub(crate) fn find(conf: &Conf<'_>) -> Result<Option<Self>, Failure> {
+        let symbols = [
+            c"ngx_thread_pool_get",
+            c"ngx_thread_pool_add",
+            c"ngx_thread_task_post",
+            c"ngx_thread_pool_module",
+        ];
+        let [Some(get), Some(add), Some(post), Some(module)] = symbols.map(symbol) else {
             return Ok(None);
         };
-        // SAFETY: these are the types of the two functions in all versions from 1.22 to 1.28, and
-        // the configuration is valid. A null name means "default".
+        // SAFETY: these are the types of the functions and of the variable in all versions from
+        // 1.22 to 1.31.
+        let state = unsafe {
+            State {
+                pool: ptr::null_mut(),
+                is_own: false,
+                get: mem::transmute::<NonNull<c_void>, Get>(get),
+                add: mem::transmute::<NonNull<c_void>, Add>(add),
+                post: mem::transmute::<NonNull<c_void>, Post>(post),
+                module: module.as_ptr().cast(),
+            }
+        };
+        Ok(Some(Self(NonNull::from(conf.pool().store(state)?))))
+    }
+
+    /// Sees to it that every worker process has the pool. Called when all directives of `http {}`
+    /// are read: a pool that is not there by then nobody else uses.
+    pub(crate) fn add(self, conf: &Conf<'_>) -> Result<(), Failure> {
+        let state = self.0.as_ptr();
+        let mut name = string(b"default");
+        // SAFETY: see above; the configuration is valid, and with it its cycle. `get` only reads the
+        // name. A null name means "default".
         unsafe {
-            let add: Add = mem::transmute(add);
-            let post: Post = mem::transmute(post);
-            let raw = NonNull::new(add(conf.as_raw(), ptr::null_mut()))
-                .ok_or(Failure("ngx_thread_pool_add() failed"))?;
-            Ok(Some(Self { raw, post }))
+            (*state).is_own = ((*state).get)((*conf.as_raw()).cycle, &raw mut name).is_null();
+            (*state).pool = ((*state).add)(conf.as_raw(), ptr::null_mut());
+            if (*state).pool.is_null() {
+                return Err(Failure("ngx_thread_pool_add() failed"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nginx has the pool, so that work can be posted.
+    pub(crate) fn is_there(self) -> bool {
+        // SAFETY: see above.
+        unsafe { !(*self.0.as_ptr()).pool.is_null() }
+    }
+
+    /// Takes the pool away again, unless others use it: where threads can't be had, nginx would fail
+    /// to start them in a worker, or to end them in a process that never started them.
+    pub(crate) fn remove(self, cycle: Cycle) {
+        let state = self.0.as_ptr();
+        // SAFETY: see above. In all versions from 1.22 to 1.31 the configuration of the module of
+        // thread pools is an array of pointers to pools (`ngx_thread_pool_conf_t`), and nobody
+        // walks over it now: nginx is about to start its processes.
+        unsafe {
+            let pool = mem::replace(&mut (*state).pool, ptr::null_mut());
+            if pool.is_null() || !(*state).is_own {
+                return;
+            }
+            let pools: *mut ngx_array_t = cycle.core_module_conf((*state).module);
+            let elements = (*pools).elts.cast::<*mut ngx_thread_pool_t>();
+            let count = (*pools).nelts;
+            if let Some(at) = (0..count).find(|&at| *elements.add(at) == pool) {
+                ptr::copy(elements.add(at + 1), elements.add(at), count - at - 1);
+                (*pools).nelts = count - 1;
+            }
         }
     }
 
@@ -50,21 +119,23 @@ impl ThreadPool {
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(Option<T>) + 'static,
     ) -> Result<(), Failure> {
-        // SAFETY: the cycle's log is there as long as the event loop runs, which calls `done`. nginx
+        // SAFETY: see above; the cycle's log is there as long as the event loop runs, which calls `done`. nginx
         // passes tasks on under locks of its own (`ngx_thread_task_post`, `ngx_thread_pool_cycle`).
         // At the end of a process the pool waits for its threads before the configuration goes
         // (`ngx_thread_pool_exit_worker`); tasks that are done then are left.
         let posted = unsafe {
-            job::start((*ngx_cycle).log, work, done, |task| {
-                (self.post)(self.raw.as_ptr(), task) == NGX_OK as ngx_int_t
-            })
+            let State { pool, post, .. } = *self.0.as_ptr();
+            if pool.is_null() {
+                return Err(Failure("there is no thread pool"));
+            }
+            job::start((*ngx_cycle).log, work, done, |task| post(pool, task) == NGX_OK as ngx_int_t)
         };
         if posted { Ok(()) } else { Err(Failure("ngx_thread_task_post() failed")) }
     }
 }
 
-/// The address of a function of nginx, if it has it.
-fn symbol(name: *const c_char) -> Option<NonNull<c_void>> {
+/// The address of a function or a variable of nginx, if it has it.
+fn symbol(name: &CStr) -> Option<NonNull<c_void>> {
     // SAFETY: the name is a C string.
-    NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name) })
+    NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) })
 }

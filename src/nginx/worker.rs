@@ -5,8 +5,10 @@ use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicI32, AtomicUsize};
 
 use nginx_sys::{
-    NGX_PROCESS_WORKER, ngx_core_conf_t, ngx_core_module, ngx_cycle_t, ngx_exiting,
-    ngx_http_conf_ctx_t, ngx_http_module, ngx_msec_t, ngx_process, ngx_quit, ngx_terminate,
+    NGX_EVENT_MODULE, NGX_PROCESS_WORKER, ngx_core_conf_t, ngx_core_module, ngx_cycle_t,
+    ngx_event_conf_t, ngx_event_core_module, ngx_event_module_t, ngx_events_module, ngx_exiting,
+    ngx_http_conf_ctx_t, ngx_http_module, ngx_module_t, ngx_msec_t, ngx_process, ngx_quit,
+    ngx_terminate, ngx_uint_t,
 };
 
 use super::Failure;
@@ -47,6 +49,48 @@ impl Cycle {
         }
     }
 
+    /// The configuration of a module outside of all blocks.
+    ///
+    /// # Safety
+    ///
+    /// `module` is one of the cycle's modules, of the type `NGX_CORE_MODULE`, and its configuration
+    /// is a `T`. For the modules of blocks it is null where there is no such block.
+    pub(super) unsafe fn core_module_conf<T>(self, module: *mut ngx_module_t) -> *mut T {
+        // SAFETY: see above, and by the contract; nginx has an element for each module.
+        unsafe { (*(*self.0.as_ptr()).conf_ctx.add((*module).index)).cast() }
+    }
+
+    /// Why a worker process can't have threads; `None` if it can.
+    pub(crate) fn lacks_threads(self) -> Option<NoThreads> {
+        // SAFETY: see above; these are the types of the modules' configurations. nginx does not
+        // start without `events {}`, and its init_conf has chosen one of the event modules. Of a
+        // module of this type `ctx` is what is said here. The array of modules ends with null.
+        unsafe {
+            let core: *mut ngx_core_conf_t = self.core_module_conf(&raw mut ngx_core_module);
+            if (*core).master == 0 {
+                return Some(NoThreads::NoMaster);
+            }
+            let events: *mut *mut *mut ngx_event_conf_t =
+                self.core_module_conf(&raw mut ngx_events_module);
+            if events.is_null() {
+                return None;
+            }
+            let index = ptr::addr_of!(ngx_event_core_module.ctx_index).read();
+            let chosen = (**(*events).add(index)).use_;
+            let mut modules = (*self.0.as_ptr()).modules;
+            while let Some(module) = (*modules).as_ref() {
+                let is_event = module.type_ == NGX_EVENT_MODULE as ngx_uint_t;
+                if is_event && module.ctx_index == chosen {
+                    let context = module.ctx.cast::<ngx_event_module_t>();
+                    let notify = (*context).actions.notify;
+                    return notify.is_none().then_some(NoThreads::EventMethod);
+                }
+                modules = modules.add(1);
+            }
+        }
+        None
+    }
+
     /// Calls `tick` after so many milliseconds, on the event loop. The timer does not keep a
     /// process from ending.
     pub(crate) fn start_timer(
@@ -61,6 +105,15 @@ impl Cycle {
             timer::start(pool, (*cycle).log, delay, tick)
         }
     }
+}
+
+/// Why a process that serves requests has no threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoThreads {
+    /// `master_process off`: after a reload nginx would end threads that it has not started.
+    NoMaster,
+    /// The event method has no way for threads to tell that they are done.
+    EventMethod,
 }
 
 impl TimerHandle {
@@ -85,8 +138,8 @@ pub(super) fn core_conf<'c>(conf: &Conf<'c>) -> Option<&'c ngx_core_conf_t> {
     }
 }
 
-/// Whether there will be worker processes: not with `master_process off`, if that stands before
-/// `http {}`.
+/// Whether there will be worker processes: not with `master_process off`. One that stands behind
+/// `http {}` is not known yet; [`Cycle::lacks_threads`] sees it.
 pub(crate) fn are_wanted(conf: &Conf<'_>) -> bool {
     core_conf(conf).is_none_or(|core| core.master != 0)
 }

@@ -82,6 +82,8 @@ mod ranges;
 mod reload;
 /// Whole files, HEAD, ids, misses.
 mod serving;
+/// nginx where the module can have no threads.
+mod single;
 /// Requests of all kinds for a long time.
 mod soak;
 /// Locations without the module, byte for byte as in an nginx without it.

@@ -1,0 +1,120 @@
+//! nginx where the module can have no threads: one process without a master, an event method that
+//! does not know threads.
+
+use xspace_tests::{Nginx, Site, build};
+
+use crate::common::{FILE, ID, PATH, recording};
+
+/// A configuration with what is given in front of `http {}` and behind it.
+fn site(before: &str, events: &str, location: &str, after: &str) -> Site {
+    Site::new()
+        .whole(&format!(
+            "{{load_module}}
+             {{user}}
+             daemon off;
+             pid {{dir}}/nginx.pid;
+             error_log {{dir}}/error.log info;
+             {before}
+             events {{ {events} }}
+             http {{
+                 access_log off;
+                 client_body_temp_path {{dir}}/temp-body;
+                 proxy_temp_path {{dir}}/temp-proxy;
+                 fastcgi_temp_path {{dir}}/temp-fastcgi;
+                 uwsgi_temp_path {{dir}}/temp-uwsgi;
+                 scgi_temp_path {{dir}}/temp-scgi;
+                 server {{
+                     listen 127.0.0.1:{{port}};
+                     location ^~ /download/ {{
+                         xspace_download /downloads/;
+                         xspace_catalog {{dir}}/catalog.json {location};
+                     }}
+                     location ^~ /downloads/ {{ internal; alias {{dir}}/downloads/; }}
+                 }}
+             }}
+             {after}"
+        ))
+        .file("catalog.json", format!("{{\"{ID}\": {{\"title\": \"One\"}}}}"))
+        .file(FILE, recording())
+}
+
+#[track_caller]
+fn assert_served(nginx: &Nginx, what: &str) {
+    let response = nginx.get(PATH);
+    assert_eq!(response.status, 200, "{what}: {response:?}");
+    let name = format!("inline; filename=\"One_{ID}.mp3\"");
+    assert_eq!(response.header("content-disposition"), Some(name.as_str()), "{what}");
+}
+
+#[test]
+fn one_process_survives_a_reload_and_stops() {
+    const OFF: &str = "master_process off;";
+    for (what, before, after) in [("before http", OFF, ""), ("after http", "", OFF)] {
+        for refresh in ["", "refresh=100ms", "refresh=off"] {
+            for (is_quick, reloads) in [(false, 0), (true, 0), (false, 1), (true, 1), (false, 2)] {
+                let what = format!("{what} {refresh}, quick: {is_quick}, {reloads} reloads");
+                let nginx = site(before, "", refresh, after).single().start();
+                assert_served(&nginx, &what);
+                for count in 1..=reloads {
+                    // That is all that can be seen: nginx has no connections then, with the module
+                    // and without it, because it prepares its event loop once only.
+                    nginx.hang_up();
+                    nginx.wait_errors(&["] ", ": reconfiguring"], count);
+                }
+                if is_quick {
+                    nginx.terminate();
+                } else {
+                    nginx.finish();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn one_process_is_warned_of_wherever_it_is_said() {
+    const OFF: &str = "master_process off;";
+    for (what, before, after) in [("before http", OFF, ""), ("after http", "", OFF)] {
+        let checked = site(before, "", "", after).check();
+        assert!(checked.ok, "{what}: {}", checked.output);
+        let message = "with \"master_process off\", catalogue \"";
+        assert_eq!(checked.output.matches(message).count(), 1, "{what}: {}", checked.output);
+        let checked = site(before, "", "refresh=off", after).check();
+        assert!(!checked.output.contains("[warn]"), "{what}: {}", checked.output);
+    }
+}
+
+/// Threads tell the event loop that they are done by a way that not all event methods have: a pool
+/// would keep the workers from starting.
+#[test]
+fn workers_start_with_an_event_method_without_threads() {
+    if !build().require("poll_module") {
+        return;
+    }
+    for (before, after) in [("", ""), ("worker_processes 2;", "")] {
+        let mut site = site(before, "use poll;", "refresh=50ms", after);
+        let checked = site.check();
+        assert!(checked.ok, "{}", checked.output);
+        let message = "with this event method there are no threads, catalogue \"";
+        assert_eq!(checked.output.matches(message).count(), 1, "{}", checked.output);
+        let nginx = site.start();
+        assert_served(&nginx, "poll");
+        nginx.reload();
+        assert_served(&nginx, "poll after a reload");
+    }
+}
+
+/// A pool that others use stays.
+#[test]
+fn pool_of_aio_stays_with_workers() {
+    let nginx = site("thread_pool default threads=2;", "", "refresh=50ms", "").start();
+    assert_served(&nginx, "thread_pool default");
+    nginx.site().replace("catalog.json", format!("{{\"{ID}\": {{\"title\": \"Two\"}}}}"));
+    nginx.wait_error(&["was read again"]);
+    nginx.reload();
+    nginx.finish();
+    let nginx = site("", "", "refresh=50ms", "thread_pool default threads=2;").start();
+    assert_served(&nginx, "thread_pool default after http");
+    nginx.site().replace("catalog.json", format!("{{\"{ID}\": {{\"title\": \"Two\"}}}}"));
+    nginx.wait_error(&["was read again"]);
+}
