@@ -253,12 +253,12 @@ fn apply(
 
 unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: nginx calls the function with its configuration.
-    unsafe { with_conf(cf, ptr::null_mut(), |conf| create::<MainConf>(conf)) }
+    unsafe { with_conf(cf, ptr::null_mut(), create::<MainConf>) }
 }
 
 unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: nginx calls the function with its configuration.
-    unsafe { with_conf(cf, ptr::null_mut(), |conf| create::<LocationConf>(conf)) }
+    unsafe { with_conf(cf, ptr::null_mut(), create::<LocationConf>) }
 }
 
 /// Makes a configuration that goes with its pool; null if there is no memory, as nginx expects.
