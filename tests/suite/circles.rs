@@ -167,11 +167,11 @@ fn circles_by_way_of_other_variables_end() {
                 map $here $there { default t$here; }
                 map $there $here { default h$there; }";
     for (value, name, line) in [
-        ("Radio-$once", "Radio-", "\"xspace_filename\" refers to itself"),
-        ("Radio-$twice", "Radio-", "\"xspace_filename\" refers to itself"),
-        ("Radio-$both$once$twice", "Radio-x", "\"xspace_filename\" refers to itself"),
+        ("Radio-$once", "Radio.mp3", "\"xspace_filename\" refers to itself"),
+        ("Radio-$twice", "Radio.mp3", "\"xspace_filename\" refers to itself"),
+        ("Radio-$both$once$twice", "Radio-x.mp3", "\"xspace_filename\" refers to itself"),
         // No circle: it is set when the file was found, and there was none before.
-        ("Radio-$set", "Radio-Radio-", "using uninitialized \"set\" variable"),
+        ("Radio-$set", "Radio-Radio.mp3", "using uninitialized \"set\" variable"),
         // nginx's own: nothing of the module takes part.
         ("Radio-$here", "", "cycle while evaluating variable"),
     ] {

@@ -428,7 +428,7 @@ fn content_disposition_of_the_configuration_is_the_only_one() {
 
 #[test]
 fn errors_of_a_proxied_target_carry_none() {
-    let nginx = Site::with_download("xspace_directory {dir}/downloads;")
+    let nginx = Site::with_download("xspace_directory {dir}/downloads; xspace_pass_args on;")
         .server(
             "location ^~ /downloads/ {
                  internal; proxy_pass http://127.0.0.1:{port}/store/$arg_status;
