@@ -77,11 +77,13 @@ fn describe<'r>(
         }
     };
 
-    if request.has_upstream() {
+    let is_proxied = request.has_upstream();
+    if is_proxied {
         // An object store may send a field of its own.
         request.remove_field(CONTENT_DISPOSITION);
     }
-    if !request.is_multipart() {
+    // NGINX's own range filter comes later.
+    if !(is_proxied && request.is_multipart()) {
         request.set_content_type(found.format.media_type());
     }
     request.add_field(CONTENT_DISPOSITION, value)?;

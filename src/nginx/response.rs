@@ -68,8 +68,7 @@ impl<'r> Request<'r> {
         unsafe { (*self.as_raw()).headers_out.content_type.len != 0 }
     }
 
-    /// Whether the response is made of several ranges: by an upstream, for NGINX's own range filter
-    /// comes later (RFC 9110, section 14.6).
+    /// Whether the response has several ranges (RFC 9110, section 14.6).
     pub(crate) fn is_multipart(&self) -> bool {
         const MULTIPART: &[u8] = b"multipart/byteranges";
         // SAFETY: see above.
