@@ -200,6 +200,7 @@ mod tests {
             (&["x=\"a", "max-age=60"], false, "private, max-age=60"),
         ] {
             assert_eq!(private(fields, has_expires), expected, "{fields:?} {has_expires}");
+            assert_eq!(private(&[expected], has_expires), expected, "once more");
         }
     }
 

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use xspace_tests::{
-    Nginx, Program, Protocol, Request, Site, build, bytes, project_dir, same_bytes,
+    Application, Nginx, Program, Protocol, Reply, Request, Site, build, bytes, project_dir,
+    same_bytes,
 };
 
 use crate::common::{FILE, ID, MISSING, MISSING_PATH, PATH};
@@ -133,9 +134,41 @@ fn each_serves_a_recording() {
         assert_eq!(response.status, 206, "{name}: {response:?}");
         assert_eq!(response.body, &bytes(1, LONG)[..10], "{name}");
         assert_eq!(response.header("content-type"), Some("audio/mpeg"), "{name}");
+        // It can be replaced, and with some be refused: no browser may replay it unasked.
+        let said = response.header("cache-control").unwrap_or_default();
+        let is_private = said.contains("private");
+        assert!(said.contains("no-cache"), "{name}: {response:?}");
+        assert_eq!(
+            is_private,
+            text.contains("lookup /") || text.contains("auth_request /"),
+            "{name}"
+        );
         let direct = nginx.get(&format!("/downloads/{ID}.mp3"));
         assert!(direct.header("content-disposition").is_none(), "{name}: {direct:?}");
         assert!(direct.body.len() < LONG, "{name}: {direct:?}");
+    }
+}
+
+#[test]
+fn answers_after_auth_request_are_private() {
+    let text = conf_file("auth-request.conf");
+    for (status, answers) in [(204, [206, 304, 416, 404]), (403, [403; 4]), (401, [401; 4])] {
+        let application = Application::always(Reply::status(status));
+        let text = text.replace("127.0.0.1:8080", &application.address().to_string());
+        let nginx = site("auth-request.conf", &text).start();
+        for (request, expected) in [
+            Request::get(PATH).range("bytes=0-9"),
+            Request::get(PATH).header("If-None-Match", "*"),
+            Request::get(PATH).range("bytes=99999999-"),
+            Request::get(MISSING_PATH),
+        ]
+        .iter()
+        .zip(answers)
+        {
+            let response = nginx.send(Protocol::Http1, request);
+            assert_eq!(response.status, expected, "{request:?}");
+            assert_eq!(response.header("cache-control"), Some("private, no-cache"), "{request:?}");
+        }
     }
 }
 
