@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use model::caching::{Author, NO_STORE, PRIVATE, write_private};
+use model::caching::{Author, NO_STORE, PRIVATE, PRIVATE_NO_CACHE, write_private};
 
 use crate::header_filter::CONTENT_DISPOSITION;
 use crate::lookup::Lookup;
@@ -53,25 +53,29 @@ fn tell_caches<'r>(
     fault_point("cache_filter");
     let said = |name| lookup.response_field(name);
     let says = |name| said(name).any(|value| !value.trim_ascii().is_empty());
-    // A response may come here twice: as a 200, and as the 416 that the range filter makes of it.
-    request.remove_own_caching();
-    record.caching.set(true);
+    if record.caching.replace(true) {
+        // A response may come here twice: as a 200, and as the error that a filter makes of it.
+        request.remove_own_caching();
+    }
 
     let author = Author::of(request.status(), says(CACHE_CONTROL), says(EXPIRES));
+    let target_says = request.has_caching();
     let made = match author {
         Author::NoStore => Some(NO_STORE),
-        Author::ApplicationExpires => Some(PRIVATE),
         Author::Application => None,
-        Author::Target => Some(private(request)?),
+        Author::ApplicationExpires => Some(PRIVATE),
+        Author::Target if target_says => Some(private(request)?),
+        Author::Target => Some(PRIVATE_NO_CACHE),
     };
     let expires = match author {
         Author::NoStore => None,
-        Author::ApplicationExpires | Author::Application => said(EXPIRES).next(),
+        Author::Application | Author::ApplicationExpires => said(EXPIRES).next(),
         // The same once more, as a field of the module's own: it goes with Cache-Control.
         Author::Target => request.response_field(EXPIRES).next(),
     };
-    request.remove_cache_control();
-    request.remove_expires();
+    if target_says {
+        request.remove_caching();
+    }
     match made {
         Some(value) => request.add_cache_control(value)?,
         None => said(CACHE_CONTROL).try_for_each(|value| request.add_cache_control(value))?,

@@ -21,6 +21,9 @@ pub const NO_STORE: &[u8] = b"no-store";
 /// `Cache-Control` of [`Author::ApplicationExpires`].
 pub const PRIVATE: &[u8] = b"private";
 
+/// What [`write_private`] makes of no field at all.
+pub const PRIVATE_NO_CACHE: &[u8] = b"private, no-cache";
+
 impl Author {
     /// The author for a response with this status, when an application has decided who may have
     /// it and has sent, or not, these two fields.
@@ -202,6 +205,11 @@ mod tests {
             assert_eq!(private(fields, has_expires), expected, "{fields:?} {has_expires}");
             assert_eq!(private(&[expected], has_expires), expected, "once more");
         }
+    }
+
+    #[test]
+    fn nothing_made_private() {
+        assert_eq!(private(&[], false).as_bytes(), PRIVATE_NO_CACHE);
     }
 
     #[test]

@@ -131,13 +131,19 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Leaves out of the response the fields that say to caches for how long and for whom it may be
-    /// kept; those that only some caches look at too.
-    pub(crate) fn remove_cache_control(&self) {
-        self.remove_fields(|field| {
-            let key = bytes_of(&field.key);
-            key.eq_ignore_ascii_case(&CACHE_CONTROL) || is_targeted(key)
-        });
+    /// Whether the response has a field that says to caches for how long and for whom it may be
+    /// kept, be it to some of them only.
+    pub(crate) fn has_caching(&self) -> bool {
+        // SAFETY: see above; the list is valid, and nobody changes it meanwhile.
+        unsafe {
+            fields(&raw mut (*self.as_raw()).headers_out.headers.part)
+                .any(|field| (*field).hash != 0 && is_caching(&*field))
+        }
+    }
+
+    /// Leaves out of the response the fields of which [`has_caching`](Self::has_caching) tells.
+    pub(crate) fn remove_caching(&self) {
+        self.remove_fields(is_caching);
         self.forget_removed_caching();
     }
 
@@ -213,12 +219,6 @@ impl<'r> Request<'r> {
             }
         }
         Ok(())
-    }
-
-    /// Leaves out of the response its time of expiry.
-    pub(crate) fn remove_expires(&self) {
-        self.remove_fields(|field| bytes_of(&field.key).eq_ignore_ascii_case(&EXPIRES));
-        self.forget_removed_caching();
     }
 
     /// Adds a field Expires.
@@ -311,6 +311,13 @@ pub(super) unsafe fn fields(
         // SAFETY: as above.
         (0..count).map(move |index| unsafe { elements.add(index) })
     })
+}
+
+fn is_caching(field: &ngx_table_elt_t) -> bool {
+    let key = bytes_of(&field.key);
+    key.eq_ignore_ascii_case(&CACHE_CONTROL)
+        || key.eq_ignore_ascii_case(&EXPIRES)
+        || is_targeted(key)
 }
 
 fn bytes_of(string: &ngx_str_t) -> &[u8] {
