@@ -355,8 +355,8 @@ fn set_up(conf: &Conf<'_>) -> bool {
         return false;
     }
 
-    // SAFETY: nginx has one thread while it reads the configuration, and resets the chain of
-    // filters for each one that it reads.
+    // SAFETY: only the event loop and what reads the configuration use these variables, in one
+    // thread, and nginx resets the chain of filters for each configuration that it reads.
     unsafe {
         NEXT_HEADER_FILTER = ngx_http_top_header_filter;
         ngx_http_top_header_filter = Some(header_filter);
@@ -607,7 +607,9 @@ unsafe extern "C" fn variable_value(
         return ERROR;
     };
     // SAFETY: `place` is a value that nginx wants to be filled, not always zeroed; each of its
-    // fields is set. The value's bytes are in the pool of the request or in the configuration.
+    // fields is set. The value's bytes are static, in the configuration, in the pool of the client's
+    // request, or in what a record in that pool owns: all stay until the pool goes, and with it
+    // every value of the request.
     unsafe { fill(&mut *place, value) };
     OK
 }

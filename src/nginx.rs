@@ -7,7 +7,9 @@
 //!   sets them before the first handler runs (`ngx_http_alloc_request`);
 //! - what stands in a request's pool stays until the request is freed, and nginx replaces strings
 //!   such as `r->uri` instead of writing into them;
-//! - configuration stays as long as a request that began with it (`ngx_clean_old_cycles`).
+//! - configuration stays as long as a request that began with it (`ngx_clean_old_cycles`), or until
+//!   the process ends. A worker that is told to terminate frees it while requests are open, and runs
+//!   nothing of them any more (`ngx_worker_process_exit`).
 
 use core::fmt;
 

@@ -15,7 +15,8 @@ use super::log::{Level, Log};
 use super::module::{self, LocationData, MainData, RequestData};
 use super::pool::Pool;
 
-/// A request for the time `'r` of one call from nginx into the module.
+/// A request for the time `'r`: that of one call from nginx into the module, or for a subrequest that
+/// a record keeps, as long as the record.
 #[derive(Debug)]
 pub(crate) struct Request<'r> {
     raw: NonNull<ngx_http_request_t>,
@@ -40,9 +41,11 @@ pub(super) fn string(bytes: &[u8]) -> ngx_str_t {
     ngx_str_t { len: bytes.len(), data: bytes.as_ptr().cast_mut() }
 }
 
-// SAFETY of this block's calls: `raw` is a valid request for `'r` by the contract of `from_raw`,
-// nginx has set its pool, connection, main request and configuration arrays before any handler
-// runs, and runs no other code on the request while the module works on it.
+// SAFETY of this block's calls: `raw` is a valid request for `'r` by the contract of `from_raw`, and
+// nginx has set its pool, connection, main request and configuration arrays before any handler runs.
+// Everything of a request happens on the event loop: nginx and other modules change it only within
+// calls that are made here, such as the evaluation of a variable, and no reference to the request
+// itself is held across these, only pointers, and references to what is in its pool.
 impl<'r> Request<'r> {
     /// # Safety
     ///

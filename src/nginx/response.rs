@@ -79,7 +79,7 @@ impl<'r> Request<'r> {
 
     /// Sets the media type; the field is then the same whatever the location says of types.
     pub(crate) fn set_content_type(&self, media_type: &'static str) {
-        // SAFETY: see above. The five fields are what the core and upstream modules set.
+        // SAFETY: see above. The fields are what the core and upstream modules set.
         unsafe {
             let out = &raw mut (*self.as_raw()).headers_out;
             (*out).content_type = string(media_type.as_bytes());

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use xspace_tests::{Nginx, Protocol, Request, Site, build, bytes, same_bytes};
+use xspace_tests::{
+    Application, Gate, Nginx, Protocol, Reply, Request, Site, build, bytes, same_bytes,
+};
 
 use crate::common::{
-    FILE, MISSING_PATH, PATH, ask, assert_no_recording, assert_recording, recording,
+    FILE, ID, MISSING_PATH, PATH, ask, assert_no_recording, assert_recording, recording,
 };
 
 #[test]
@@ -207,4 +209,43 @@ fn module_that_is_no_longer_configured_is_unloaded_by_a_reload() {
     fs::write(&path, conf).expect("nginx.conf");
     nginx.reload();
     assert_eq!(version(&nginx), "INLINE");
+}
+
+/// A worker that is told to terminate frees its configuration while requests are open that began
+/// with it, timers run and threads work: nothing of it may be used afterwards.
+#[test]
+fn terminated_with_requests_open() {
+    let gate = Gate::default();
+    let application = Application::always(Reply::json("{}").behind(&gate));
+    let entries: Vec<String> =
+        (0..200_000).map(|n| format!("\"{n}\": {{\"title\": \"Number {n}\"}}")).collect();
+    let catalog = |last: &str| format!("{{{}, \"{ID}\": \"{last}\"}}", entries.join(","));
+    let last = format!("{ID}.mp3");
+    let nginx = Site::simple()
+        .http("xspace_catalog {dir}/catalog.json refresh=10ms; sendfile off; output_buffers 1 8k;")
+        .server(&format!(
+            "location ^~ /looked-up/ {{ xspace_download /downloads/; xspace_lookup /_space; }}
+             location = /_space {{ internal; proxy_pass http://{}; }}
+             location = /page.html {{ root {{dir}}/html; ssi on; types {{ text/html html; }} }}",
+            application.address()
+        ))
+        .file("catalog.json", catalog(&last))
+        .file("html/page.html", format!("<!--#include virtual=\"/looked-up/{ID}\" -->"))
+        .file(FILE, bytes(6, 20_000_000))
+        .start();
+    let mut open = Vec::new();
+    for path in [PATH, &format!("/looked-up/{ID}"), "/page.html", PATH] {
+        let mut connection = nginx.raw();
+        connection.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        open.push(connection);
+    }
+    for download in [0, 3] {
+        open[download].read_exactly(50_000);
+    }
+    application.wait_asked(2);
+    nginx.site().replace("catalog.json", catalog(&last));
+    let [worker] = nginx.workers()[..] else { panic!("one worker: {:?}", nginx.workers()) };
+    nginx.wait_open(worker, "catalog.json");
+    nginx.terminate();
+    gate.open();
 }
