@@ -12,7 +12,7 @@ use model::format::Formats;
 use crate::config::{Directory, Download, LocationConf, Routes};
 use crate::nginx::configuration::Conf;
 use crate::nginx::content_handler::SeekHandlers;
-use crate::nginx::location::Location;
+use crate::nginx::location::{Location, Selection};
 use crate::nginx::log::{Errno, Level, Text};
 
 /// The checks have written to the log what is wrong.
@@ -43,7 +43,7 @@ pub(crate) fn download(
     };
     check.id_is_given()?;
     let target = check.target(&is_on)?;
-    let routes = check.routes(target, formats, &is_on)?;
+    let served = check.routes(target, formats, &is_on)?;
     if lcf.id.is_none() {
         check.own_uris(formats, &is_on)?;
     }
@@ -51,15 +51,17 @@ pub(crate) fn download(
     check.lookup(&is_on)?;
     check.what_never_acts();
 
-    let mut served: Vec<Location> = routes.clone();
-    served.dedup();
     for location in served {
         check.warn_of_open_target(location);
         check.warn_of_arguments(location, seek_handlers);
     }
+    let parts = check.parts(target);
     // Only the first call for a location counts, and there is one.
-    let divided = download.server.divides(&download.target);
-    let _ = download.routes.set(Routes { by_format: routes.into(), divided });
+    let _ = download.routes.set(Routes {
+        target,
+        is_divided: parts != [target] || check.below_target().meets_regexes,
+        request_id: conf.variable_index(b"request_id"),
+    });
     Ok(())
 }
 
@@ -102,12 +104,9 @@ impl Check<'_> {
     /// The location that the target names: the longest prefix of it.
     fn target(&self, is_on: impl Fn(Location) -> bool) -> Result<Location, Refused> {
         let target = Text(&self.download.target);
-        // One byte behind the target, which no location's name has there, keeps an exact location
-        // of the target's name out.
-        let behind = [&self.download.target, &b"\x01"[..]].concat();
-        let Some(named) = self.download.server.select_prefix(&behind).last() else {
-            let selected = self.download.server.select(&self.file_uri("mp3"));
-            return match selected.last() {
+        let Some(named) = self.below_target().location else {
+            let selected = self.select(&self.file_uri("mp3"), |_| false);
+            return match selected.location {
                 Some(location) if location.is_regex() => self.fail(format_args!(
                     "target \"{target}\" of \"xspace_download\" is regex location {}",
                     Shown(location)
@@ -127,7 +126,7 @@ impl Check<'_> {
         Ok(named)
     }
 
-    /// For each format the location that a redirect will end in.
+    /// The locations that redirects will end in, by a sample of each format.
     fn routes(
         &self,
         target: Location,
@@ -138,8 +137,9 @@ impl Check<'_> {
             .iter()
             .map(|format| {
                 let uri = self.file_uri(format.extension());
-                let selected = self.download.server.select(&uri);
-                match selected.last() {
+                let is_part = |l| Routes::is_part(l, target, &self.download.target);
+                let selected = self.select(&uri, is_part);
+                match selected.location {
                     Some(location) if is_on(location) => self.fail(format_args!(
                         "\"{}\", a file of target \"{}\", would be handled by location {}, which \
                          has \"xspace_download\" itself",
@@ -147,7 +147,7 @@ impl Check<'_> {
                         Text(&self.download.target),
                         Shown(location)
                     )),
-                    Some(location) if selected.contains(target) => Ok(location),
+                    Some(location) if selected.counts => Ok(location),
                     Some(other) => self.fail(format_args!(
                         "\"{}\", a file of target \"{}\", would be served by location {} instead \
                          of location {}; \"location ^~ …\" keeps regex locations out",
@@ -163,7 +163,11 @@ impl Check<'_> {
                     )),
                 }
             })
-            .collect()
+            .collect::<Result<Vec<_>, _>>()
+            .map(|mut locations| {
+                locations.dedup();
+                locations
+            })
     }
 
     /// A request for a space, with and without suffix, has to end in the location.
@@ -172,11 +176,11 @@ impl Check<'_> {
         let suffixes = formats.iter().map(|format| format!(".{}", format.extension()));
         for suffix in core::iter::once(String::new()).chain(suffixes) {
             let uri = [own.name(), SAMPLE.as_bytes(), suffix.as_bytes()].concat();
-            let selected = self.download.server.select(&uri);
-            let Some(location) = selected.last() else {
+            let selected = self.select(&uri, |location| location == own);
+            let Some(location) = selected.location else {
                 continue;
             };
-            if !selected.contains(own) {
+            if !selected.counts {
                 return self.fail(format_args!(
                     "\"{}\", a URI of location {}, would be handled by location {} instead; \
                      \"location ^~ …\" keeps regex locations out",
@@ -257,7 +261,7 @@ impl Check<'_> {
         let log = |level, message: fmt::Arguments<'_>| {
             self.conf.log_at(level, &lookup.place, message);
         };
-        match self.download.server.select(lookup.uri).last() {
+        match self.select(lookup.uri, |_| false).location {
             None => {
                 log(
                     Level::Emerg,
@@ -323,6 +327,40 @@ impl Check<'_> {
                 Shown(location)
             ));
         }
+    }
+
+    /// What a URI that is longer than the target selects without regular expressions.
+    fn below_target(&self) -> Selection {
+        // No location's name has this byte, so it is the longest prefix of the target, and none
+        // that is longer.
+        self.download.server.select_prefix(&[&self.download.target, &b"\x01"[..]].concat())
+    }
+
+    /// The locations that files of the target can be in, without those that regular expressions
+    /// further out may select.
+    fn parts(&self, target: Location) -> Vec<Location> {
+        let uri = &self.download.target;
+        let mut parts = Vec::new();
+        let mut outer = vec![(self.download.server, false)];
+        while let Some((location, is_inside)) = outer.pop() {
+            for child in location.children() {
+                let is_part =
+                    Routes::is_part(child, target, uri) || (is_inside && child.is_regex());
+                if is_part {
+                    parts.push(child);
+                }
+                // Files may pass others with a shorter name on the way to these.
+                if is_part || child.has_name_along(uri) {
+                    outer.push((child, is_inside || is_part));
+                }
+            }
+        }
+        parts
+    }
+
+    /// What a URI selects in the server; nothing if a regular expression fails.
+    fn select(&self, uri: &[u8], counts: impl Fn(Location) -> bool) -> Selection {
+        self.download.server.select(uri, counts).unwrap_or_default()
     }
 
     /// A directive may want of a proxied target what the client asks of the recording.

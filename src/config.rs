@@ -103,22 +103,56 @@ pub(crate) struct Download {
 /// Which locations serve the files of a target.
 #[derive(Debug)]
 pub(crate) struct Routes {
-    /// For each format the location of a file right below the target.
-    pub(crate) by_format: Box<[Location]>,
-    /// Whether a file in a sub-directory may have another one.
-    pub(crate) divided: bool,
+    /// The location that the target names: the longest prefix of it.
+    pub(crate) target: Location,
+    /// Whether a file below the target may be in another location.
+    pub(crate) is_divided: bool,
+    /// `$request_id`, if a directive names it. It is random, so it has to be the same in a look and
+    /// after the redirect.
+    pub(crate) request_id: Option<VariableIndex>,
+}
+
+/// The location of a file's URI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// One that serves files of the target.
+    Inside(Location),
+    /// Another one: nothing of it is served.
+    Outside(Location),
+}
+
+impl Routes {
+    /// Whether a location serves files of a target, and with it those nested in it.
+    pub(crate) fn is_part(location: Location, target: Location, uri: &[u8]) -> bool {
+        location == target || location.has_name_below(uri)
+    }
 }
 
 impl Download {
-    /// The location that will serve `<target>x.<extension>`, for the format at this place in the
-    /// list.
-    pub(crate) fn route(&self, format: usize) -> Option<Location> {
-        self.routes.get()?.by_format.get(format).copied()
+    /// The location that the target names.
+    pub(crate) fn target_location(&self) -> Option<Location> {
+        self.routes.get().map(|routes| routes.target)
     }
 
-    /// The location that will serve a file of this URI and format.
-    pub(crate) fn route_of(&self, uri: &[u8], format: usize) -> Option<Location> {
-        if self.routes.get()?.divided { self.server.select(uri).last() } else { self.route(format) }
+    /// The location that nginx will find for the URI of a file below the target.
+    #[inline(always)]
+    pub(crate) fn route(&self, routes: &Routes, uri: &[u8]) -> Result<Route, Failure> {
+        if routes.is_divided {
+            self.route_of_divided(routes, uri)
+        } else {
+            Ok(Route::Inside(routes.target))
+        }
+    }
+
+    #[inline(never)]
+    fn route_of_divided(&self, routes: &Routes, uri: &[u8]) -> Result<Route, Failure> {
+        let is_part = |location| Routes::is_part(location, routes.target, &self.target);
+        let selection = self.server.select(uri, is_part)?;
+        // Outside of all locations nginx takes the server for one.
+        let location = selection.location.unwrap_or(self.server);
+        let is_on = location.conf::<LocationConf>().is_some_and(|lcf| lcf.download().is_some());
+        let serves = selection.counts && !selection.is_redirect && !is_on;
+        Ok(if serves { Route::Inside(location) } else { Route::Outside(location) })
     }
 }
 

@@ -154,6 +154,10 @@ impl<'r> Task<'_, 'r> {
         };
         Ok(match searched {
             Searched::File(chosen) => self.redirect(chosen, source),
+            Searched::Outside => {
+                let status = if source == Source::Lookup { 502 } else { 500 };
+                self.refuse(Outcome::Error, status)
+            }
             Searched::Miss(Miss::NotFound) => self.refuse(Outcome::NotFound, 404),
             Searched::Miss(Miss::Forbidden) => self.refuse(Outcome::Forbidden, 403),
             Searched::Miss(Miss::Failed) => self.refuse(Outcome::Error, 500),
@@ -240,7 +244,7 @@ impl<'r> Task<'_, 'r> {
     #[cold]
     #[inline(never)]
     fn log_not_in_catalog(&self, catalog: &CatalogUse, id: SpaceId<'_>) {
-        if self.download.route(0).is_none_or(Location::logs_not_found) {
+        if self.download.target_location().is_none_or(Location::logs_not_found) {
             let path = Text(catalog.source.path().as_os_str().as_bytes());
             self.request.log(
                 Level::Error,

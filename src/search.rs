@@ -10,12 +10,13 @@ use model::format::{Format, Formats, Selection};
 use model::path::CandidatePath;
 use model::request::SpaceId;
 
-use crate::config::{Directory, Download, LocationConf};
+use crate::config::{Directory, Download, LocationConf, Route, Routes};
 use crate::nginx::Failure;
-use crate::nginx::file::{FilePath, InLocation, Look};
+use crate::nginx::file::{FilePath, InLocation, Look, Standing};
 use crate::nginx::location::Location;
 use crate::nginx::log::{Level, Text};
 use crate::nginx::request::Request;
+use crate::nginx::snapshot::Snapshot;
 
 /// A file that will do.
 #[derive(Clone, Copy, Debug)]
@@ -27,12 +28,14 @@ pub(crate) struct Chosen<'r> {
 
 /// What the module guarantees by itself, in buffers that it has made and routes that it has found.
 const NO_ROOM: Failure = Failure("no room for the extension");
-const NO_ROUTE: Failure = Failure("no location for a file of the target");
+const NO_ROUTES: Failure = Failure("the locations of the target are not known");
 
 /// What a search has come to.
 pub(crate) enum Searched<'r> {
     File(Chosen<'r>),
     Miss(Miss),
+    /// A named file is in a location that does not belong to the target.
+    Outside,
 }
 
 /// A search for the file of one space.
@@ -50,6 +53,18 @@ pub(crate) struct FileSearch<'q, 'r> {
     last: Option<VainLook<'r>>,
     /// The first one that found something which will not do: it tells more of a miss.
     telling: Option<VainLook<'r>>,
+    /// The location of the first candidate that was passed over because of it, and the format.
+    outside: Option<(Location, &'static Format)>,
+    /// What the request was like before it stood in another location.
+    snapshot: Option<Snapshot>,
+}
+
+/// What has become of a candidate.
+enum Taken {
+    Yes,
+    No,
+    /// It is in a location that does not belong to the target.
+    Outside(Location),
 }
 
 /// How the path of a candidate compares with that of the last one.
@@ -90,6 +105,8 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             is_named: false,
             last: None,
             telling: None,
+            outside: None,
+            snapshot: None,
         }
     }
 
@@ -97,6 +114,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
     #[inline(always)]
     pub(crate) fn by_id(mut self) -> Result<Searched<'r>, Failure> {
         if let Some(Directory::Off(_)) = self.lcf.directory {
+            self.log_nothing_named();
             return Ok(Searched::Miss(Miss::NotFound));
         }
         let target = &self.download.target;
@@ -107,9 +125,14 @@ impl<'q, 'r> FileSearch<'q, 'r> {
                 continue;
             }
             candidate.set_extension(format.extension()).ok_or(NO_ROOM)?;
-            let location = self.download.route(index).ok_or(NO_ROUTE)?;
-            if self.takes(candidate.uri(), location, format, Stem::Same)? {
-                return Ok(Searched::File(Chosen { format, uri: candidate.into_uri() }));
+            match self.takes(candidate.uri(), format, Stem::Same)? {
+                Taken::Yes => {
+                    return Ok(Searched::File(Chosen { format, uri: candidate.into_uri() }));
+                }
+                Taken::No => {}
+                Taken::Outside(location) => {
+                    self.outside.get_or_insert((location, format));
+                }
             }
         }
         self.log_miss();
@@ -128,9 +151,13 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             }
             for file in entry.files_of(format.extension()) {
                 let uri: &'r [u8] = self.request.pool().concat([target, file.as_bytes()])?;
-                let location = self.download.route_of(uri, index).ok_or(NO_ROUTE)?;
-                if self.takes(uri, location, format, Stem::Another)? {
-                    return Ok(Searched::File(Chosen { format, uri }));
+                match self.takes(uri, format, Stem::Another)? {
+                    Taken::Yes => return Ok(Searched::File(Chosen { format, uri })),
+                    Taken::No => {}
+                    Taken::Outside(location) => {
+                        self.log_outside(file, location);
+                        return Ok(Searched::Outside);
+                    }
                 }
             }
         }
@@ -138,19 +165,19 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         Ok(Searched::Miss(self.search.miss()))
     }
 
-    /// Looks at a candidate.
-    fn takes(
-        &mut self,
-        uri: &[u8],
-        location: Location,
-        format: &'static Format,
-        stem: Stem,
-    ) -> Result<bool, Failure> {
+    /// Looks at a candidate, where nginx will serve it from.
+    fn takes(&mut self, uri: &[u8], format: &'static Format, stem: Stem) -> Result<Taken, Failure> {
+        let routes = self.download.routes.get().ok_or(NO_ROUTES)?;
+        let location = match self.download.route(routes, uri)? {
+            Route::Inside(location) => location,
+            Route::Outside(location) => return Ok(Taken::Outside(location)),
+        };
         if let Some(Directory::Off(_)) = self.lcf.directory {
             // Whoever named the file knows that it is there.
-            return Ok(true);
+            return Ok(Taken::Yes);
         }
-        let at = InLocation::enter(self.request, location, uri);
+        let standing = self.standing(routes, location);
+        let at = InLocation::enter(self.request, standing, uri, &mut self.snapshot)?;
         let may_stay = stem == Stem::Same && !location.maps_by_variables();
         let mut path = match self.last.take() {
             Some(VainLook { mut path, location: old, format: last, .. })
@@ -171,10 +198,18 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         // Back before anything is logged: the log names a subrequest by its path.
         drop(at);
         if self.search.takes(seen(look)) {
-            return Ok(true);
+            return Ok(Taken::Yes);
         }
         self.note(VainLook { path, look, location, format });
-        Ok(false)
+        Ok(Taken::No)
+    }
+
+    fn standing(&self, routes: &Routes, location: Location) -> Standing {
+        Standing {
+            location,
+            server: routes.is_divided.then_some(self.download.server),
+            random: routes.request_id,
+        }
     }
 
     fn note(&mut self, vain: VainLook<'r>) {
@@ -192,15 +227,61 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         self.last = Some(vain);
     }
 
+    /// Whether the target's `log_not_found` is on.
+    fn logs_not_found(&self) -> bool {
+        self.download.target_location().is_none_or(Location::logs_not_found)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn log_nothing_named(&self) {
+        if self.logs_not_found() {
+            let id = self.id;
+            self.request.log(
+                Level::Error,
+                0,
+                format_args!(
+                    "no file is named for space \"{id}\", and \"xspace_directory\" is off"
+                ),
+            );
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn log_outside(&self, file: &str, location: Location) {
+        let (id, file) = (self.id, Text(file.as_bytes()));
+        let not_part = NotPart(location, self.download);
+        self.request.log(
+            Level::Error,
+            0,
+            format_args!("file \"{file}\" of space \"{id}\" {not_part}"),
+        );
+    }
+
     /// As the static module logs what it can't open; `log_not_found` of the target counts.
     #[cold]
     #[inline(never)]
     fn log_miss(&self) {
+        let id = self.id;
+        let may_be_outside = self.telling.is_none() && self.search.miss() == Miss::NotFound;
+        if let Some((location, format)) = self.outside.filter(|_| may_be_outside) {
+            if self.logs_not_found() {
+                let target = Text(&self.download.target);
+                let extension = format.extension();
+                let not_part = NotPart(location, self.download);
+                self.request.log(
+                    Level::Error,
+                    0,
+                    format_args!(
+                        "no file for space \"{id}\": \"{target}{id}.{extension}\" {not_part}"
+                    ),
+                );
+            }
+            return;
+        }
         let Some(last) = self.telling.as_ref().or(self.last.as_ref()) else {
-            let location = self.formats.selected(self.selection).next();
-            let location = location.and_then(|(index, _)| self.download.route(index));
-            if location.is_none_or(Location::logs_not_found) {
-                let id = self.id;
+            if self.logs_not_found() {
                 self.request.log(
                     Level::Error,
                     0,
@@ -216,7 +297,6 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             Miss::Failed => return,
         }
 
-        let id = self.id;
         let path = Text(last.path.as_bytes());
         let tried = Tried(self);
         match last.look {
@@ -235,6 +315,16 @@ impl<'q, 'r> FileSearch<'q, 'r> {
                 ),
             ),
         }
+    }
+}
+
+/// Why a location serves nothing of a target.
+struct NotPart<'a>(Location, &'a Download);
+
+impl fmt::Display for NotPart<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (location, target) = (Text(self.0.name()), Text(&self.1.target));
+        write!(f, "is in location \"{location}\", which is not part of target \"{target}\"")
     }
 }
 

@@ -11,8 +11,10 @@ use nginx_sys::{
 use model::format::MAX_EXTENSION_LEN;
 
 use super::Failure;
+use super::configuration::VariableIndex;
 use super::location::Location;
 use super::request::{Request, string};
+use super::snapshot::Snapshot;
 
 /// The end of a path, a NUL, with room for another extension than the path has.
 const END: [u8; MAX_EXTENSION_LEN + 1] = [0; MAX_EXTENSION_LEN + 1];
@@ -58,34 +60,82 @@ impl<'r> FilePath<'r> {
     }
 }
 
+/// Where the request will be after a redirect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) location: Location,
+    /// The server, if nginx runs regular expressions on its way to the location.
+    pub(crate) server: Option<Location>,
+    /// A variable whose value may not change between a look and the redirect.
+    pub(crate) random: Option<VariableIndex>,
+}
+
 /// A request while it stands in another location; it is put back when the value goes.
 pub(crate) struct InLocation<'q, 'r> {
     request: &'q Request<'r>,
     location: Location,
     uri: &'q [u8],
     /// What has to be put back; nothing where nobody looks at the request.
-    saved: Option<(*mut *mut core::ffi::c_void, ngx_str_t, u32)>,
+    saved: Option<Saved<'q>>,
+}
+
+struct Saved<'q> {
+    loc_conf: *mut *mut core::ffi::c_void,
+    uri: ngx_str_t,
+    valid_location: u32,
+    add_uri_to_alias: u32,
+    snapshot: &'q Snapshot,
 }
 
 impl<'q, 'r> InLocation<'q, 'r> {
-    /// Lets the request stand in `location` with `uri` as its path, for looks at the disk. What
+    /// Lets the request stand in a location with `uri` as its path, for looks at the disk. What
     /// the core maps and opens is then what it will map and open after the redirect.
-    pub(crate) fn enter(request: &'q Request<'r>, location: Location, uri: &'q [u8]) -> Self {
+    ///
+    /// `snapshot` keeps what has to be put back for the next location of the same request: between
+    /// two of them nothing but such looks happens to the request.
+    pub(crate) fn enter(
+        request: &'q Request<'r>,
+        standing: Standing,
+        uri: &'q [u8],
+        snapshot: &'q mut Option<Snapshot>,
+    ) -> Result<Self, Failure> {
+        let location = standing.location;
         if !location.evaluates_to_open() {
-            return Self { request, location, uri, saved: None };
+            return Ok(Self { request, location, uri, saved: None });
         }
+        let snapshot = match snapshot {
+            Some(snapshot) => snapshot,
+            None => snapshot.insert(Snapshot::take(request, standing.random)?),
+        };
         let r = request.as_raw();
-        // SAFETY: the request is valid (nginx.rs); all three fields are restored in `drop`, before
-        // anybody else sees them and before `uri` can go or change.
-        unsafe {
-            let saved = ((*r).loc_conf, (*r).uri, (*r).valid_location());
-            (*r).loc_conf = location.loc_conf();
+        // SAFETY: the request is valid (nginx.rs). The handlers of variables, and the code of other
+        // modules behind them, see these fields as they will be after the redirect; `drop` puts
+        // them back before anything else runs, and with them the values that nginx has kept
+        // meanwhile and the captures. So nothing points to `uri` any more when it changes or goes.
+        // What a handler has put into its own module's context stays until the redirect or the end
+        // of the request, as it does where nginx runs it.
+        let in_location = unsafe {
+            let saved = Saved {
+                loc_conf: (*r).loc_conf,
+                uri: (*r).uri,
+                valid_location: (*r).valid_location(),
+                add_uri_to_alias: (*r).add_uri_to_alias(),
+                snapshot,
+            };
             (*r).uri = string(uri);
             // After a `rewrite … break` the core refuses to map to an alias (core module,
-            // ngx_http_map_uri_to_path); after the redirect it would not.
+            // ngx_http_map_uri_to_path), and after a `try_files` of a regex location it appends
+            // the URI to one; after the redirect it does neither.
             (*r).set_valid_location(1);
+            (*r).set_add_uri_to_alias(0);
             Self { request, location, uri, saved: Some(saved) }
+        };
+        if let Some(server) = standing.server {
+            server.capture(request, uri)?;
         }
+        // SAFETY: as above.
+        unsafe { (*r).loc_conf = location.loc_conf() };
+        Ok(in_location)
     }
 
     /// The path of the request's URI below `alias` or `root`, with room for another extension.
@@ -169,13 +219,15 @@ impl<'q, 'r> InLocation<'q, 'r> {
 
 impl Drop for InLocation<'_, '_> {
     fn drop(&mut self) {
-        let Some((loc_conf, uri, valid_location)) = self.saved else { return };
+        let Some(saved) = &self.saved else { return };
         let r = self.request.as_raw();
         // SAFETY: the request is valid, and the values are its own.
         unsafe {
-            (*r).loc_conf = loc_conf;
-            (*r).uri = uri;
-            (*r).set_valid_location(valid_location);
+            (*r).loc_conf = saved.loc_conf;
+            (*r).uri = saved.uri;
+            (*r).set_valid_location(saved.valid_location);
+            (*r).set_add_uri_to_alias(saved.add_uri_to_alias);
         }
+        saved.snapshot.restore(self.request);
     }
 }

@@ -4,16 +4,19 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 #[cfg(ngx_feature = "pcre")]
-use nginx_sys::{NGX_OK, ngx_int_t, ngx_regex_exec};
+use nginx_sys::{
+    NGX_DECLINED, NGX_REGEX_NO_MATCHED, ngx_http_regex_exec, ngx_int_t, ngx_regex_exec,
+};
 use nginx_sys::{
     ngx_filename_cmp, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_location_tree_node_t,
 };
 
+use super::Failure;
 use super::content_handler::SeekHandlers;
 use super::module::{self, LocationData};
-use super::request::bytes;
 #[cfg(ngx_feature = "pcre")]
 use super::request::string;
+use super::request::{Request, bytes};
 
 /// A location's part of the configuration, or a server's where no location is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,102 +161,81 @@ impl Location {
     /// Whether finding and opening a file evaluates variables: those of `root` and `alias`, and of
     /// the `from=` of `disable_symlinks`.
     pub(super) fn evaluates_to_open(self) -> bool {
-        self.maps_by_variables() || self.disables_symlinks()
+        // SAFETY: see above; a compiled value is valid as long as the configuration.
+        let from = unsafe { (*self.as_raw()).disable_symlinks_from.as_ref() };
+        self.maps_by_variables() || from.is_some_and(|from| !from.lengths.is_null())
     }
 
-    /// The location that a URI selects among those in this one, and those around it: what
-    /// `ngx_http_core_find_location` does for a request, without rewrites.
-    pub(crate) fn select(self, uri: &[u8]) -> Trail {
-        let mut trail = Trail::default();
-        self.find(uri, true, &mut trail);
-        trail
+    /// What a URI selects among the locations in this one, a server's: what
+    /// `ngx_http_core_find_location` finds for a request, without rewrites. `counts` tells of each
+    /// location that it passes on the way whether it is meant.
+    pub(crate) fn select(
+        self,
+        uri: &[u8],
+        counts: impl Fn(Self) -> bool,
+    ) -> Result<Selection, Failure> {
+        self.search(uri, Regexes::Test, counts)
     }
 
     /// The same with regex locations left out: the longest prefix, or an exact location.
-    pub(crate) fn select_prefix(self, uri: &[u8]) -> Trail {
-        let mut trail = Trail::default();
-        self.find(uri, false, &mut trail);
-        trail
+    pub(crate) fn select_prefix(self, uri: &[u8]) -> Selection {
+        // Only regular expressions can fail.
+        self.search(uri, Regexes::Ignore, |_| false).unwrap_or_default()
     }
 
-    /// Whether URIs that begin with `prefix` may select different locations, nested ones or others
-    /// of a longer prefix or a regular expression.
-    pub(crate) fn divides(self, prefix: &[u8]) -> bool {
-        let trail = self.select_prefix(prefix);
-        let around = [Some(self)].into_iter().chain(trail.locations().map(Some)).flatten();
-        around.clone().any(|location| location.has_longer_prefixes(prefix))
-            || around.zip(trail.locations()).any(|(outer, inner)| {
-                // SAFETY: see above.
-                outer.has_regexes() && unsafe { (*inner.as_raw()).noregex() == 0 }
-            })
-            || trail.last().is_none_or(Self::has_regexes)
+    /// Leaves in the request what nginx would leave there on its way to the location of the URI,
+    /// which the request must have already: the captures of regex locations.
+    pub(super) fn capture(self, request: &Request<'_>, uri: &[u8]) -> Result<(), Failure> {
+        self.search(uri, Regexes::Capture(request), |_| false).map(drop)
     }
 
-    fn has_regexes(self) -> bool {
-        #[cfg(ngx_feature = "pcre")]
+    fn search(
+        self,
+        uri: &[u8],
+        regexes: Regexes<'_>,
+        counts: impl Fn(Self) -> bool,
+    ) -> Result<Selection, Failure> {
+        let mut search = Search { uri, regexes, counts, selection: Selection::default() };
+        search.within(self)?;
+        Ok(search.selection)
+    }
+
+    /// Whether it is a prefix or an exact location whose name begins with `uri`.
+    pub(crate) fn has_name_below(self, uri: &[u8]) -> bool {
+        self.name().len() >= uri.len() && self.has_name_along(uri)
+    }
+
+    /// Whether it is a prefix or an exact location whose name begins with `uri`, or `uri` with it.
+    pub(crate) fn has_name_along(self, uri: &[u8]) -> bool {
+        let name = self.name();
+        let (one, other) = (name.as_ptr().cast_mut(), uri.as_ptr().cast_mut());
+        // SAFETY: both strings have so many bytes, which the function only reads.
+        let order = unsafe { ngx_filename_cmp(one, other, name.len().min(uri.len())) };
+        order == 0 && !self.is_regex()
+    }
+
+    /// The locations right in this one: prefix and exact ones, then regex locations.
+    pub(crate) fn children(self) -> Vec<Self> {
         // SAFETY: see above.
-        return unsafe { !(*self.as_raw()).regex_locations.is_null() };
+        let mut nodes = vec![unsafe { (*self.as_raw()).static_locations }];
+        let mut children = Vec::new();
+        while let Some(node) = nodes.pop() {
+            // SAFETY: see above; the pointers of a node are null or valid.
+            if let Some(node) = unsafe { node.as_ref() } {
+                nodes.extend([node.left, node.right, node.tree]);
+                // SAFETY: as above.
+                children.extend([node.exact, node.inclusive].map(|l| unsafe { Self::from_raw(l) }));
+            }
+        }
+        children.into_iter().flatten().chain(self.regexes()).collect()
+    }
+
+    /// Whether the search goes on with the regular expressions around the location.
+    fn lets_regexes_try(self) -> bool {
+        // SAFETY: see above.
+        #[cfg(ngx_feature = "pcre")]
+        return unsafe { (*self.as_raw()).noregex() == 0 };
         #[cfg(not(ngx_feature = "pcre"))]
-        false
-    }
-
-    /// Whether there is a location in this one whose name is longer than `prefix` and begins so.
-    fn has_longer_prefixes(self, prefix: &[u8]) -> bool {
-        let mut rest = prefix;
-        // SAFETY: as in `find_static`.
-        unsafe {
-            let mut node: *const ngx_http_location_tree_node_t = (*self.as_raw()).static_locations;
-            while !node.is_null() {
-                let len = usize::from((*node).len);
-                let name = (&raw const (*node).name).cast::<u8>();
-                let n = rest.len().min(len);
-                let order = ngx_filename_cmp(rest.as_ptr().cast_mut(), name.cast_mut(), n);
-                node = if order != 0 {
-                    if order < 0 { (*node).left } else { (*node).right }
-                } else if rest.len() < len {
-                    return true;
-                } else if rest.len() == len {
-                    return !(*node).tree.is_null();
-                } else if (*node).inclusive.is_null() {
-                    (*node).right
-                } else {
-                    rest = rest.get(n..).unwrap_or_default();
-                    (*node).tree
-                };
-            }
-        }
-        false
-    }
-
-    /// Returns whether the search has ended with a match that regex locations further out can't
-    /// replace.
-    fn find(self, uri: &[u8], with_regex: bool, trail: &mut Trail) -> bool {
-        let depth = trail.len;
-        let mut try_regex = with_regex;
-
-        match self.find_static(uri) {
-            Some(Match::Exact(location)) => {
-                trail.push(location);
-                return true;
-            }
-            Some(Match::Prefix(location)) => {
-                trail.push(location);
-                // SAFETY: see above.
-                try_regex &= unsafe { (*location.as_raw()).noregex() == 0 };
-                if location.find(uri, with_regex, trail) {
-                    return true;
-                }
-            }
-            None => {}
-        }
-
-        let regex = if try_regex { self.find_regex(uri) } else { None };
-        if let Some(location) = regex {
-            trail.len = depth;
-            trail.push(location);
-            location.find(uri, with_regex, trail);
-            return true;
-        }
         false
     }
 
@@ -270,10 +252,12 @@ impl Location {
                 let name = (&raw const (*node).name).cast::<u8>();
                 let n = rest.len().min(len);
                 let order = ngx_filename_cmp(rest.as_ptr().cast_mut(), name.cast_mut(), n);
+                let exact = || Self::from_raw((*node).exact);
+                let inclusive = || Self::from_raw((*node).inclusive);
                 node = if order != 0 {
                     if order < 0 { (*node).left } else { (*node).right }
                 } else if rest.len() > len {
-                    match Self::from_raw((*node).inclusive) {
+                    match inclusive() {
                         Some(location) => {
                             found = Some(Match::Prefix(location));
                             rest = rest.get(n..).unwrap_or_default();
@@ -282,11 +266,11 @@ impl Location {
                         None => (*node).right,
                     }
                 } else if rest.len() == len {
-                    return match Self::from_raw((*node).exact) {
-                        Some(location) => Some(Match::Exact(location)),
-                        None => Self::from_raw((*node).inclusive).map(Match::Prefix),
-                    };
+                    return exact().map(Match::Exact).or_else(|| inclusive().map(Match::Prefix));
                 } else {
+                    if rest.len() + 1 == len && (*node).auto_redirect != 0 {
+                        found = exact().or_else(inclusive).map(Match::SlashMissing);
+                    }
                     (*node).left
                 };
             }
@@ -294,68 +278,148 @@ impl Location {
         found
     }
 
+    /// The regex locations right in this one, in their order.
     #[cfg(ngx_feature = "pcre")]
-    fn find_regex(self, uri: &[u8]) -> Option<Self> {
-        // SAFETY: see above; the array ends with a null pointer.
-        unsafe {
-            let mut next = (*self.as_raw()).regex_locations;
-            while !next.is_null() && !(*next).is_null() {
-                let location = *next;
-                next = next.add(1);
-                let regex = (*location).regex;
-                if regex.is_null() {
-                    continue;
-                }
-                let mut uri = string(uri);
-                let rc = ngx_regex_exec((*regex).regex, &raw mut uri, ptr::null_mut(), 0);
-                if rc >= NGX_OK as ngx_int_t {
-                    return Self::from_raw(location);
-                }
+    fn regexes(self) -> impl Iterator<Item = Self> {
+        // SAFETY: see above.
+        let mut next = unsafe { (*self.as_raw()).regex_locations };
+        core::iter::from_fn(move || {
+            if next.is_null() {
+                return None;
             }
-        }
-        None
+            // SAFETY: see above; the array ends with a null pointer.
+            unsafe {
+                let location = Self::from_raw(*next)?;
+                next = next.add(1);
+                Some(location)
+            }
+        })
     }
 
     #[cfg(not(ngx_feature = "pcre"))]
-    fn find_regex(self, _: &[u8]) -> Option<Self> {
-        None
+    fn regexes(self) -> impl Iterator<Item = Self> {
+        core::iter::empty()
     }
-}
 
-/// Locations nested in each other, the outermost first. Of more than it holds, the last ones take
-/// each other's place.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Trail {
-    locations: [Option<Location>; 8],
-    len: usize,
-}
+    #[cfg(ngx_feature = "pcre")]
+    fn has_matching_regex(self, uri: &[u8], regexes: &Regexes<'_>) -> Result<bool, Failure> {
+        const NO_MATCH: ngx_int_t = NGX_REGEX_NO_MATCHED as ngx_int_t;
+        const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
 
-impl Trail {
-    fn push(&mut self, location: Location) {
-        let place = self.len.min(self.locations.len() - 1);
-        if let Some(place) = self.locations.get_mut(place) {
-            *place = Some(location);
+        // SAFETY: see above; a regex location has a regular expression. The request is valid, and
+        // its URI is the string that is matched, so what is captured stays as long as that.
+        unsafe {
+            let regex = (*self.as_raw()).regex;
+            match regexes {
+                Regexes::Ignore => Ok(false),
+                Regexes::Test => {
+                    let mut uri = string(uri);
+                    match ngx_regex_exec((*regex).regex, &raw mut uri, ptr::null_mut(), 0) {
+                        NO_MATCH => Ok(false),
+                        rc if rc < 0 => Err(Failure("ngx_regex_exec() failed")),
+                        _ => Ok(true),
+                    }
+                }
+                Regexes::Capture(request) => {
+                    let r = request.as_raw();
+                    match ngx_http_regex_exec(r, regex, &raw mut (*r).uri) {
+                        DECLINED => Ok(false),
+                        rc if rc < 0 => Err(Failure("ngx_http_regex_exec() failed")),
+                        _ => Ok(true),
+                    }
+                }
+            }
         }
-        self.len = place + 1;
     }
 
-    fn locations(&self) -> impl Iterator<Item = Location> + Clone + use<'_> {
-        self.locations.iter().take(self.len).flatten().copied()
+    #[cfg(not(ngx_feature = "pcre"))]
+    fn has_matching_regex(self, _: &[u8], _: &Regexes<'_>) -> Result<bool, Failure> {
+        Ok(false)
     }
+}
 
+/// What a URI selects.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Selection {
     /// The innermost location.
-    pub(crate) fn last(&self) -> Option<Location> {
-        self.locations().last()
+    pub(crate) location: Option<Location>,
+    /// Whether one counts of those that were passed, the innermost included.
+    pub(crate) counts: bool,
+    /// Whether nginx would answer with a redirect to the location's name, which has a slash more.
+    pub(crate) is_redirect: bool,
+    /// Whether a regular expression could have been tried.
+    pub(crate) meets_regexes: bool,
+}
+
+/// What to do with regular expressions.
+enum Regexes<'a> {
+    Ignore,
+    Test,
+    /// Run them on the request.
+    Capture(&'a Request<'a>),
+}
+
+/// A search for the location of a URI.
+struct Search<'a, F> {
+    uri: &'a [u8],
+    regexes: Regexes<'a>,
+    counts: F,
+    selection: Selection,
+}
+
+impl<F: Fn(Location) -> bool> Search<'_, F> {
+    /// Goes on in a location, as `ngx_http_core_find_location` does. Returns whether it has ended
+    /// with a match that regex locations further out can't replace.
+    fn within(&mut self, outer: Location) -> Result<bool, Failure> {
+        let outside = self.selection;
+        let mut try_regexes = true;
+        match outer.find_static(self.uri) {
+            Some(Match::Exact(location)) => {
+                self.pass(location);
+                return Ok(true);
+            }
+            Some(Match::SlashMissing(location)) => {
+                self.pass(location);
+                self.selection.is_redirect = true;
+                return Ok(true);
+            }
+            Some(Match::Prefix(location)) => {
+                self.pass(location);
+                try_regexes = location.lets_regexes_try();
+                if self.within(location)? {
+                    return Ok(true);
+                }
+            }
+            None => {}
+        }
+        if !try_regexes {
+            return Ok(false);
+        }
+        for location in outer.regexes() {
+            self.selection.meets_regexes = true;
+            if location.has_matching_regex(self.uri, &self.regexes)? {
+                self.selection = Selection { meets_regexes: true, ..outside };
+                self.pass(location);
+                self.within(location)?;
+                // As nginx has it.
+                self.selection.is_redirect = false;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    pub(crate) fn contains(&self, location: Location) -> bool {
-        self.locations().any(|l| l == location)
+    fn pass(&mut self, location: Location) {
+        self.selection.location = Some(location);
+        self.selection.counts |= (self.counts)(location);
     }
 }
 
 enum Match {
     Exact(Location),
     Prefix(Location),
+    /// The URI lacks the slash at the end of the location's name.
+    SlashMissing(Location),
 }
 
 fn core_index() -> usize {

@@ -145,7 +145,8 @@ impl Request {
             None => self.path.clone(),
         };
         let mut builder = http::Request::builder().method(self.method.as_str()).uri(uri);
-        if authority.is_none() {
+        let has_host = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
+        if authority.is_none() && !has_host {
             builder = builder.header("Host", "localhost");
         }
         for (name, value) in &self.headers {

@@ -766,14 +766,23 @@ fn location_inside_the_target_must_not_lead_back() {
 }
 
 #[test]
-fn longer_sibling_of_the_target_takes_files_from_it() {
-    error(
-        "a location whose name begins as a file's",
+fn longer_sibling_of_the_target_belongs_to_it() {
+    for sibling in ["^~ /d/x", "/d/x.", "= /d/x.wav"] {
+        fine(
+            sibling,
+            &format!(
+                "location ^~ /download/ {{ xspace_download /d/; xspace_formats wav; }}
+                 location ^~ /d/ {{ internal; alias {{dir}}/downloads/; }}
+                 location {sibling} {{ internal; root {{dir}}; }}"
+            ),
+        );
+    }
+    warning(
+        "open",
         "location ^~ /download/ {\n xspace_download /d/; xspace_formats wav; #!\n}
          location ^~ /d/ { internal; alias {dir}/downloads/; }
-         location ^~ /d/x { internal; alias {dir}/downloads/; }",
-        "\"/d/x.wav\", a file of target \"/d/\", would be served by location \"/d/x\" instead of \
-         location \"/d/\"",
+         location ^~ /d/x { root {dir}; }",
+        "target location \"/d/x\" of \"xspace_download\" is not \"internal\"",
     );
 }
 

@@ -52,6 +52,8 @@ mod headers;
 mod hostile;
 /// What the module is linked with, and how.
 mod linking;
+/// Which location a file is served from, by comparison with X-Accel-Redirect to the same URI.
+mod locations;
 /// What others have written, in the module's lines of the error log.
 mod log_lines;
 /// What is asked of an application, and what follows from its answer.

@@ -1,0 +1,120 @@
+//! What evaluating variables leaves behind in a request, and how it is taken back.
+
+use core::{mem, ptr};
+
+use nginx_sys::{
+    ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_get_indexed_variable,
+    ngx_http_variable_value_t, ngx_palloc,
+};
+
+use super::Failure;
+use super::configuration::VariableIndex;
+use super::request::Request;
+
+/// The values of variables that a request has, and the captures of its last regular expression.
+///
+/// nginx keeps a value that was made of `$uri` (a `map`, say), and each regular expression that it
+/// runs takes the place of the one before. Neither may outlast a look that was made with another
+/// URI than the request's.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// A copy in the request's pool of as many values as there are.
+    values: *const ngx_http_variable_value_t,
+    count: usize,
+    #[cfg(ngx_feature = "pcre")]
+    captures: Captures,
+}
+
+#[cfg(ngx_feature = "pcre")]
+#[derive(Debug)]
+struct Captures {
+    /// A copy in the request's pool of as many offsets as nginx allocates; null if it had none.
+    offsets: *const core::ffi::c_int,
+    len: usize,
+    /// How many of them count, and the text that they are offsets of.
+    count: usize,
+    text: *mut u8,
+}
+
+impl Snapshot {
+    /// Takes one. A value of `random` is there afterwards, so that it stays the same.
+    pub(crate) fn take(
+        request: &Request<'_>,
+        random: Option<VariableIndex>,
+    ) -> Result<Self, Failure> {
+        let r = request.as_raw();
+        // SAFETY: the request is valid (nginx.rs). Its array of values has an element for each
+        // indexed variable (`ngx_http_alloc_request`), and an index is that of one; `captures` is
+        // null or has so many elements as the main configuration says (`ngx_http_regex_exec`,
+        // which alone allocates them; a subrequest begins with its parent's).
+        unsafe {
+            if let Some(VariableIndex(index)) = random {
+                // A value that can't be had is noted as not found, as it would be later.
+                ngx_http_get_indexed_variable(r, index);
+            }
+            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
+            let cmcf: *mut ngx_http_core_main_conf_t = (*(*r).main_conf.add(index)).cast();
+            let count = (*cmcf).variables.nelts;
+            let values = copy(request, (*r).variables, count)?;
+            #[cfg(ngx_feature = "pcre")]
+            let captures = Captures {
+                offsets: copy(request, (*r).captures, (*cmcf).ncaptures)?,
+                len: (*cmcf).ncaptures,
+                count: (*r).ncaptures,
+                text: (*r).captures_data,
+            };
+            Ok(Self {
+                values,
+                count,
+                #[cfg(ngx_feature = "pcre")]
+                captures,
+            })
+        }
+    }
+
+    /// Puts back what was there, in the request that it was taken of. May be done again.
+    pub(crate) fn restore(&self, request: &Request<'_>) {
+        let r = request.as_raw();
+        // SAFETY: as in `take`; nginx allocates the array of values once. The captures may be
+        // others than before: nginx allocates new ones where a subrequest shares the old ones. Those
+        // are as they were then, and the new ones get the same content. Copies and originals are
+        // different memory.
+        unsafe {
+            ptr::copy_nonoverlapping(self.values, (*r).variables, self.count);
+            #[cfg(ngx_feature = "pcre")]
+            {
+                let Captures { offsets, len, count, text } = self.captures;
+                if !offsets.is_null() {
+                    ptr::copy_nonoverlapping(offsets, (*r).captures, len);
+                }
+                (*r).ncaptures = count;
+                (*r).captures_data = text;
+            }
+        }
+    }
+}
+
+/// Copies an array into the request's pool; null stays null.
+///
+/// # Safety
+///
+/// `from` is null or has `count` elements.
+unsafe fn copy<T: Copy>(
+    request: &Request<'_>,
+    from: *const T,
+    count: usize,
+) -> Result<*const T, Failure> {
+    if from.is_null() {
+        return Ok(ptr::null());
+    }
+    // SAFETY: the request is valid and has a pool; the array is there already, so its size fits.
+    // `ngx_palloc` aligns for any type.
+    unsafe {
+        let to = ngx_palloc((*request.as_raw()).pool, count * mem::size_of::<T>()).cast::<T>();
+        if to.is_null() {
+            return Err(Failure::NO_MEMORY);
+        }
+        ptr::copy_nonoverlapping(from, to, count);
+        Ok(to)
+    }
+}
