@@ -23,19 +23,31 @@ pub(crate) struct Refused;
 const NEVER_ACT: [(&str, &core::ffi::CStr); 2] =
     [("try_files", c"ngx_http_try_files_module"), ("mirror", c"ngx_http_mirror_module")];
 
+/// Variables of the module that change when a file is found.
+const FOUND_LATER: [&[u8]; 7] = [
+    b"xspace_format",
+    b"xspace_file",
+    b"xspace_filename",
+    b"xspace_disposition",
+    b"xspace_source",
+    b"xspace_outcome",
+    b"xspace_counted",
+];
+
 /// A space id for trying which location a URI selects.
 const SAMPLE: &str = "x";
 
 /// Checks an `xspace_download` and finds the locations that will serve its files.
 ///
 /// `lcf` is the configuration of its location, `is_on` tells whether another location has the
-/// module on.
+/// module on, `blocks` are those of `if` and `limit_except` everywhere.
 pub(crate) fn download(
     conf: &Conf<'_>,
     download: &Download,
     lcf: &LocationConf,
     is_on: impl Fn(Location) -> bool,
     seek_handlers: SeekHandlers,
+    blocks: &[Location],
 ) -> Result<(), Refused> {
     let check = Check { conf, download, lcf };
     let Some(formats) = lcf.formats() else {
@@ -56,6 +68,12 @@ pub(crate) fn download(
         check.warn_of_arguments(location, seek_handlers);
     }
     let parts = check.parts(target);
+    if lcf.directory.is_none() {
+        for &part in parts.iter().filter(|&&part| !is_on(part)) {
+            check.what_is_not_foreseen(part, blocks);
+        }
+        check.rewrite_of_server(formats);
+    }
     // Only the first call for a location counts, and there is one.
     let _ = download.routes.set(Routes {
         target,
@@ -228,11 +246,6 @@ impl Check<'_> {
 
         let root = target.root();
         if root.has_variables {
-            self.warn(format_args!(
-                "target location {} has variables in its \"alias\" or \"root\", \
-                 \"xspace_directory\" is missing",
-                Shown(target)
-            ));
             return Ok(());
         }
         let below = self.download.target.get(root.alias.unwrap_or(0)..).unwrap_or_default();
@@ -325,6 +338,49 @@ impl Check<'_> {
             self.warn(format_args!(
                 "\"alias\" of target location {} and the location differ in the trailing slash",
                 Shown(location)
+            ));
+        }
+    }
+
+    /// What decides only after the redirect where a file is, so that the module looks elsewhere.
+    fn what_is_not_foreseen(&self, part: Location, blocks: &[Location]) {
+        let shown = Shown(part);
+        let warn = |what: fmt::Arguments<'_>| {
+            self.warn(format_args!(
+                "target location {shown} has {what}, \"xspace_directory\" is missing"
+            ));
+        };
+        if self.conf.has_directive_of(c"ngx_http_try_files_module", part) {
+            warn(format_args!("\"try_files\""));
+        }
+        if self.conf.has_rewrite(part, &[]) {
+            warn(format_args!("\"rewrite\""));
+        }
+        if blocks.iter().any(|&block| block.is_block_of(part) && block.root() != part.root()) {
+            warn(format_args!("another \"root\" in an \"if\""));
+        }
+        if let Some(variable) = self.conf.variable_set_in(part) {
+            let variable = Text(variable);
+            warn(format_args!("\"${variable}\" in its \"alias\" or \"root\" and sets it itself"));
+        }
+        let not_yet_known = |name: &&[u8]| FOUND_LATER.contains(name);
+        if let Some(variable) = self.conf.variables_of_root(part).find(not_yet_known) {
+            let variable = Text(variable);
+            warn(format_args!(
+                "\"${variable}\" in its \"alias\" or \"root\", which is not known until the file is found"
+            ));
+        }
+    }
+
+    /// A `rewrite` outside of all locations acts on the redirect too.
+    fn rewrite_of_server(&self, formats: &Formats) {
+        let uris: Vec<Vec<u8>> =
+            formats.iter().map(|format| self.file_uri(format.extension())).collect();
+        if self.conf.has_rewrite(self.download.server, &uris) {
+            self.warn(format_args!(
+                "a \"rewrite\" of the server changes the URI of files of target \"{}\", \
+                 \"xspace_directory\" is missing",
+                Text(&self.download.target)
             ));
         }
     }

@@ -27,6 +27,8 @@ pub(crate) struct MainConf {
     pub(crate) downloads: RefCell<Vec<Rc<Download>>>,
     /// Every file that an `xspace_catalog` names.
     pub(crate) catalogs: RefCell<Vec<Rc<Source>>>,
+    /// Every block of an `if` or a `limit_except`.
+    pub(crate) blocks: RefCell<Vec<Location>>,
     /// The content handlers that read the query string themselves. Set when all directives are read.
     pub(crate) seek_handlers: OnceCell<SeekHandlers>,
     /// Where catalogs are read again, if one is; inside, `None` in an nginx without threads.

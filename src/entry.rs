@@ -280,7 +280,12 @@ unsafe extern "C" fn merge_loc_conf(
             let (Some(outer), Some(own)) = (outer, own) else {
                 return NGX_CONF_ERROR;
             };
-            own.merge(outer, conf.location());
+            let location = conf.location();
+            if let Some(main) = conf.main_conf::<MainConf>() {
+                let block = location.filter(|location| location.is_block());
+                main.blocks.borrow_mut().extend(block);
+            }
+            own.merge(outer, location);
             NGX_CONF_OK
         })
     }
@@ -345,11 +350,11 @@ fn set_up(conf: &Conf<'_>) -> bool {
     let is_on = |location: Location| {
         location.conf::<LocationConf>().is_some_and(|lcf| lcf.download().is_some())
     };
+    let blocks = main.blocks.borrow();
     let valid = downloads.iter().all(|download| {
-        download
-            .location
-            .conf::<LocationConf>()
-            .is_some_and(|lcf| check::download(conf, download, lcf, is_on, seek_handlers).is_ok())
+        download.location.conf::<LocationConf>().is_some_and(|lcf| {
+            check::download(conf, download, lcf, is_on, seek_handlers, &blocks).is_ok()
+        })
     });
     if !valid {
         return false;

@@ -26,6 +26,7 @@ pub(crate) mod module;
 pub(crate) mod pool;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod script;
 pub(crate) mod snapshot;
 pub(crate) mod subrequest;
 pub(crate) mod threads;

@@ -223,18 +223,55 @@ impl<'c> Conf<'c> {
         }
     }
 
+    /// The name of a variable.
+    pub(super) fn variable_name(
+        &self,
+        VariableIndex(index): VariableIndex,
+    ) -> Option<&'static [u8]> {
+        // SAFETY: the name of a variable stays in the configuration's pool.
+        self.variables().nth(index).map(|variable| unsafe { bytes(variable.name) })
+    }
+
     /// Whether a directive of another module whose configuration of a location begins with a
     /// pointer is in effect in `location`.
     ///
     /// The modules meant are try_files (`ngx_http_try_file_t *try_files`) and mirror
-    /// (`ngx_array_t *mirror`): in all versions from 1.22 to 1.28 the pointer is the only or the
+    /// (`ngx_array_t *mirror`): in all versions from 1.22 to 1.31 the pointer is the only or the
     /// first field, and null where the directive is not in effect.
     pub(crate) fn has_directive_of(&self, module_name: &CStr, location: Location) -> bool {
-        let Some(module) = self.module(module_name) else { return false };
-        // SAFETY: see above; the module of this name has the configuration described.
+        !self.first_pointer(module_name, location).is_null()
+    }
+
+    /// The pointer that the configuration of a module in a location, or in a server outside of its
+    /// locations, begins with; null if there is no such module. The module is one whose
+    /// configuration does.
+    pub(super) fn first_pointer(&self, module_name: &CStr, location: Location) -> *mut c_void {
+        let Some(module) = self.module(module_name) else { return ptr::null_mut() };
+        let loc_conf = Some(location.loc_conf()).filter(|loc_conf| !loc_conf.is_null());
+        let Some(loc_conf) = loc_conf.or_else(|| self.loc_conf_of_server(location)) else {
+            return ptr::null_mut();
+        };
+        // SAFETY: see above; the array has an element for each HTTP module, and the module of this
+        // name has the configuration described.
         unsafe {
-            let conf: *mut *mut c_void = location.conf_of((*module).ctx_index).cast();
-            !conf.is_null() && !(*conf).is_null()
+            let conf: *mut *mut c_void = (*loc_conf.add((*module).ctx_index)).cast();
+            if conf.is_null() { ptr::null_mut() } else { *conf }
+        }
+    }
+
+    /// The configurations of all HTTP modules in a server outside of its locations. nginx notes
+    /// them in each location, but not in what it has of a server in the place of one.
+    fn loc_conf_of_server(&self, server: Location) -> Option<*mut *mut c_void> {
+        // SAFETY: see above; the core module has a main configuration with an array of its
+        // configurations of servers, each of which has a context.
+        unsafe {
+            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
+            let cmcf: *mut ngx_http_core_main_conf_t =
+                (*(*self.context()).main_conf.add(index)).cast();
+            let servers = (*cmcf).servers.as_slice::<*mut ngx_http_core_srv_conf_t>();
+            servers.iter().map(|&cscf| (*(*cscf).ctx).loc_conf).find(|&loc_conf| {
+                Location::from_loc_conf(loc_conf).is_some_and(|location| location == server)
+            })
         }
     }
 

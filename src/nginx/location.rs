@@ -111,6 +111,12 @@ impl Location {
         unsafe { (*self.as_raw()).noname() != 0 }
     }
 
+    /// Whether this is such a block of the location: nginx gives it the location's name, the very
+    /// same string.
+    pub(crate) fn is_block_of(self, location: Self) -> bool {
+        self.is_block() && ptr::eq(self.name(), location.name())
+    }
+
     pub(crate) fn is_internal(self) -> bool {
         // SAFETY: see above.
         unsafe { (*self.as_raw()).internal == 1 }

@@ -587,17 +587,50 @@ fn content_handler_without_a_directory_is_warned_of() {
 }
 
 #[test]
-fn variables_in_the_targets_path_are_warned_of() {
-    for path in ["alias {dir}/$host/;", "root {dir}/$host;"] {
-        let target = format!("location ^~ /downloads/ {{ internal; {path} }}");
+fn what_decides_only_after_the_redirect_where_a_file_is_is_warned_of() {
+    for (location, target, what) in [
+        ("/downloads/", "root {dir}; try_files $uri =404;", "\"try_files\""),
+        (
+            "/downloads/",
+            "root {dir}; rewrite ^/downloads/(.)(.*)$ /shards/$1/$1$2 last;",
+            "\"rewrite\"",
+        ),
+        ("/downloads/", "root {dir}; if ($arg_x) { rewrite ^ /x break; }", "\"rewrite\""),
+        (
+            "/downloads/",
+            "root {dir}; if ($arg_x) { root {dir}/x; }",
+            "another \"root\" in an \"if\"",
+        ),
+        (
+            "/downloads/",
+            "set $place x; alias {dir}/$place/;",
+            "\"$place\" in its \"alias\" or \"root\" and sets it itself",
+        ),
+        (
+            "/downloads/",
+            "if ($arg_x) { set $place x; } root {dir}/$host/$place;",
+            "\"$place\" in its \"alias\" or \"root\" and sets it itself",
+        ),
+        (
+            "/downloads/",
+            "alias {dir}/$xspace_format/;",
+            "\"$xspace_format\" in its \"alias\" or \"root\", which is not known until the file is found",
+        ),
+        (
+            "/downloads/2025/",
+            "root {dir}; location /downloads/2025/ { try_files $uri =404; }",
+            "\"try_files\"",
+        ),
+        ("\\.mp4$", "root {dir}; location ~ \\.mp4$ { rewrite ^ /elsewhere last; }", "\"rewrite\""),
+    ] {
+        let target = format!("location ^~ /downloads/ {{ internal; {target} }}");
         warning(
-            path,
+            what,
             &format!("location ^~ /download/ {{\n xspace_download /downloads/; #!\n}}\n{target}"),
-            "target location \"/downloads/\" has variables in its \"alias\" or \"root\", \
-             \"xspace_directory\" is missing",
+            &format!("target location \"{location}\" has {what}, \"xspace_directory\" is missing"),
         );
         fine(
-            path,
+            what,
             &format!(
                 "location ^~ /download/ {{
                      xspace_download /downloads/; xspace_directory {{dir}}/downloads;
@@ -605,6 +638,81 @@ fn variables_in_the_targets_path_are_warned_of() {
                  {target}"
             ),
         );
+    }
+    warning(
+        "beside the target",
+        &format!(
+            "location ^~ /download/ {{\n xspace_download /downloads/; #!\n}}
+             {TARGET} location ^~ /downloads/p- {{ internal; root {{dir}}; try_files $uri =404; }}"
+        ),
+        "target location \"/downloads/p-\" has \"try_files\"",
+    );
+    for rewrite in [
+        "rewrite ^/downloads/(.)(.*)$ /shards/$1/$1$2;",
+        "rewrite \\.mp4$ /video;",
+        "if ($arg_x) { set $y 1; rewrite ^/downloads/ /x last; }",
+    ] {
+        let server = format!(
+            "{rewrite} location ^~ /download/ {{\n xspace_download /downloads/; #!\n}}\n{TARGET}"
+        );
+        warning(
+            rewrite,
+            &server,
+            "a \"rewrite\" of the server changes the URI of files of target \"/downloads/\", \
+             \"xspace_directory\" is missing",
+        );
+    }
+}
+
+#[test]
+fn what_is_known_before_the_redirect_is_not_warned_of() {
+    for (what, server) in [
+        ("a host", "location ^~ /downloads/ { internal; alias {dir}/$host/; }"),
+        (
+            "a capture of the server's name",
+            "server_name ~^(?<sub>[a-z]+)\\.x$;
+             location ^~ /downloads/ { internal; alias {dir}/$sub/; }",
+        ),
+        (
+            "a numbered one",
+            "server_name ~^([a-z]+)\\.x$; location ^~ /downloads/ { internal; root {dir}/$1; }",
+        ),
+        (
+            "captures of a nested regex location",
+            "location ^~ /downloads/ {
+                 internal; alias {dir}/downloads/;
+                 location ~ ^/downloads/(?<shard>.)(.*)$ { alias {dir}/$shard/$shard$2; }
+             }",
+        ),
+        (
+            "set elsewhere",
+            "set $place downloads;
+             location ^~ /downloads/ { internal; alias {dir}/$place/; set $other $place; }",
+        ),
+        ("the module's id", "location ^~ /downloads/ { internal; alias {dir}/$xspace_id/; }"),
+        (
+            "rewrites of other URIs",
+            "rewrite ^/old/(.*)$ /download/$1 last; if ($http_user_agent ~ downloads) { set $x 1; }
+             location ^~ /downloads/ { internal; alias {dir}/downloads/; }",
+        ),
+        (
+            "if without another root",
+            "location ^~ /downloads/ {
+                 internal; alias {dir}/downloads/;
+                 if ($arg_x) { set $rate 1; } if ($uri ~ x) { expires 1h; }
+             }
+             location ^~ /others/ { if ($arg_x) { root {dir}; } }",
+        ),
+        (
+            "return",
+            "location ^~ /downloads/ {
+                 internal; alias {dir}/downloads/; if ($arg_x ~ ^(y)) { return 403; }
+             }",
+        ),
+    ] {
+        let site = Site::new()
+            .server(&format!("location ^~ /download/ {{ xspace_download /downloads/; }} {server}"));
+        fine_site(what, site);
     }
 }
 
