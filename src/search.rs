@@ -5,7 +5,7 @@
 use core::fmt;
 
 use model::catalog::Entry;
-use model::choice::{Miss, Search, Seen};
+use model::choice::{MAX_LOOKS, Miss, Search, Seen};
 use model::format::{Format, Formats, Selection};
 use model::path::CandidatePath;
 use model::request::SpaceId;
@@ -145,11 +145,14 @@ impl<'q, 'r> FileSearch<'q, 'r> {
     pub(crate) fn among_named(mut self, entry: &Entry<'r>) -> Result<Searched<'r>, Failure> {
         self.is_named = true;
         let target = &self.download.target;
-        for (index, format) in self.formats.iter().enumerate() {
+        'search: for (index, format) in self.formats.iter().enumerate() {
             if !self.selection.takes(index, format) {
                 continue;
             }
             for file in entry.files_of(format.extension()) {
+                if self.search.has_ended() {
+                    break 'search;
+                }
                 let uri: &'r [u8] = self.request.pool().concat([target, file.as_bytes()])?;
                 match self.takes(uri, format, Stem::Another)? {
                     Taken::Yes => return Ok(Searched::File(Chosen { format, uri })),
@@ -334,6 +337,9 @@ struct Tried<'a, 'q, 'r>(&'a FileSearch<'q, 'r>);
 impl fmt::Display for Tried<'_, '_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let selected = || self.0.formats.selected(self.0.selection);
+        if self.0.is_named && self.0.search.has_ended() {
+            return write!(f, " (the last of {MAX_LOOKS} files that are looked for)");
+        }
         if self.0.is_named || selected().nth(1).is_none() {
             return Ok(());
         }

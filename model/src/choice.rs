@@ -1,5 +1,9 @@
 //! Which of several candidate files is served, and what the answer is if none is.
 
+/// Of the files that an entry names so many are looked for at most. A look that is not answered from
+/// memory stops a worker: for some milliseconds on a network file system.
+pub const MAX_LOOKS: usize = 16;
+
 /// What a look at the disk has shown of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -51,6 +55,11 @@ impl Search {
         false
     }
 
+    /// Whether there were as many looks as an entry's files may take.
+    pub fn has_ended(self) -> bool {
+        self.looks >= MAX_LOOKS
+    }
+
     /// What the answer is if no candidate was taken.
     pub fn miss(self) -> Miss {
         if self.failed {
@@ -88,5 +97,16 @@ mod tests {
             let taken = seen.iter().position(|&seen| search.takes(seen));
             assert_eq!(taken.ok_or_else(|| search.miss()), *expected, "{what}");
         }
+    }
+
+    #[test]
+    fn ends_after_as_many_looks_as_an_entry_may_take() {
+        let mut search = Search::new(0);
+        for looks in 0..MAX_LOOKS {
+            assert!(!search.has_ended(), "{looks}");
+            assert!(!search.takes(Seen::Nothing));
+        }
+        assert!(search.has_ended());
+        assert_eq!(search.miss(), Miss::NotFound);
     }
 }

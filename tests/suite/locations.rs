@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use xspace_tests::{Protocol, Random, Request, Response, Site};
+use xspace_tests::{Preload, Protocol, Random, Request, Response, Site};
 
 /// The directories that locations take files from.
 const DIRECTORIES: [&str; 5] = ["d0", "d1", "d2", "d3", "d4"];
@@ -269,6 +269,34 @@ fn random_value_is_the_same_before_and_after_the_redirect() {
     assert!(statuses.contains(&200) && statuses.contains(&404), "{statuses:?}");
     // Nothing was found on one disk and then asked for on the other.
     assert_eq!(nginx.count_errors(&["open() \""]), 0, "{}", nginx.error_log());
+}
+
+#[test]
+fn no_more_than_sixteen_files_of_an_entry_are_looked_for() {
+    let entry = |found: usize| {
+        let files: Vec<String> = (0..64)
+            .map(|n| if n == found { "\"here.mp3\"".into() } else { format!("\"{n}.mp3\"") })
+            .collect();
+        format!("{{\"files\": [{}]}}", files.join(","))
+    };
+    let catalog =
+        format!(r#"{{"last": {}, "late": {}, "none": {}}}"#, entry(15), entry(16), entry(64));
+    let site = Site::with_download("xspace_catalog {dir}/catalog.json;")
+        .server("location ^~ /downloads/ { internal; alias {dir}/downloads/; }")
+        .file("catalog.json", catalog)
+        .file("downloads/here.mp3", "here");
+    let (preload, site) = Preload::new(site);
+    let nginx = site.start();
+    assert_eq!(nginx.get("/download/last").text(), "here");
+    for id in ["late", "none"] {
+        let before = preload.looks();
+        assert_eq!(nginx.get(&format!("/download/{id}")).status, 404, "{id}");
+        assert_eq!(preload.looks() - before, 16, "{id}");
+        nginx.wait_error(&[
+            &format!("no file for space \"{id}\""),
+            "/15.mp3\" (the last of 16 files that are looked for) failed (2: ",
+        ]);
+    }
 }
 
 #[test]
