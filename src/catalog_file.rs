@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::thread;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use model::catalog::Catalog;
 
@@ -22,8 +22,10 @@ const SETTLED: Duration = Duration::from_millis(20);
 /// What tells one state of a file from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Device, inode, size in bytes and time of the last change in nanoseconds.
-    File { device: u64, inode: u64, size: u64, modified: (i64, i64) },
+    /// Device, inode, size in bytes, and the times at which content and inode were changed last,
+    /// in seconds and nanoseconds. The first can be set by anybody who may write to the file, the
+    /// second by nobody.
+    File { device: u64, inode: u64, size: u64, modified: (i64, i64), changed: (i64, i64) },
     /// It can't be opened or is no regular file.
     Unusable(String),
 }
@@ -35,6 +37,7 @@ impl State {
             inode: metadata.ino(),
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 }
@@ -96,7 +99,10 @@ fn read_changed(
 
 /// The file's state at a moment after which any change is seen in it.
 fn settled(file: &File, metadata: &Metadata) -> io::Result<State> {
-    let age = metadata.modified().map(|modified| SystemTime::now().duration_since(modified));
+    // Whoever writes to the file changes the inode, too. A time before 1970 is long ago.
+    let changed = u64::try_from(metadata.ctime())
+        .and_then(|seconds| Ok(Duration::new(seconds, u32::try_from(metadata.ctime_nsec())?)));
+    let age = changed.map(|changed| SystemTime::now().duration_since(UNIX_EPOCH + changed));
     match age {
         Ok(Ok(age)) if age < SETTLED => {
             thread::sleep(SETTLED);

@@ -11,6 +11,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -366,7 +367,26 @@ fn change_is_seen_whatever_the_time_stamp_says() {
     let day = Duration::from_secs(86_400);
     let now = SystemTime::now();
     // All of the same size.
-    let rows: [(&str, Change<'_>); 7] = [
+    // A time that is put back where it was, as `touch -r`, `tar` with a clamped time and `rsync
+    // --inplace --times` do: only the inode tells of the change.
+    let clamped = SystemTime::UNIX_EPOCH + 20_000 * day;
+    let put_back = |json: &str, time: SystemTime| {
+        overwrite(&path, json);
+        set_modified(&path, time);
+    };
+    let rows: [(&str, Change<'_>); 11] = [
+        ("in place, with a clamped time", &|json| put_back(json, clamped)),
+        ("in place, with the same clamped time", &|json| put_back(json, clamped)),
+        ("in place, with the time put back", &|json| {
+            let before = fs::metadata(&path).and_then(|file| file.modified()).expect("a time");
+            put_back(json, before);
+        }),
+        ("by an open file, with the time put back", &|json| {
+            let before = fs::metadata(&path).and_then(|file| file.modified()).expect("a time");
+            let file = OpenOptions::new().write(true).open(&path).expect("opened");
+            file.write_all_at(json.as_bytes(), 0).expect("written");
+            file.set_modified(before).expect("dated");
+        }),
         ("in place", &|json| overwrite(&path, json)),
         ("in place, dated back", &|json| {
             overwrite(&path, json);
