@@ -3,16 +3,15 @@
 
 #![forbid(unsafe_code)]
 
-use core::cell::RefCell;
+use core::cell::{Ref, RefCell};
 use core::fmt;
 use core::time::Duration;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use model::catalog::Catalog;
+use model::catalog::{Catalog, Report};
 
 use crate::catalog_file::{self, Reading, State};
 use crate::nginx::Failure;
@@ -30,11 +29,16 @@ pub(crate) struct Source {
     path: &'static [u8],
     /// How often the file is looked at; `None`: only at start and reload.
     pub(crate) refresh: Option<Duration>,
+    /// Whether there may be no catalogue yet.
+    pub(crate) optional: bool,
+    /// `refresh` as the value of Retry-After (RFC 9110, section 10.2.3): whole seconds.
+    pub(crate) retry_after: Box<str>,
     /// The first directive that names the file.
     pub(crate) place: Place,
     /// Where files are read. `None` in an nginx without threads.
     threads: Option<ThreadPool>,
-    current: RefCell<Option<Arc<Catalog>>>,
+    /// Nobody holds on to it when a call of a handler ends.
+    current: RefCell<Option<Box<Catalog>>>,
     state: RefCell<Option<State>>,
 }
 
@@ -43,12 +47,16 @@ impl Source {
     pub(crate) fn new(
         path: &'static [u8],
         refresh: Option<Duration>,
+        optional: bool,
         place: Place,
         threads: Option<ThreadPool>,
     ) -> Self {
+        let seconds = refresh.unwrap_or_default().as_secs_f64().ceil().max(1.0);
         Self {
             path,
             refresh,
+            optional,
+            retry_after: format!("{seconds:.0}").into(),
             place,
             threads,
             current: RefCell::default(),
@@ -76,27 +84,30 @@ impl Source {
     /// # Errors
     ///
     /// Why the catalogue can't be taken: the configuration is not valid then.
-    pub(crate) fn load(&self) -> Result<(), String> {
+    pub(crate) fn load(&self) -> Result<Report, String> {
         // A file that is being written to has another chance: a reload must not fail by chance.
         const TRIES: usize = 10;
         for _ in 0..TRIES {
             match catalog_file::read(self.path(), None, || false) {
-                Reading::Read(catalog, state) => {
-                    self.current.replace(Some(Arc::new(catalog)));
+                Reading::Read(catalog, report, state) => {
+                    self.current.replace(Some(Box::new(catalog)));
                     self.state.replace(Some(state));
-                    return Ok(());
+                    return Ok(report);
                 }
-                Reading::Refused(why, _) => return Err(why),
+                Reading::Refused(why, state) => {
+                    self.state.replace(Some(state));
+                    return Err(why);
+                }
                 Reading::Unchanged | Reading::Disturbed => {}
             }
         }
         Err("it is being written to all the time".into())
     }
 
-    /// The catalogue for a request that begins now.
-    pub(crate) fn hold(&self) -> Option<Held> {
-        let catalog = self.current.borrow().as_ref().map(Arc::clone)?;
-        Some(Held { catalog: Some(catalog), threads: self.threads })
+    /// The catalogue, for as long as a handler does not return to the event loop: what is read
+    /// later takes its place. `None` as long as an optional one was not read.
+    pub(crate) fn current(&self) -> Ref<'_, Option<Box<Catalog>>> {
+        self.current.borrow()
     }
 
     /// Starts looking at the file, in a worker process: at once, for the master may have read it
@@ -144,46 +155,35 @@ impl Source {
         };
         match reading {
             Reading::Unchanged | Reading::Disturbed => {}
-            Reading::Read(catalog, state) => {
-                let count = catalog.len();
-                let old = self.current.replace(Some(Arc::new(catalog)));
+            Reading::Read(catalog, report, state) => {
+                let old = self.current.replace(Some(Box::new(catalog)));
                 self.state.replace(Some(state));
-                drop(Held { catalog: old, threads: self.threads });
+                retire(old, self.threads);
+                let count = report.usable;
                 write(
                     Level::Notice,
                     format_args!("catalogue \"{path}\" was read again: {count} spaces"),
                 );
+                let level = if report.may_withhold { Level::Error } else { Level::Warn };
+                for line in report.lines() {
+                    write(level, format_args!("catalogue \"{path}\": {line}"));
+                }
             }
             Reading::Refused(why, state) => {
                 self.state.replace(Some(state));
-                write(Level::Error, format_args!("catalogue \"{path}\" stays as it was: {why}"));
+                let stays =
+                    if self.current().is_some() { "stays as it was" } else { "was not read" };
+                write(Level::Error, format_args!("catalogue \"{path}\" {stays}: {why}"));
             }
         }
     }
 }
 
-/// A catalogue as long as somebody uses it.
-#[derive(Debug)]
-pub(crate) struct Held {
-    /// Always there until the value is dropped.
-    catalog: Option<Arc<Catalog>>,
-    threads: Option<ThreadPool>,
-}
-
-impl Held {
-    pub(crate) fn catalog(&self) -> Option<&Catalog> {
-        self.catalog.as_deref()
-    }
-}
-
-impl Drop for Held {
-    /// The last one to let go of a large catalogue would hold up the event loop while it is freed:
-    /// a thread does that.
-    fn drop(&mut self) {
-        let Some(catalog) = self.catalog.take().and_then(Arc::into_inner) else { return };
-        if let (Some(pool), true) = (self.threads, worker::is_worker()) {
-            // If that can't be done, the catalogue is freed here after all.
-            let _ = pool.run(move || drop(catalog), |_| {});
-        }
+/// Frees a catalogue that nothing refers to any more. A large one would hold up the event loop
+/// meanwhile: a thread does that.
+fn retire(catalog: Option<Box<Catalog>>, threads: Option<ThreadPool>) {
+    if let (Some(catalog), Some(pool), true) = (catalog, threads, worker::is_worker()) {
+        // If that can't be done, the catalogue is freed here after all.
+        let _ = pool.run(move || drop(catalog), |_| {});
     }
 }

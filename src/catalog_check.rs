@@ -19,12 +19,32 @@ pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refuse
     let user = if sources.is_empty() { None } else { WorkerUser::of(conf) };
     for source in sources {
         let path = Text(source.path().as_os_str().as_bytes());
-        if let Err(why) = source.load() {
-            let message = format!("invalid catalogue \"{path}\": {why}");
-            conf.log_at(Level::Emerg, &source.place, message);
-            return Err(Refused);
-        }
         let warn = |message: String| conf.log_at(Level::Warn, &source.place, message);
+        let refuse = |message: String| {
+            conf.log_at(Level::Emerg, &source.place, message);
+            Err(Refused)
+        };
+        let is_read_again = source.has_threads() && worker::are_wanted(conf);
+        if source.optional && !is_read_again {
+            let why = if source.has_threads() {
+                "with \"master_process off\""
+            } else {
+                "without threads"
+            };
+            return refuse(format!(
+                "catalogue \"{path}\" cannot be \"optional\": {why} it is not read again"
+            ));
+        }
+        match source.load() {
+            Ok(report) => {
+                report.lines().for_each(|line| warn(format!("catalogue \"{path}\": {line}")));
+            }
+            Err(why) if source.optional => warn(format!(
+                "catalogue \"{path}\" is not there, what needs it is answered with 503 until it can \
+                 be read: {why}"
+            )),
+            Err(why) => return refuse(format!("invalid catalogue \"{path}\": {why}")),
+        }
         if source.refresh.is_none() {
             continue;
         } else if !source.has_threads() {
@@ -54,7 +74,7 @@ pub(crate) fn warn_of_no_threads(log: Log, sources: &[Rc<Source>], why: NoThread
 }
 
 fn no_threads(source: &Source, why: NoThreads) -> String {
-    let path = source.path().display();
+    let path = Text(source.path().as_os_str().as_bytes());
     match why {
         NoThreads::NoMaster => {
             format!("with \"master_process off\", catalogue \"{path}\" is read at start only")

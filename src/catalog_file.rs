@@ -5,13 +5,13 @@
 
 use core::time::Duration;
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use model::catalog::Catalog;
+use model::catalog::{Catalog, Report};
 
 use crate::nginx::log::Errno;
 
@@ -47,8 +47,8 @@ impl State {
 pub(crate) enum Reading {
     /// The file is as it was.
     Unchanged,
-    /// A catalogue, and the state of the file that it was read from.
-    Read(Catalog, State),
+    /// A catalogue, what is to be said of it, and the state of the file that it was read from.
+    Read(Catalog, Report, State),
     /// The file can't be taken in this state.
     Refused(String, State),
     /// The file was written to while it was read, or the process is about to end: nothing is
@@ -91,10 +91,12 @@ fn read_changed(
     if must_stop() || after != before {
         return Ok(Reading::Disturbed);
     }
-    Ok(match catalog {
-        Ok(catalog) => Reading::Read(catalog, before),
-        Err(error) => Reading::Refused(error.to_string(), before),
-    })
+    match catalog {
+        Ok((catalog, report)) => Ok(Reading::Read(catalog, report, before)),
+        // The same bytes are tried again next time.
+        Err(error) if error.is_passing() => Err(error.to_string()),
+        Err(error) => Ok(Reading::Refused(error.to_string(), before)),
+    }
 }
 
 /// The file's state at a moment after which any change is seen in it.
@@ -121,11 +123,5 @@ impl Read for Stoppable<'_> {
             return Err(io::Error::other("the process is about to end"));
         }
         self.0.read(buffer)
-    }
-}
-
-impl Seek for Stoppable<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.0.seek(to)
     }
 }

@@ -206,7 +206,7 @@ pub(crate) fn directory(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -
     set(&mut lcf.directory, Directory::Path(conf.full_path(&path, PathBase::Prefix)?))
 }
 
-/// `xspace_catalog path [refresh=time|off] [only] | off;`
+/// `xspace_catalog path [refresh=time|off] [only] [optional] | off;`
 pub(crate) fn catalog(lcf: &mut LocationConf, main: &MainConf, conf: &Conf<'_>) -> Outcome {
     if lcf.catalog.is_some() {
         return Err(Refusal::Duplicate);
@@ -223,7 +223,7 @@ pub(crate) fn catalog(lcf: &mut LocationConf, main: &MainConf, conf: &Conf<'_>) 
         )));
     }
 
-    let (mut refresh, mut only) = (None, false);
+    let (mut refresh, mut only, mut optional) = (None, false, false);
     for argument in conf.arguments().skip(1) {
         let invalid = || {
             let argument = Text(argument);
@@ -237,12 +237,20 @@ pub(crate) fn catalog(lcf: &mut LocationConf, main: &MainConf, conf: &Conf<'_>) 
                 refresh = Some(Some(Duration::from_millis(milliseconds.ok_or_else(invalid)?)));
             }
             None if argument == b"only" && !only => only = true,
+            None if argument == b"optional" && !optional => optional = true,
             None => return Err(invalid()),
         }
     }
 
     let path = conf.full_path(path, PathBase::Configuration)?;
-    let source = source(main, conf, path, refresh.unwrap_or(Some(DEFAULT_REFRESH)))?;
+    let refresh = refresh.unwrap_or(Some(DEFAULT_REFRESH));
+    if optional && refresh.is_none() {
+        return Err(Refusal::Invalid(format!(
+            "catalogue \"{}\" cannot be \"optional\": with \"refresh=off\" it is not read again",
+            Text(path)
+        )));
+    }
+    let source = source(main, conf, path, refresh, optional)?;
     set(&mut lcf.catalog, Switch::On(CatalogUse { source, only }))
 }
 
@@ -275,6 +283,7 @@ fn source(
     conf: &Conf<'_>,
     path: &'static [u8],
     refresh: Option<Duration>,
+    optional: bool,
 ) -> Result<Rc<Source>, Refusal> {
     let mut catalogs = main.catalogs.borrow_mut();
     if let Some(source) = catalogs.iter().find(|source| source.has_path(path)) {
@@ -285,13 +294,20 @@ fn source(
                 source.place
             )));
         }
+        if source.optional != optional {
+            return Err(Refusal::Invalid(format!(
+                "\"optional\" for catalogue \"{}\" in one place only, not as in {}",
+                Text(path),
+                source.place
+            )));
+        }
         return Ok(Rc::clone(source));
     }
     let threads = match refresh {
         Some(_) => threads(main, conf)?,
         None => None,
     };
-    let source = Rc::new(Source::new(path, refresh, conf.place(), threads));
+    let source = Rc::new(Source::new(path, refresh, optional, conf.place(), threads));
     catalogs.push(Rc::clone(&source));
     Ok(source)
 }

@@ -7,8 +7,8 @@ use core::ffi::{c_char, c_void};
 use core::ptr;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE123, NGX_DECLINED, NGX_ERROR,
-    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE,
+    NGX_AGAIN, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE4, NGX_CONF_TAKE123, NGX_DECLINED,
+    NGX_ERROR, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE,
     NGX_HTTP_SRV_CONF, NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_chain_t, ngx_command_t, ngx_conf_t,
     ngx_cycle_t, ngx_http_add_variable, ngx_http_handler_pt, ngx_http_module_t,
     ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt,
@@ -162,7 +162,7 @@ static mut COMMANDS: [ngx_command_t; 12] = [
     command(c"xspace_min_size", ANYWHERE | NGX_CONF_TAKE1, set_min_size),
     command(c"xspace_directory", ANYWHERE | NGX_CONF_TAKE1, set_directory),
     command(c"xspace_filename", ANYWHERE | NGX_CONF_TAKE1, set_filename),
-    command(c"xspace_catalog", ANYWHERE | NGX_CONF_TAKE123, set_catalog),
+    command(c"xspace_catalog", ANYWHERE | NGX_CONF_TAKE123 | NGX_CONF_TAKE4, set_catalog),
     command(c"xspace_lookup", ANYWHERE | NGX_CONF_TAKE1, set_lookup),
     command(c"xspace_pass_args", ANYWHERE | NGX_CONF_TAKE1, set_pass_args),
     ngx_command_t::empty(),

@@ -2,9 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+use core::fmt;
 use std::os::unix::ffi::OsStrExt;
 
-use model::catalog::Entry;
+use model::catalog::{Catalog, Cause, Entry};
 use model::choice::Miss;
 use model::disposition::Disposition;
 use model::format::{Formats, Selection};
@@ -137,17 +138,50 @@ impl<'r> Task<'_, 'r> {
             return Ok(self.refuse(Outcome::NotFound, 404));
         };
 
-        let (entry, source) = match self.told(asked.id, selection)? {
-            Ok(told) => told,
-            Err(answer) => return Ok(answer),
+        let id = asked.id;
+        // Both go when this function returns: a request must not hold on to a catalogue.
+        let (told, current);
+        let (entry, source) = 'known: {
+            if let Some(lookup) = self.lcf.lookup() {
+                match self.told_by_lookup(lookup, id, selection)? {
+                    ByLookup::Entry(entry) => {
+                        told = entry;
+                        let entry = told.get(id).ok().flatten().ok_or(NO_ENTRY)?;
+                        break 'known (Some(entry), Source::Lookup);
+                    }
+                    ByLookup::Undecided => {}
+                    ByLookup::Answer(answer) => return Ok(answer),
+                }
+            }
+            let Some(catalog) = self.lcf.catalog() else { break 'known (None, Source::Directory) };
+            current = catalog.source.current();
+            let Some(entries) = current.as_deref() else { return self.not_read(catalog, id) };
+            match entries.get(id) {
+                Ok(None) if catalog.only => {
+                    self.log_not_found(format_args!(
+                        "space \"{id}\" is not in the catalogue \"{}\"",
+                        Text(catalog.source.path().as_os_str().as_bytes())
+                    ));
+                    return Ok(self.refuse(Outcome::NotFound, 404));
+                }
+                Ok(entry) => (entry, Source::Catalog),
+                Err(cause) => return Ok(self.unusable(catalog, id, cause)),
+            }
         };
-        self.record.title.set(entry.and_then(|entry| entry.title));
-        if let Some(status) = entry.and_then(|entry| entry.status) {
-            return Ok(self.refuse(Outcome::Status, status.code()));
+        if let Some(entry) = &entry {
+            self.record.keep_title(self.request, entry.title)?;
+            if let Some(status) = entry.status {
+                return Ok(self.refuse(Outcome::Status, status.code()));
+            }
+            if entry.has_no_files {
+                let of = source.as_str();
+                self.log_not_found(format_args!("space \"{id}\" has no files in its {of} entry"));
+                return Ok(self.refuse(Outcome::NotFound, 404));
+            }
         }
 
         let Self { request, lcf, download, formats, .. } = *self;
-        let search = FileSearch::new(request, lcf, download, formats, asked.id, selection);
+        let search = FileSearch::new(request, lcf, download, formats, id, selection);
         let (searched, source) = match entry.filter(Entry::has_files) {
             Some(entry) => (search.among_named(&entry)?, source),
             None => (search.by_id()?, Source::Directory),
@@ -164,47 +198,26 @@ impl<'r> Task<'_, 'r> {
         })
     }
 
-    /// What lookup or catalogue say of the space, and which of them; an answer if that is all
-    /// there is to do, or if the lookup is under way.
-    #[inline(always)]
-    fn told(
-        &self,
-        id: SpaceId<'r>,
-        selection: Selection,
-    ) -> Result<Result<(Option<Entry<'r>>, Source), Answer<'r>>, Failure> {
-        if let Some(lookup) = self.lcf.lookup() {
-            match self.told_by_lookup(lookup, id, selection)? {
-                Ok(Some(entry)) => return Ok(Ok((Some(entry), Source::Lookup))),
-                Ok(None) => {}
-                Err(answer) => return Ok(Err(answer)),
-            }
-        }
-        Ok(match self.entry(id) {
-            Ok(entry) => Ok((entry, Source::Catalog)),
-            Err(NotInCatalog) => Err(self.refuse(Outcome::NotFound, 404)),
-        })
-    }
-
-    /// The same of the lookup alone; nothing if it leaves the decision to others.
+    /// What the lookup says of the space.
     #[inline(never)]
     fn told_by_lookup(
         &self,
         lookup: &LookupUse,
         id: SpaceId<'r>,
         selection: Selection,
-    ) -> Result<Result<Option<Entry<'r>>, Answer<'r>>, Failure> {
+    ) -> Result<ByLookup<'r>, Failure> {
         let told = match self.ask(lookup, id, selection) {
             Ok(told) => told,
             Err(NotStarted::Failed(why)) => return Err(why),
-            Err(NotStarted::HalfStarted) => return Ok(Err(Answer::Abort)),
+            Err(NotStarted::HalfStarted) => return Ok(ByLookup::Answer(Answer::Abort)),
         };
-        Ok(match told {
-            Told::NotYet => Err(Answer::Wait),
-            Told::Entry(entry) => Ok(Some(entry)),
-            Told::Undecided => Ok(None),
-            Told::Denied(denial) => Err(self.refuse(Outcome::Denied, denial.code())),
-            Told::Failed => Err(self.refuse(Outcome::Error, 502)),
-        })
+        Ok(ByLookup::Answer(match told {
+            Told::Entry(entry) => return Ok(ByLookup::Entry(entry)),
+            Told::Undecided => return Ok(ByLookup::Undecided),
+            Told::NotYet => Answer::Wait,
+            Told::Denied(denial) => self.refuse(Outcome::Denied, denial.code()),
+            Told::Failed => self.refuse(Outcome::Error, 502),
+        }))
     }
 
     /// What the lookup says; it is begun by the first call.
@@ -213,7 +226,7 @@ impl<'r> Task<'_, 'r> {
         lookup: &LookupUse,
         id: SpaceId<'r>,
         selection: Selection,
-    ) -> Result<Told<'r>, NotStarted> {
+    ) -> Result<Told, NotStarted> {
         if let Some(begun) = self.record.lookup.get() {
             return Ok(begun.told(self.request, lookup, id)?);
         }
@@ -229,29 +242,42 @@ impl<'r> Task<'_, 'r> {
         Ok(())
     }
 
-    /// What the catalogue says of the space, if there is a catalogue.
-    #[inline(always)]
-    fn entry(&self, id: SpaceId<'_>) -> Result<Option<Entry<'r>>, NotInCatalog> {
-        let Some(catalog) = self.lcf.catalog() else { return Ok(None) };
-        let entry = self.record.look_up(catalog, id);
-        if entry.is_none() && catalog.only {
-            self.log_not_in_catalog(catalog, id);
-            return Err(NotInCatalog);
-        }
-        Ok(entry)
-    }
-
+    /// Logs as a missing file is logged: `log_not_found` of the target counts.
     #[cold]
     #[inline(never)]
-    fn log_not_in_catalog(&self, catalog: &CatalogUse, id: SpaceId<'_>) {
+    fn log_not_found(&self, message: fmt::Arguments<'_>) {
         if self.download.target_location().is_none_or(Location::logs_not_found) {
-            let path = Text(catalog.source.path().as_os_str().as_bytes());
-            self.request.log(
-                Level::Error,
-                0,
-                format_args!("space \"{id}\" is not in the catalogue \"{path}\""),
-            );
+            self.request.log(Level::Error, 0, message);
         }
+    }
+
+    /// The catalogue has an entry that tells nothing: it may have been to withhold the recording.
+    #[cold]
+    #[inline(never)]
+    fn unusable(&self, catalog: &CatalogUse, id: SpaceId<'_>, cause: Cause) -> Answer<'r> {
+        let path = Text(catalog.source.path().as_os_str().as_bytes());
+        self.request.log(
+            Level::Error,
+            0,
+            format_args!("entry of space \"{id}\" in catalogue \"{path}\" is unusable: {cause}"),
+        );
+        self.refuse(Outcome::Error, 500)
+    }
+
+    /// An optional catalogue was not read yet.
+    #[cold]
+    #[inline(never)]
+    fn not_read(&self, catalog: &'static CatalogUse, id: SpaceId<'_>) -> Handled<'r> {
+        let source = &catalog.source;
+        let path = Text(source.path().as_os_str().as_bytes());
+        self.request.log(
+            Level::Error,
+            0,
+            format_args!("catalogue \"{path}\", which space \"{id}\" needs, was not read yet"),
+        );
+        self.request.remove_field("Retry-After");
+        self.request.add_field("Retry-After", source.retry_after.as_bytes())?;
+        Ok(self.refuse(Outcome::Error, 503))
     }
 
     #[inline(always)]
@@ -267,5 +293,15 @@ impl<'r> Task<'_, 'r> {
     }
 }
 
-/// The catalogue alone decides, and does not know the space.
-struct NotInCatalog;
+/// What is known of a space by its lookup.
+enum ByLookup<'r> {
+    /// The entry of the space: a catalogue of this one.
+    Entry(Catalog),
+    /// Nothing: others decide.
+    Undecided,
+    /// This is all there is to do, or the lookup is under way.
+    Answer(Answer<'r>),
+}
+
+/// An answer that was taken has the entry of the space.
+const NO_ENTRY: Failure = Failure("the lookup's entry is gone");

@@ -59,7 +59,7 @@ fn describe<'r>(
     fault_point("header_filter");
     let Some(asked) = record.asked(request)? else { return Ok(()) };
     let (lcf, extension) = (record.lcf(), found.format.extension());
-    let title = record.title.get();
+    let title = record.title();
     let disposition = record.disposition.get();
     let parts = match lcf.filename {
         Some(_) => None,

@@ -5,10 +5,10 @@
 
 #![forbid(unsafe_code)]
 
-use core::cell::{Cell, OnceCell, RefCell};
+use core::cell::{Cell, RefCell};
 use core::{mem, ptr};
 
-use model::catalog::{Catalog, Entry};
+use model::catalog::Catalog;
 use model::format::{Formats, Selection};
 use model::lookup::{Answer, Denial, Fault, NoAnswer, Question, Verdict, is_passed_on, judge};
 use model::request::SpaceId;
@@ -31,8 +31,8 @@ pub(crate) struct Lookup<'r> {
     /// Why the response will not do.
     unusable: Cell<Option<Unusable>>,
     ending: Cell<Option<Ending>>,
-    /// The entry that was answered.
-    entry: OnceCell<Catalog>,
+    /// Whether the answer was judged: its content is gone then.
+    judged: Cell<bool>,
 }
 
 /// Why a response will not do, whatever its status.
@@ -46,11 +46,11 @@ enum Unusable {
 
 /// How far a lookup is.
 #[derive(Debug)]
-pub(crate) enum Told<'r> {
+pub(crate) enum Told {
     /// There is no answer yet.
     NotYet,
-    /// The entry of the space.
-    Entry(Entry<'r>),
+    /// The entry of the space: a catalogue of this one.
+    Entry(Catalog),
     /// Catalogue and directory decide.
     Undecided,
     Denied(Denial),
@@ -83,7 +83,7 @@ impl<'r> Lookup<'r> {
             complete: Cell::default(),
             unusable: Cell::default(),
             ending: Cell::default(),
-            entry: OnceCell::new(),
+            judged: Cell::default(),
         })
     }
 
@@ -147,20 +147,21 @@ impl<'r> Lookup<'r> {
         self.subrequest.response_field(name)
     }
 
-    /// What the answer says, when it is there.
+    /// What the answer says, when it is there. It is said once.
     pub(crate) fn told(
-        &'r self,
+        &self,
         request: &Request<'r>,
         lookup: &LookupUse,
         id: SpaceId<'_>,
-    ) -> Result<Told<'r>, Failure> {
+    ) -> Result<Told, Failure> {
         if !self.subrequest.is_done() {
             return Ok(Told::NotYet);
         }
         request.release(&self.subrequest);
         request.clear_log_action();
-        if let Some(entry) = self.entry.get().and_then(|entries| entries.get(id)) {
-            return Ok(Told::Entry(entry));
+        if self.judged.replace(true) {
+            // Without its content the answer would leave the decision to others.
+            return Err(Failure("answer of the lookup was judged before"));
         }
         Ok(match self.verdict(id)? {
             Ok(Verdict::Undecided) => Told::Undecided,
@@ -174,10 +175,7 @@ impl<'r> Lookup<'r> {
                 }
                 Told::Denied(denial)
             }
-            Ok(Verdict::Entry(entries)) => {
-                let entry = self.entry.get_or_init(|| entries).get(id);
-                Told::Entry(entry.ok_or(Failure("the lookup's entry is gone"))?)
-            }
+            Ok(Verdict::Entry(entry)) => Told::Entry(entry),
             Err(why) => {
                 let uri = Text(lookup.uri);
                 request.log(

@@ -8,15 +8,13 @@
 use core::cell::{Cell, OnceCell};
 use core::ptr;
 
-use model::catalog::Entry;
 use model::disposition::Disposition;
 use model::filename::CleanTitle;
 use model::format::Format;
-use model::request::{Asked, SpaceId};
+use model::request::Asked;
 use nginx_sys::ngx_http_request_t;
 
-use crate::catalog::Held;
-use crate::config::{CatalogUse, LocationConf, MainConf};
+use crate::config::{LocationConf, MainConf};
 use crate::lookup::Lookup;
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
@@ -91,12 +89,11 @@ pub(crate) struct Record<'r> {
     asked: Cell<Option<Option<Asked<'r>>>>,
     /// Whether the request has stayed in the location when all rewriting was done.
     stayed: Cell<bool>,
-    catalog: OnceCell<Option<Held>>,
     /// What an application was asked, once it was. Most sites have no lookup: boxed, it makes
     /// their records no larger.
     pub(crate) lookup: OnceCell<Box<Lookup<'r>>>,
-    /// The space's title, once lookup or catalogue have said it.
-    pub(crate) title: Cell<Option<CleanTitle<'r>>>,
+    /// The space's title, once lookup or catalogue have said it; a copy in the request's pool.
+    title: Cell<Option<CleanTitle<'r>>>,
     pub(crate) disposition: Cell<Disposition>,
     pub(crate) outcome: Cell<Option<Outcome>>,
     pub(crate) found: OnceCell<Found<'r>>,
@@ -141,7 +138,6 @@ impl<'r> Record<'r> {
             args: Cell::new(request.args()),
             asked: Cell::default(),
             stayed: Cell::default(),
-            catalog: OnceCell::new(),
             lookup: OnceCell::new(),
             title: Cell::default(),
             disposition: Cell::default(),
@@ -248,11 +244,22 @@ impl<'r> Record<'r> {
         self.stayed.get() || request.error_state() != (0, false)
     }
 
-    /// Looks a space up in the catalogue. The request keeps the one that is current now.
+    /// The space's title, if lookup or catalogue have said one.
+    pub(crate) fn title(&self) -> Option<CleanTitle<'r>> {
+        self.title.get()
+    }
+
+    /// Keeps a title, which may be gone when the handler returns.
     #[inline(always)]
-    pub(crate) fn look_up(&'r self, catalog: &CatalogUse, id: SpaceId<'_>) -> Option<Entry<'r>> {
-        let held = self.catalog.get_or_init(|| catalog.source.hold());
-        held.as_ref()?.catalog()?.get(id)
+    pub(crate) fn keep_title(
+        &self,
+        request: &Request<'r>,
+        title: Option<CleanTitle<'_>>,
+    ) -> Result<(), Failure> {
+        let Some(title) = title else { return Ok(()) };
+        let text = request.pool().concat_text(title.parts())?;
+        self.title.set(title.kept(text));
+        Ok(())
     }
 
     /// Notes the file that the request is about to be redirected to.

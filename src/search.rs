@@ -142,7 +142,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
     /// Looks for the files that an entry names: format by format, and those of one format in the
     /// order of the entry.
     #[inline(always)]
-    pub(crate) fn among_named(mut self, entry: &Entry<'r>) -> Result<Searched<'r>, Failure> {
+    pub(crate) fn among_named(mut self, entry: &Entry<'_>) -> Result<Searched<'r>, Failure> {
         self.is_named = true;
         let target = &self.download.target;
         'search: for (index, format) in self.formats.iter().enumerate() {

@@ -68,7 +68,7 @@ pub(crate) fn value<'r>(
         Variable::Source => found.map(|found| found.source.as_str().as_bytes()),
         Variable::Outcome => record.outcome.get().map(|outcome| outcome.as_str().as_bytes()),
         Variable::Counted => is_counted(request, record).then_some(b"1"),
-        Variable::Title => record.title.get().map(|title| title.as_str().as_bytes()),
+        Variable::Title => record.title().map(|title| title.as_str().as_bytes()),
         Variable::Id | Variable::Format => None,
     })
 }
@@ -123,7 +123,7 @@ fn file_name<'r>(
         return Ok(&[]);
     };
     let name: FileName<'_> =
-        record.lcf().file_name(request, record.title.get(), asked.id, found.format.extension())?;
+        record.lcf().file_name(request, record.title(), asked.id, found.format.extension())?;
     let buffer = request.pool().bytes(name.byte_len())?;
     let len = name.write(buffer).ok_or(TOO_LONG)?;
     buffer.get(..len).ok_or(TOO_LONG)

@@ -1,11 +1,14 @@
 //! Catalogues and entries: any bytes.
 
-use std::io::Cursor;
+use std::fmt;
 use std::path::{Component, Path};
 
-use model::catalog::{Catalog, CatalogError, Entry, MAX_FILES, MAX_PATH_LEN, MAX_TITLE_LEN};
+use model::catalog::{
+    Catalog, CatalogError, Cause, Entry, MAX_FILES, MAX_PATH_LEN, MAX_TITLE_LEN, Report,
+};
 use model::request::SpaceId;
-use serde_json::{Map, Value};
+use serde_core::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 
 use crate::is_id;
 
@@ -15,39 +18,125 @@ const OTHER: &[u8] = b"an-id-that-is-in-no-catalogue-0123456789-abcdefghijklmnop
 /// Reads the bytes as a catalogue, and as one entry. What is accepted has to be just what another
 /// reader of JSON finds there, and harmless.
 pub fn catalog(data: &[u8]) {
-    match Catalog::read(Cursor::new(data)) {
-        Ok(catalog) => whole(data, &catalog),
-        Err(error) => refused(&error),
+    let text = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
+    let plainly = serde_json::from_slice::<Members>(text);
+    match Catalog::read(data) {
+        Ok((catalog, report)) => {
+            told(&catalog, &report);
+            // What has strings or numbers that are none is JSON all the same.
+            if let Ok(Members(members)) = plainly {
+                whole(&members, &catalog, &report);
+            }
+        }
+        Err(error) => {
+            refused(&error);
+            assert!(plainly.is_err(), "{error}");
+        }
     }
     let id = SpaceId::parse(b"x").expect("a valid id");
     match Catalog::read_entry(id, data) {
         Ok(catalog) => {
             assert_eq!(catalog.len(), 1);
-            let value = serde_json::from_slice(data).expect("JSON");
-            entry(&value, catalog.get(id).expect("the entry that was read"));
+            let found = catalog.get(id).ok().flatten().expect("the entry that was read");
+            match serde_json::from_slice(text) {
+                Ok(value) => entry(&value, found),
+                // Half a surrogate pair in the title.
+                Err(_) => assert!(found.title.is_some()),
+            }
         }
         Err(error) => refused(&error),
     }
 }
 
-fn whole(data: &[u8], catalog: &Catalog) {
-    let values: Map<String, Value> = serde_json::from_slice(data).expect("a JSON object");
-    // Had an id been there twice, the object here would have fewer.
-    assert_eq!(catalog.len(), values.len());
-    assert_eq!(catalog.is_empty(), values.is_empty());
-    for (id, value) in &values {
-        assert!(is_id(id.as_bytes()), "{id:?}");
-        let id = SpaceId::parse(id.as_bytes()).expect("a valid id");
-        let found = catalog.get(id).expect("an entry for each id");
-        entry(value, found);
+/// The members of an object, also those with the same name.
+struct Members(Vec<(String, Value)>);
 
-        // An entry means the same in a catalogue and alone.
-        let text = serde_json::to_vec(value).expect("JSON");
-        let alone = Catalog::read_entry(id, &text).expect("an entry that was taken before");
-        entry(value, alone.get(id).expect("the entry that was read"));
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Vec<(String, Value)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(members)
+            }
+        }
+
+        deserializer.deserialize_map(Collect).map(Self)
+    }
+}
+
+/// What is said of a catalogue is consistent, and goes to a log.
+fn told(catalog: &Catalog, report: &Report) {
+    assert_eq!(report.usable + report.unusable.count, catalog.len());
+    for faults in [&report.unusable, &report.skipped] {
+        assert_eq!(faults.first.len(), faults.count.min(10));
+    }
+    for line in report.lines() {
+        assert!(!line.chars().any(|c| c.is_ascii_control()) && line.len() < 1800, "{line:?}");
+    }
+    assert_eq!(report.lines().next().is_none(), report.is_clean());
+}
+
+fn whole(members: &[(String, Value)], catalog: &Catalog, report: &Report) {
+    assert!(catalog.len() + report.skipped.count <= members.len());
+    for (key, value) in members.iter().filter(|(key, _)| is_id(key.as_bytes())) {
+        let id = SpaceId::parse(key.as_bytes()).expect("a valid id");
+        match catalog.get(id) {
+            Ok(found) => {
+                entry(value, found.expect("an entry for each id"));
+                // An entry means the same in a catalogue and alone.
+                let text = serde_json::to_vec(value).expect("JSON");
+                let alone = Catalog::read_entry(id, &text).expect("an entry that was taken before");
+                let alone = alone.get(id).ok().flatten();
+                entry(value, alone.expect("the entry that was read"));
+            }
+            // `Value` shows none of these.
+            Err(Cause::TooLong | Cause::LongString | Cause::TooDeep | Cause::KeyTwice) => {}
+            Err(Cause::Id | Cause::IdTwice) => {
+                let same = members.iter().filter(|(other, _)| other.contains(key.as_str()));
+                assert!(same.count() > 1, "{key:?}");
+            }
+            Err(cause) => {
+                assert!(members.iter().any(|(k, v)| k == key && !is_usable(v)), "{key:?}: {cause}");
+            }
+        }
     }
     let other = SpaceId::parse(OTHER).expect("a valid id");
-    assert!(catalog.get(other).is_none());
+    assert!(matches!(catalog.get(other), Ok(None)));
+}
+
+/// Whether a value is an entry, in other words than the model's.
+fn is_usable(value: &Value) -> bool {
+    let is_path = |path: &Value| {
+        path.as_str().is_some_and(|path| {
+            (1..=MAX_PATH_LEN).contains(&path.len())
+                && !path.chars().any(char::is_control)
+                && path.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
+        })
+    };
+    let Value::Object(fields) = value else { return is_path(value) };
+    fields.iter().all(|(key, value)| match key.as_str() {
+        "title" => value.is_string() || value.is_null(),
+        "files" => {
+            let is_list = |list: &Vec<Value>| list.len() <= MAX_FILES && list.iter().all(is_path);
+            value.is_null() || value.as_array().is_some_and(is_list)
+        }
+        "status" => {
+            value.is_null() || value.as_u64().is_some_and(|s| [403, 404, 410, 451].contains(&s))
+        }
+        "duration" => value.is_null() || value.as_f64().is_some_and(|s| s > 0.0 && s < 2.8e11),
+        _ => false,
+    })
 }
 
 /// Compares an entry with the value that it was read from.
@@ -64,21 +153,28 @@ pub(crate) fn entry(value: &Value, entry: Entry<'_>) {
             assert_eq!((title, status), (None, None));
         }
         Value::Object(fields) => {
-            let known = ["title", "files", "status"];
+            let known = ["title", "files", "status", "duration"];
             assert!(fields.keys().all(|key| known.contains(&key.as_str())), "{fields:?}");
 
-            let expected = fields.get("title").map_or("", |t| t.as_str().expect("a title"));
+            // `null` is as good as no key.
+            let given = |key: &str| fields.get(key).filter(|value| !value.is_null());
+            let expected = given("title").map_or("", |t| t.as_str().expect("a title"));
             assert_eq!(title.unwrap_or_default(), shown(expected));
             assert_ne!(title, Some(""));
 
-            let expected: &[Value] = match fields.get("files") {
+            let expected: &[Value] = match given("files") {
                 Some(files) => files.as_array().expect("a list"),
                 None => &[],
             };
             assert!(expected.iter().map(|file| file.as_str()).eq(files.iter().map(|&f| Some(f))));
             assert!(files.len() <= MAX_FILES);
+            assert_eq!(entry.has_no_files, given("files").is_some() && files.is_empty());
+            let seconds = given("duration").map(|d| d.as_f64().expect("a number"));
+            let found = entry.duration().map(|duration| duration.as_secs_f64());
+            let difference = seconds.unwrap_or_default() - found.unwrap_or_default();
+            assert!(seconds.is_some() == found.is_some() && difference.abs() <= 0.002);
 
-            let expected = fields.get("status").map(|s| s.as_i64().expect("a number"));
+            let expected = given("status").map(|s| s.as_i64().expect("a number"));
             assert!(expected.is_none_or(|status| [403, 404, 410, 451].contains(&status)));
             assert_eq!(status.map(i64::from), expected);
         }
@@ -112,4 +208,29 @@ fn harmless(path: &str) {
 pub(crate) fn refused(error: &CatalogError) {
     let message = error.to_string();
     assert!(!message.is_empty() && !message.chars().any(|c| c.is_ascii_control()), "{message:?}");
+}
+
+/// Reads the bytes behind the first one as a catalogue, with an allocator that is told to grant so
+/// many large blocks and no more. Where memory is asked for infallibly the process ends; what is
+/// taken all the same is the same as with more memory.
+pub fn catalog_memory(data: &[u8], grant: impl Fn(Option<u8>)) {
+    let Some((&blocks, data)) = data.split_first() else { return };
+    grant(Some(blocks));
+    let read = Catalog::read(data);
+    grant(None);
+    let with_more = Catalog::read(data);
+    match (read, with_more) {
+        (Ok((one, report)), Ok((other, _))) => {
+            told(&one, &report);
+            assert_eq!(one.len(), other.len());
+        }
+        (Err(error), Ok(_)) => {
+            assert!(error.is_passing() && error.to_string().contains("no memory"), "{error}");
+        }
+        (Err(one), Err(other)) if !one.is_passing() => {
+            assert_eq!(one.to_string(), other.to_string());
+        }
+        (Err(_), Err(_)) => {}
+        (Ok(_), Err(error)) => panic!("taken with less memory alone: {error}"),
+    }
 }

@@ -9,7 +9,7 @@ mod disposition;
 mod lookup;
 mod request;
 
-pub use catalog::catalog;
+pub use catalog::{catalog, catalog_memory};
 pub use disposition::disposition;
 pub use lookup::lookup;
 pub use request::request;

@@ -41,6 +41,19 @@ impl<'a> CleanTitle<'a> {
     pub fn as_str(&self) -> &'a str {
         self.title
     }
+
+    /// The title in parts, to be kept elsewhere one behind the other: see [`kept`](Self::kept).
+    pub fn parts(&self) -> [&'a str; 2] {
+        [self.title, if core::ptr::eq(self.title, self.clean) { "" } else { self.clean }]
+    }
+
+    /// The same title in a text that is its parts; `None` if that has another length.
+    pub fn kept<'k>(&self, text: &'k str) -> Option<CleanTitle<'k>> {
+        let (title, clean) = text.split_at_checked(self.title.len())?;
+        let clean = if core::ptr::eq(self.title, self.clean) { title } else { clean };
+        let is_whole = clean.len() == self.clean.len();
+        is_whole.then_some(CleanTitle { title, clean, is_ascii: self.is_ascii })
+    }
 }
 
 /// A default name with a title, in its parts.

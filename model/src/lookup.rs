@@ -228,7 +228,7 @@ mod tests {
         let encoding = encoding.map(str::as_bytes);
         match judge(id(), Answer { status, encoding, content: Ok(content.as_bytes()) }) {
             Ok(Verdict::Entry(entries)) => {
-                let entry = entries.get(id()).unwrap();
+                let entry = entries.get(id()).unwrap().unwrap();
                 (entry.files().collect::<Vec<_>>().join(" "), 200)
             }
             Ok(Verdict::Undecided) => (String::new(), 0),
@@ -243,6 +243,9 @@ mod tests {
             (200, r#""a/b.mp3""#, None, "a/b.mp3", 200),
             (200, r#"{"files": ["a.mp3", "b.mp4"], "title": "x"}"#, None, "a.mp3 b.mp4", 200),
             (200, r#"{"title": "x"}"#, None, "", 200),
+            (200, r#"{"title": null, "files": ["a.mp3"], "status": null}"#, None, "a.mp3", 200),
+            (200, "\u{feff}\"a.mp3\"", None, "a.mp3", 200),
+            (200, r#"{"title": "\ud83c", "files": ["a.mp3"]}"#, None, "a.mp3", 200),
             (200, r#""a.mp3""#, Some("identity"), "a.mp3", 200),
             (200, r#""a.mp3""#, Some("gzip"), "the answer has \"Content-Encoding\"", 502),
             (200, "", None, "", 0),
@@ -264,7 +267,18 @@ mod tests {
             let found = outcome(status, content, encoding);
             assert_eq!(found, (what.to_owned(), code), "{status} {content} {encoding:?}");
         }
-        for content in ["<html>", "{", r#"{"files": "/etc/passwd"}"#, r#""../x.mp3""#, "\n", "[]"] {
+        for content in [
+            "<html>",
+            "{",
+            r#"{"files": "/etc/passwd"}"#,
+            r#""../x.mp3""#,
+            "\n",
+            "[]",
+            "null",
+            r#""\ud83c.mp3""#,
+            r#"{"title": "\ud83c", "files": ["\ud83c"]}"#,
+            r#"{"files": [null]}"#,
+        ] {
             let (message, code) = outcome(200, content, None);
             assert!(message.starts_with("the answer is no entry: "), "{content}: {message}");
             assert_eq!(code, 502, "{content}");

@@ -127,6 +127,14 @@ impl<'p> Pool<'p> {
         }
     }
 
+    /// Puts parts of text one after the other.
+    #[inline(always)]
+    pub(crate) fn concat_text<const N: usize>(self, parts: [&str; N]) -> Result<&'p str, Failure> {
+        let text = self.concat(parts.map(str::as_bytes))?;
+        // SAFETY: UTF-8 behind UTF-8 is UTF-8.
+        Ok(unsafe { core::str::from_utf8_unchecked(text) })
+    }
+
     /// Moves a value into the pool. It is never dropped.
     pub(crate) fn store<T: Copy>(self, value: T) -> Result<&'p mut T, Failure> {
         const { assert!(mem::align_of::<T>() <= NGX_ALIGNMENT) };

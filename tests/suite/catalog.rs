@@ -74,7 +74,7 @@ fn every_form_of_an_entry() {
         "reversed": { "files": ["2025/06/two.m4a"], "title": "A talk" },
         "title": { "title": "Only a title" },
         "empty": {},
-        "nothing": { "title": "", "files": [] },
+        "nothing": { "title": null, "files": null },
         "untitled": { "title": "", "files": ["one.mp3"] },
         "esc\u0061ped": "\u006fne.m\u00703"
         "#,

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use xspace_tests::Site;
+use xspace_tests::{Site, build};
 
 use crate::common::ID;
 use crate::config::{TARGET, error, expect_site, fine, fine_site};
@@ -25,6 +25,14 @@ fn refused(json: impl AsRef<[u8]>, message: &str) {
     let what = String::from_utf8_lossy(json.as_ref()).into_owned();
     let message = format!("catalogue \"{{dir}}/catalog.json\": {message}");
     expect_site("emerg", &what, with_catalog().file("catalog.json", json), &message);
+}
+
+/// `nginx -t` accepts the text and warns of an entry, with this message behind the file's name.
+#[track_caller]
+fn warned(json: impl AsRef<[u8]>, message: &str) {
+    let what = String::from_utf8_lossy(json.as_ref()).into_owned();
+    let message = format!("catalogue \"{{dir}}/catalog.json\": {message}");
+    expect_site("warn", &what, with_catalog().file("catalog.json", json), &message);
 }
 
 #[track_caller]
@@ -176,45 +184,74 @@ fn text_that_is_no_json_object_is_refused() {
         ("{'a': 'b'}", "…at line 1 column 2"),
         ("{a: \"b\"}", "…at line 1 column 2"),
         ("{\n // comment\n}", "…at line 2 column 2"),
-        ("\u{feff}{}", "…at line 1 column 1"),
-        ("{\"a\": \"a.mp3", "space \"a\": …at line 1 column 12"),
-        ("{\"a\": {\"title\": \"x\"", "space \"a\": …at line 1 column 19"),
-        ("{\"a\": \"\\ud800.mp3\"}", "space \"a\": …at line 1 column "),
-        ("{\"a\": {\"title\": \"\\x\"}}", "space \"a\": …at line 1 column "),
+        ("\u{feff}[]", "…an object of space ids and entries at line 1 column 1"),
+        ("{\"a\": \"a.mp3", "…at line 1 column 12"),
+        ("{\"a\": {\"title\": \"x\"", "…at line 1 column 19"),
+        ("{\"a\": {\"title\": \"\\x\"}}", "…at line 1 column "),
+        ("{\"a\": {\n\"titel\": \"\n\"}}", "…at line 2 column "),
+        ("{\"/\": {\"title\": nul}}", "…at line 1 column "),
     ] {
         refused(json, message);
+    }
+    accepted("\u{feff}{\"a\": \"a.mp3\"}");
+}
+
+#[test]
+fn other_encodings_are_named() {
+    refused(b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "it is compressed with gzip");
+    for bytes in [&b"\xff\xfe{\0}\0"[..], b"\xfe\xff\0{\0}", b"{\0}\0", b"\0{\0}"] {
+        refused(bytes, "it is UTF-16, UTF-8 is expected");
     }
 }
 
 #[test]
-fn bytes_that_are_not_utf8_are_refused() {
-    refused(b"{\"a\": {\"title\": \"\xff\"}}", "space \"a\": …at line 1 column ");
-    refused(b"{\"a\": \"caf\xe9.mp3\"}", "space \"a\": …at line 1 column ");
-    // An encoded surrogate, and an overlong "/".
-    refused(b"{\"a\": {\"title\": \"\xed\xa0\x80\"}}", "space \"a\": …at line 1 column ");
-    refused(b"{\"a\": \"a\xc0\xafb.mp3\"}", "space \"a\": …at line 1 column ");
-    refused(b"{\"a\xff\": \"a.mp3\"}", "…at line 1 column ");
+fn entries_that_are_not_unicode_are_warned_of() {
+    for bytes in [
+        &b"{\"a\": {\"title\": \"\xff\"}}"[..],
+        b"{\"a\": \"caf\xe9.mp3\"}",
+        // An encoded surrogate, and an overlong "/".
+        b"{\"a\": {\"title\": \"\xed\xa0\x80\"}}",
+        b"{\"a\": \"a\xc0\xafb.mp3\"}",
+        b"{\"a\": \"\\ud800.mp3\"}",
+    ] {
+        warned(bytes, "unusable \"a\": …at line 1 column ");
+    }
+    warned(b"{\"a\xff\": \"a.mp3\"}", "skipped not a space id at line 1 column ");
+    accepted("{\"a\": {\"title\": \"\\ud800\"}}");
 }
 
 #[test]
 fn mistake_is_named_with_id_line_and_column() {
-    // Line 4 is `  "b": { "title": "B", "colour": 1 }`: column 32 is the end of the key.
-    refused(
-        "{\n  \"a\": \"a.mp3\",\n\n  \"b\": { \"title\": \"B\", \"colour\": 1 },\n  \"c\": \"c.mp3\"\n}",
-        "space \"b\": unknown key \"colour\" at line 4 column 32",
-    );
-    refused("{\n  \"a\": \"a.mp3\",\n  \"b\": true\n}", "space \"b\": …at line 3 column ");
+    // Line 4 is `  "b": { "title": "B", "colour": 1 }`: column 31 is the end of the key.
+    let json = "{\n  \"a\": \"a.mp3\",\n\n  \"b\": { \"title\": \"B\", \"colour\": 1 },\n  \"c\": \"c.mp3\"\n}";
+    warned(json, "2 usable entries, 1 unusable, 0 skipped");
+    warned(json, "unusable \"b\": unknown key \"colour\" at line 4 column 31");
+    warned("{\n  \"a\": \"a.mp3\",\n  \"b\": true\n}", "unusable \"b\": …at line 3 column ");
     let many: Vec<String> = (0..5000).map(|n| format!("\"s{n}\": \"{n}.mp3\"")).collect();
     let many = format!("{{{}}}", many.join(",\n")).replace("4321.mp3", "../4321.mp3");
-    refused(many, "space \"s4321\": …\"../4321.mp3\"…at line 4322 column ");
+    warned(many, "unusable \"s4321\": …\"../4321.mp3\"…at line 4322 column ");
 }
 
 #[test]
-fn unknown_keys_are_refused() {
+fn first_ten_of_each_kind_are_named() {
+    let entries: Vec<String> =
+        (0..30).map(|n| format!("\"s{n}\": {n},\n\"/{n}\": \"x.mp3\"")).collect();
+    let mut site = with_catalog().file("catalog.json", format!("{{{}}}", entries.join(",\n")));
+    let checked = site.check();
+    assert!(checked.ok, "{}", checked.output);
+    let count = |what| checked.output.matches(what).count();
+    assert_eq!(count("catalog.json\": 0 usable entries, 30 unusable, 30 skipped in "), 1);
+    assert_eq!(count("catalog.json\": unusable \"s"), 10, "{}", checked.output);
+    assert_eq!(count("catalog.json\": skipped \"/"), 10, "{}", checked.output);
+    assert_eq!(count("[warn]"), 21, "{}", checked.output);
+}
+
+#[test]
+fn unknown_keys_are_warned_of() {
     for key in ["name", "Title", "title ", "", "file", "path", "titles", "\\u0000", "tit\\nle"] {
-        refused(
+        warned(
             format!("{{\"a\": {{\"{key}\": \"x\"}}}}"),
-            "space \"a\": …unknown key \"…\"…at line 1 column ",
+            "unusable \"a\": unknown key \"…\"…at line 1 column ",
         );
     }
     // An escaped key is the same key.
@@ -222,41 +259,48 @@ fn unknown_keys_are_refused() {
 }
 
 #[test]
-fn same_key_twice_is_refused() {
+fn same_key_twice_is_warned_of() {
     for entry in [
         "\"title\": \"a\", \"title\": \"a\"",
         "\"files\": [], \"files\": []",
         "\"status\": 404, \"title\": \"a\", \"status\": 404",
         "\"title\": \"a\", \"t\\u0069tle\": \"b\"",
     ] {
-        refused(format!("{{\"a\": {{{entry}}}}}"), "space \"a\": …twice at line 1 column ");
+        warned(format!("{{\"a\": {{{entry}}}}}"), "unusable \"a\": …twice at line 1 column ");
     }
 }
 
 #[test]
-fn same_id_twice_is_refused() {
-    refused("{\"a\": \"a.mp3\",\n\"a\": \"a.mp3\"}", "space \"a\": …twice at line 2 column ");
-    refused(
+fn same_id_twice_is_warned_of() {
+    warned("{\"a\": \"a.mp3\",\n\"a\": \"a.mp3\"}", "unusable \"a\": …twice at line 2 column ");
+    warned(
         "{\"ab\": \"a.mp3\",\n\"b\": {},\n\"a\\u0062\": {\"status\": 404}}",
-        "space \"ab\": …twice at line 3 column ",
+        "unusable \"ab\": …twice at line 3 column ",
     );
     accepted("{\"ab\": \"x.mp3\", \"AB\": \"x.mp3\", \"aB\": \"x.mp3\"}");
 }
 
 #[test]
-fn ids_outside_the_grammar_are_refused() {
+fn ids_outside_the_grammar_are_warned_of() {
     let long = "x".repeat(129);
-    for id in
-        ["", " ", "a b", "a.b", "a/b", "../a", "a%20", "ä", "a\\nb", "\\u0000", "a\\\"b", &long]
-    {
-        refused(format!("{{\n\"{id}\": \"x.mp3\"}}"), "invalid space id \"…\"…at line 2 column ");
+    for id in ["", " ", "a b", "a/b", "../a", "a%20", "ä", "a\\nb", "\\u0000", "a\\\"b", &long] {
+        warned(
+            format!("{{\n\"{id}\": \"x.mp3\"}}"),
+            "skipped \"…\": not a space id at line 2 column ",
+        );
+    }
+    for id in [" a", "a\\n", "a.mp3"] {
+        warned(
+            format!("{{\n\"{id}\": \"x.mp3\"}}"),
+            "unusable \"…\": the id has something before or behind it at line 2 column ",
+        );
     }
     let longest = "x".repeat(128);
     accepted(format!("{{\"{longest}\": \"x.mp3\", \"-\": \"x.mp3\", \"_\": \"x.mp3\"}}"));
 }
 
 #[test]
-fn paths_that_leave_the_target_or_are_odd_are_refused() {
+fn paths_that_leave_the_target_or_are_odd_are_warned_of() {
     let long = "x/".repeat(3000);
     for path in [
         "",
@@ -286,13 +330,13 @@ fn paths_that_leave_the_target_or_are_odd_are_refused() {
         "a\\u009f.mp3",
         &long,
     ] {
-        refused(
+        warned(
             format!("{{\n\"a\": \"{path}\"}}"),
-            "space \"a\": …invalid path \"…\"…at line 2 column ",
+            "unusable \"a\": …invalid path \"…\"…at line 2 column ",
         );
-        refused(
+        warned(
             format!("{{\"a\": {{\n\"files\": [\"good.mp3\",\n\"{path}\"]}}}}"),
-            "space \"a\": …invalid path \"…\"…at line 3 column ",
+            "unusable \"a\": …invalid path \"…\"…at line 3 column ",
         );
     }
 }
@@ -328,31 +372,38 @@ fn odd_paths_within_the_target_are_accepted() {
 }
 
 #[test]
-fn wrong_types_are_refused() {
+fn wrong_types_are_warned_of() {
     for entry in ["null", "true", "1", "1.5", "[]", "[\"x.mp3\"]"] {
-        refused(format!("{{\"a\":\n{entry}}}"), "space \"a\": …at line 2 column ");
+        warned(format!("{{\"a\":\n{entry}}}"), "unusable \"a\": …at line 2 column ");
     }
     for (key, values) in [
-        ("title", &["null", "true", "7", "[]", "{}", "[\"x\"]"][..]),
-        ("files", &["null", "\"x.mp3\"", "1", "{}", "[1]", "[null]", "[[\"x.mp3\"]]", "[{}]"]),
-        ("status", &["null", "\"404\"", "true", "[404]", "404.0", "4e2", "-404", "{}"]),
+        ("title", &["true", "7", "[]", "{}", "[\"x\"]"][..]),
+        ("files", &["\"x.mp3\"", "1", "{}", "[1]", "[null]", "[[\"x.mp3\"]]", "[{}]"]),
+        ("status", &["\"404\"", "true", "[404]", "404.0", "4e2", "-404", "{}"]),
+        ("duration", &["0", "-1", "0.0", "-0.5", "1e300", "1e999", "\"60\"", "true", "[]"]),
     ] {
         for value in values {
-            refused(
+            warned(
                 format!("{{\"a\": {{\"{key}\":\n{value}}}}}"),
-                "space \"a\": …at line 2 column ",
+                "unusable \"a\": …at line 2 column ",
             );
         }
     }
 }
 
 #[test]
-fn statuses_other_than_the_four_are_refused() {
+fn statuses_other_than_the_four_are_warned_of() {
     for status in ["0", "200", "206", "301", "302", "304", "400", "401", "405", "416", "429"] {
-        refused(format!("{{\"a\": {{\"status\":\n{status}}}}}"), "space \"a\": …at line 2 column ");
+        warned(
+            format!("{{\"a\": {{\"status\":\n{status}}}}}"),
+            "unusable \"a\": …at line 2 column ",
+        );
     }
     for status in ["500", "502", "4040", "65940", "18446744073709551615", "184467440737095516150"] {
-        refused(format!("{{\"a\": {{\"status\":\n{status}}}}}"), "space \"a\": …at line 2 column ");
+        warned(
+            format!("{{\"a\": {{\"status\":\n{status}}}}}"),
+            "unusable \"a\": …at line 2 column ",
+        );
     }
     accepted("{\"a\": {\"status\": 403}, \"b\": {\"status\": 404}}");
     accepted("{\"a\": {\"status\": 410}, \"b\": {\"status\": 451}}");
@@ -377,6 +428,8 @@ fn valid_catalogues_are_accepted() {
         "{\"a\": {}}",
         "{\"a\": {\"title\": \"\"}}",
         "{\"a\": {\"files\": []}}",
+        "{\"a\": {\"title\": null, \"files\": null, \"status\": null, \"duration\": null}}",
+        "{\"a\": {\"duration\": 3599.25}, \"b\": {\"duration\": 60}}",
         "{\"a\": {\"status\": 404, \"title\": \"gone\", \"files\": [\"x.mp3\"]}}",
         "{\"a\": {\"title\": \"\\u0000\\n\\r\\t\\u007f\\u0085\"}}",
     ] {
@@ -418,6 +471,9 @@ fn bad_parameters_are_refused() {
         "only only",
         "only=on",
         "Only",
+        "optional optional",
+        "optional=on",
+        "Optional",
         "off",
         "x",
         "\"\"",
@@ -451,6 +507,8 @@ fn good_parameters_are_accepted() {
         "only refresh=1s",
         "refresh=1s only",
         "refresh=off only",
+        "optional",
+        "only optional refresh=1s",
     ] {
         let site = with_directive(&format!("xspace_catalog {{dir}}/catalog.json {parameters};"))
             .file("catalog.json", "{}");
@@ -557,12 +615,12 @@ fn directive_may_stand_at_every_level() {
                  {TARGET}"
             ))
             .file("good.json", "{}")
-            .file("bad.json", "{\"a\": 1}");
+            .file("bad.json", "{\"a\": x}");
         expect_site(
             "emerg",
             &format!("{http} {server} {location}"),
             site,
-            "catalogue \"{dir}/bad.json\": space \"a\": ",
+            "catalogue \"{dir}/bad.json\": expected value at line 1 column ",
         );
     }
     let message = "\"xspace_catalog\" directive is not allowed here";
@@ -631,4 +689,55 @@ fn failed_check_of_a_running_nginx_leaves_it_alone() {
     let checked = nginx.check();
     assert!(!checked.ok, "{}", checked.output);
     assert_eq!(nginx.get(&format!("/download/{ID}")).text(), "a");
+}
+
+#[test]
+fn optional_file_that_is_not_there_is_warned_of() {
+    if !build().require("threads") {
+        return;
+    }
+    let site = || with_directive("xspace_catalog {dir}/catalog.json optional;");
+    let message =
+        "catalogue \"{dir}/catalog.json\" is not there, what needs it is answered with 503";
+    expect_site("warn", "missing", site(), &format!("{message}…2: No such file or directory"));
+    for (json, why) in
+        [("{", "…EOF"), ("[]", "…not an object"), ("{\"a\": nul}", "…line 1 column ")]
+    {
+        let site = site().file("catalog.json", json);
+        expect_site("warn", json, site, &format!("{message}{why}"));
+    }
+    let directory = site();
+    directory.make_dir("catalog.json");
+    expect_site("warn", "a directory", directory, &format!("{message}…not a regular file"));
+    fine_site("there", site().file("catalog.json", "{}"));
+}
+
+#[test]
+fn optional_where_the_file_is_never_read_again_is_refused() {
+    let message = "catalogue \"{dir}/catalog.json\" cannot be \"optional\": ";
+    for parameters in ["optional refresh=off", "refresh=off only optional"] {
+        let site = with_directive(&format!("xspace_catalog {{dir}}/catalog.json {parameters};"))
+            .file("catalog.json", "{}");
+        let message = format!("{message}with \"refresh=off\" it is not read again");
+        expect_site("emerg", parameters, site, &message);
+    }
+    let site = with_directive("xspace_catalog {dir}/catalog.json optional;")
+        .main("master_process off;")
+        .file("catalog.json", "{}");
+    expect_site("emerg", "master_process off", site, message);
+}
+
+#[test]
+fn optional_in_one_place_only_is_refused() {
+    for (first, second) in [("", "optional"), ("optional", ""), ("only", "only optional")] {
+        let site = with_directive(&format!("xspace_catalog {{dir}}/catalog.json {second};"))
+            .http(&format!("xspace_catalog {{dir}}/catalog.json {first};"))
+            .file("catalog.json", "{}");
+        expect_site(
+            "emerg",
+            &format!("{first:?} and {second:?}"),
+            site,
+            "\"optional\" for catalogue \"{dir}/catalog.json\" in one place only, not as in {dir}/nginx.conf:",
+        );
+    }
 }

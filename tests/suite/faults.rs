@@ -358,7 +358,7 @@ fn catalog_going_bad() {
     let taken = ["[notice]", "catalog.json", "was read again"];
     again_and_again(3, |round| {
         let count = 2 * (round + 1);
-        nginx.site().replace("catalog.json", "{\"named\": {\"files\": [\"../../etc/passwd\"]}}");
+        nginx.site().replace("catalog.json", "{\"named\": {\"files\": [\"../../etc/passwd\"]]}");
         nginx.wait_errors(&stays, count);
         seekers.go_on();
         nginx.site().replace("catalog.json", catalog(&format!("title {round}")));

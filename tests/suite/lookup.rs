@@ -63,7 +63,7 @@ fn entry_without_files_leaves_the_search_to_the_directory() {
     let application = rows(vec![
         Reply::json(r#"{"title": "Only a title"}"#),
         Reply::json("{}"),
-        Reply::json(r#"{"files": []}"#),
+        Reply::json(r#"{"files": null, "title": null, "duration": 60}"#),
     ]);
     let nginx = with_files(asking(&application, "", ""), 3).start();
     for (row, name) in [(0, "Only-a-title_row0.mp3"), (1, "row1.mp3"), (2, "row2.mp3")] {
@@ -370,7 +370,7 @@ fn what_is_not_an_entry_is_a_502() {
         br#"{"files": ["a.mp3"],}"#,
         br#"{'files': ['a.mp3']}"#,
         br#"{"files": "a.mp3"}"#,
-        br#"{"files": null}"#,
+        br#"{"files": [null]}"#,
         br#"{"files": [1]}"#,
         br#"{"files": [["a.mp3"]]}"#,
         br#"{"files": ["/etc/passwd"]}"#,
@@ -383,7 +383,7 @@ fn what_is_not_an_entry_is_a_502() {
         br#"{"files": [""]}"#,
         br#"{"files": ["a.mp3"], "files": ["b.mp3"]}"#,
         br#"{"title": 7}"#,
-        br#"{"title": null}"#,
+        br#"{"duration": 0}"#,
         br#"{"title": "a", "title": "b"}"#,
         br#"{"name": "an unknown key"}"#,
         br#"{"id": "1lDxLnrWjwkGm", "files": ["a.mp3"]}"#,
@@ -397,7 +397,9 @@ fn what_is_not_an_entry_is_a_502() {
         br#""/etc/passwd""#,
         br#""../secret.mp3""#,
         b"{\"title\": \"\xff\xfe\"}",
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf",
+        b"\xff\xfe{\0}\0",
+        br#"{"files": ["\ud83c.mp3"]}"#,
         b"{}\0",
         b"\0",
         b"\x1f\x8b\x08\x00",

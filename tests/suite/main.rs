@@ -24,6 +24,10 @@ mod caches;
 mod catalog;
 /// What `nginx -t` says about a catalogue.
 mod catalog_config;
+/// Entries that say that there is nothing to serve, and entries that cannot be used.
+mod catalog_entries;
+/// Catalogues for which a worker has no memory.
+mod catalog_memory;
 /// A catalogue's file changes while nginx runs.
 mod catalog_refresh;
 /// Values that refer to themselves through the module's variables.
