@@ -197,11 +197,16 @@ format: rust lint-packages
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo fmt --check --manifest-path tools/bundled-nginx/Cargo.toml
 
-# With --release, for then the bindings of `make build` serve here too.
+# With --release, for then the bindings of `make build` serve here too. What of them the module may
+# not use is in the configuration that tools/clippy-conf writes.
+CLIPPY_MODULE := $(FOR_BUNDLED) CLIPPY_CONF_DIR=$(CURDIR)/build/clippy \
+                 cargo clippy --release --locked --workspace --all-targets
 .PHONY: lint
 lint: build/nginx lint-packages
-	$(FOR_BUNDLED) cargo clippy --release --locked --workspace --all-targets -- -D warnings
-	$(FOR_BUNDLED) cargo clippy --release --locked --workspace --all-targets --all-features -- -D warnings
+	$(FOR_BUNDLED) cargo check --release --locked
+	@tools/clippy-conf build/target/bundled build/clippy
+	$(CLIPPY_MODULE) -- -D warnings
+	$(CLIPPY_MODULE) --all-features -- -D warnings
 	$(FOR_TESTS) cargo clippy --locked --all-targets --manifest-path tests/Cargo.toml -- -D warnings
 	$(FOR_MIRI) cargo clippy --locked --all-targets --manifest-path tests/miri/Cargo.toml -- -D warnings
 	$(FOR_TESTS) cargo clippy --locked --manifest-path bench/Cargo.toml -- -D warnings

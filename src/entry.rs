@@ -29,6 +29,7 @@ use crate::header_filter;
 use crate::nginx::configuration::Conf;
 use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::guard::{self, fault_point};
+use crate::nginx::layout::ngx_http_variable_value_t as value;
 use crate::nginx::location::Location;
 use crate::nginx::log::Level;
 use crate::nginx::module::{LocationData, MainData, RequestData};
@@ -622,10 +623,14 @@ unsafe extern "C" fn variable_value(
 fn fill(place: &mut ngx_http_variable_value_t, value: Option<&[u8]>) {
     // The field has 28 bits; nothing that the module makes is longer.
     let bytes = value.filter(|bytes| bytes.len() < 1 << 28);
-    place.set_valid(u32::from(bytes.is_some()));
-    place.set_no_cacheable(1);
-    place.set_not_found(u32::from(bytes.is_none()));
-    place.set_escape(0);
-    place.set_len(bytes.map_or(0, |bytes| bytes.len() as u32));
     place.data = bytes.map_or(ptr::null_mut(), |bytes| bytes.as_ptr().cast_mut());
+    let place = ptr::from_mut(place);
+    // SAFETY: the reference is valid, and nobody else has one.
+    unsafe {
+        value::len.set(place, bytes.map_or(0, |bytes| bytes.len() as u32));
+        value::valid.set(place, u32::from(bytes.is_some()));
+        value::no_cacheable.set(place, 1);
+        value::not_found.set(place, u32::from(bytes.is_none()));
+        value::escape.set(place, 0);
+    }
 }

@@ -12,6 +12,8 @@ use model::format::MAX_EXTENSION_LEN;
 
 use super::Failure;
 use super::configuration::VariableIndex;
+use super::layout::ngx_http_request_t::{add_uri_to_alias, valid_location};
+use super::layout::ngx_open_file_info_t as info;
 use super::location::Location;
 use super::request::{Request, string};
 use super::snapshot::Snapshot;
@@ -118,16 +120,16 @@ impl<'q, 'r> InLocation<'q, 'r> {
             let saved = Saved {
                 loc_conf: (*r).loc_conf,
                 uri: (*r).uri,
-                valid_location: (*r).valid_location(),
-                add_uri_to_alias: (*r).add_uri_to_alias(),
+                valid_location: valid_location.get(r),
+                add_uri_to_alias: add_uri_to_alias.get(r),
                 snapshot,
             };
             (*r).uri = string(uri);
             // After a `rewrite … break` the core refuses to map to an alias (core module,
             // ngx_http_map_uri_to_path), and after a `try_files` of a regex location it appends
             // the URI to one; after the redirect it does neither.
-            (*r).set_valid_location(1);
-            (*r).set_add_uri_to_alias(0);
+            valid_location.set(r, 1);
+            add_uri_to_alias.set(r, 0);
             Self { request, location, uri, saved: Some(saved) }
         };
         if let Some(server) = standing.server {
@@ -187,9 +189,9 @@ impl<'q, 'r> InLocation<'q, 'r> {
             of.directio = (*clcf).directio;
             of.valid = (*clcf).open_file_cache_valid;
             of.min_uses = (*clcf).open_file_cache_min_uses;
-            of.set_test_only(1);
-            of.set_errors((*clcf).open_file_cache_errors as u32);
-            of.set_events((*clcf).open_file_cache_events as u32);
+            info::test_only.set(&raw mut of, 1);
+            info::errors.set(&raw mut of, (*clcf).open_file_cache_errors as u32);
+            info::events.set(&raw mut of, (*clcf).open_file_cache_events as u32);
 
             if self.location.disables_symlinks() {
                 let rc = ngx_http_set_disable_symlinks(r, clcf, &raw mut name, &raw mut of);
@@ -202,7 +204,7 @@ impl<'q, 'r> InLocation<'q, 'r> {
             if ngx_open_cached_file(cache, &raw mut name, &raw mut of, (*r).pool)
                 == NGX_OK as ngx_int_t
             {
-                return Ok(match of.is_file() {
+                return Ok(match info::is_file.get(&raw const of) {
                     0 => Look::NotAFile,
                     _ => Look::File(u64::try_from(of.size).unwrap_or(0)),
                 });
@@ -225,8 +227,8 @@ impl Drop for InLocation<'_, '_> {
         unsafe {
             (*r).loc_conf = saved.loc_conf;
             (*r).uri = saved.uri;
-            (*r).set_valid_location(saved.valid_location);
-            (*r).set_add_uri_to_alias(saved.add_uri_to_alias);
+            valid_location.set(r, saved.valid_location);
+            add_uri_to_alias.set(r, saved.add_uri_to_alias);
         }
         saved.snapshot.restore(self.request);
     }

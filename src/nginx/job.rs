@@ -3,16 +3,28 @@
 use core::ffi::c_void;
 use core::mem;
 
-use nginx_sys::{ngx_event_t, ngx_log_t, ngx_thread_task_t};
+use nginx_sys::{ngx_event_t, ngx_log_t, ngx_uint_t};
 
 use super::guard;
 use super::log::Log;
+
+/// nginx's `ngx_thread_task_t`: what a header of its own has, which a build without threads does not
+/// include. The struct is the same there, so a module that was built without threads uses those of
+/// the nginx that loads it.
+#[repr(C)]
+pub(super) struct ThreadTask {
+    pub(super) next: *mut Self,
+    pub(super) id: ngx_uint_t,
+    pub(super) ctx: *mut c_void,
+    pub(super) handler: Option<unsafe extern "C" fn(*mut c_void, *mut ngx_log_t)>,
+    pub(super) event: ngx_event_t,
+}
 
 /// One piece of work. nginx links the task into its lists, so it stays where it is; and it uses the
 /// task while a thread works and while the event loop posts others, so that nobody makes a reference
 /// to it or to the whole.
 struct Job<T> {
-    task: ngx_thread_task_t,
+    task: ThreadTask,
     work: Option<Box<dyn FnOnce() -> T + Send>>,
     result: Option<T>,
     done: Option<Box<dyn FnOnce(Option<T>)>>,
@@ -31,10 +43,10 @@ pub(super) unsafe fn start<T: Send + 'static>(
     log: *mut ngx_log_t,
     work: impl FnOnce() -> T + Send + 'static,
     done: impl FnOnce(Option<T>) + 'static,
-    post: impl FnOnce(*mut ngx_thread_task_t) -> bool,
+    post: impl FnOnce(*mut ThreadTask) -> bool,
 ) -> bool {
     // SAFETY: all zero is a task that is in no list, as `ngx_thread_task_alloc` makes it.
-    let task: ngx_thread_task_t = unsafe { mem::zeroed() };
+    let task: ThreadTask = unsafe { mem::zeroed() };
     let job = Box::into_raw(Box::new(Job {
         task,
         work: Some(Box::new(work)),

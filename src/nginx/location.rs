@@ -13,6 +13,7 @@ use nginx_sys::{
 
 use super::Failure;
 use super::content_handler::SeekHandlers;
+use super::layout::ngx_http_core_loc_conf_t as flag;
 use super::module::{self, LocationData};
 #[cfg(ngx_feature = "pcre")]
 use super::request::string;
@@ -89,12 +90,12 @@ impl Location {
 
     pub(crate) fn is_exact(self) -> bool {
         // SAFETY: see above.
-        unsafe { (*self.as_raw()).exact_match() != 0 }
+        unsafe { flag::exact_match.is_set(self.as_raw()) }
     }
 
     pub(crate) fn is_named(self) -> bool {
         // SAFETY: see above.
-        unsafe { (*self.as_raw()).named() != 0 }
+        unsafe { flag::named.is_set(self.as_raw()) }
     }
 
     pub(crate) fn is_regex(self) -> bool {
@@ -108,7 +109,7 @@ impl Location {
     /// Whether this is the block of an `if` or a `limit_except` inside a location.
     pub(crate) fn is_block(self) -> bool {
         // SAFETY: see above.
-        unsafe { (*self.as_raw()).noname() != 0 }
+        unsafe { flag::noname.is_set(self.as_raw()) }
     }
 
     /// Whether this is such a block of the location: nginx gives it the location's name, the very
@@ -240,7 +241,7 @@ impl Location {
     fn lets_regexes_try(self) -> bool {
         // SAFETY: see above.
         #[cfg(ngx_feature = "pcre")]
-        return unsafe { (*self.as_raw()).noregex() == 0 };
+        return unsafe { !flag::noregex.is_set(self.as_raw()) };
         #[cfg(not(ngx_feature = "pcre"))]
         false
     }

@@ -11,6 +11,7 @@ use nginx_sys::{
 
 use super::Failure;
 use super::context::Place;
+use super::layout::ngx_http_request_t as flag;
 use super::log::{Level, Log};
 use super::module::{self, LocationData, MainData, RequestData};
 use super::pool::Pool;
@@ -73,13 +74,13 @@ impl<'r> Request<'r> {
     /// Whether the request was redirected inside nginx, or is a subrequest.
     pub(crate) fn is_internal(&self) -> bool {
         // SAFETY: see above.
-        unsafe { (*self.as_raw()).internal() != 0 }
+        unsafe { flag::internal.is_set(self.as_raw()) }
     }
 
     /// Whether nginx has ended this subrequest.
     pub(crate) fn is_done(&self) -> bool {
         // SAFETY: see above.
-        unsafe { (*self.as_raw()).done() != 0 }
+        unsafe { flag::done.is_set(self.as_raw()) }
     }
 
     /// The method's bit: `NGX_HTTP_GET` and so on.

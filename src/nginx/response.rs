@@ -9,6 +9,7 @@ use nginx_sys::{ngx_list_part_t, ngx_list_push, ngx_str_t, ngx_table_elt_t};
 use model::caching::is_targeted;
 
 use super::Failure;
+use super::layout::ngx_http_request_t::error_page;
 use super::request::{Request, bytes, string};
 
 /// Names of the fields by which caches go. A field of the module's own is known by the address of
@@ -31,7 +32,7 @@ impl<'r> Request<'r> {
         // SAFETY: see above.
         unsafe {
             let r = self.as_raw();
-            ((*r).err_status, (*r).error_page() != 0)
+            ((*r).err_status, error_page.is_set(r))
         }
     }
 

@@ -16,6 +16,7 @@ use nginx_sys::{
 
 use super::Failure;
 use super::configuration::VariableIndex;
+use super::layout::{self, ngx_buf_t as flag, ngx_http_request_t as field};
 use super::module::RequestData;
 use super::request::{Request, bytes, string};
 use super::response::fields;
@@ -87,9 +88,9 @@ impl<'r> Request<'r> {
         // SAFETY: see above; a connection that is open has both events.
         unsafe {
             let connection = (*self.as_raw()).connection;
-            (*connection).error() != 0
-                || (*connection).timedout() != 0
-                || (*(*connection).write).error() != 0
+            layout::ngx_connection_t::error.is_set(connection)
+                || layout::ngx_connection_t::timedout.is_set(connection)
+                || layout::ngx_event_t::error.is_set((*connection).write)
         }
     }
 
@@ -122,13 +123,14 @@ impl<'r> Request<'r> {
         // it may still be changed.
         unsafe {
             // nginx's own conditions, under which it fails and has changed nothing.
-            let refused = (*r).subrequests() == 0 || (*(*r).main).count() >= MAX_REFERENCES;
+            let refused =
+                field::subrequests.get(r) == 0 || field::count.get((*r).main) >= MAX_REFERENCES;
             let mut sr: *mut ngx_http_request_t = ptr::null_mut();
             let (mut uri, mut args) = (string(uri), string(args));
             // nginx allows none inside of a request whose response is kept in memory, as njs sends
             // them: it would keep the inner response as well. Of this one nothing is left to keep.
-            let in_memory = (*r).subrequest_in_memory();
-            (*r).set_subrequest_in_memory(0);
+            let in_memory = field::subrequest_in_memory.get(r);
+            field::subrequest_in_memory.set(r, 0);
             let rc = ngx_http_subrequest(
                 r,
                 &raw mut uri,
@@ -137,7 +139,7 @@ impl<'r> Request<'r> {
                 post,
                 NGX_HTTP_SUBREQUEST_WAITED as usize,
             );
-            (*r).set_subrequest_in_memory(in_memory);
+            field::subrequest_in_memory.set(r, in_memory);
             if rc != NGX_OK as ngx_int_t {
                 return Err(if refused { REFUSED.into() } else { NotStarted::HalfStarted });
             }
@@ -147,7 +149,7 @@ impl<'r> Request<'r> {
             (*sr).variables = variables;
             // What is in a file the copy filter reads into memory, before the response comes to
             // the module's filter.
-            (*sr).set_filter_need_in_memory(1);
+            field::filter_need_in_memory.set(sr, 1);
             (*sr).headers_in = headers;
             let list = &raw mut (*sr).headers_in.headers;
             // A list's `last` points into the list itself.
@@ -177,7 +179,7 @@ impl<'r> Request<'r> {
                 if postponed.request == subrequest.as_raw() {
                     *link = postponed.next;
                     let main = (*self.as_raw()).main;
-                    (*main).set_count((*main).count() - 1);
+                    field::count.set(main, field::count.get(main) - 1);
                     return;
                 }
                 link = &raw mut (**link).next;
@@ -191,7 +193,7 @@ impl<'r> Request<'r> {
         // SAFETY: see above; the list's elements are valid. Neither lua, which makes its subrequests
         // itself, nor nginx for those in the background puts them in their parent's list.
         unsafe {
-            if (*self.as_raw()).subrequest_in_memory() != 0 {
+            if field::subrequest_in_memory.is_set(self.as_raw()) {
                 return true;
             }
             let mut link = (*parent.as_raw()).postponed;
@@ -299,7 +301,7 @@ impl<'r> Request<'r> {
                 }
             }
             headers.content_length_n = -1;
-            headers.set_chunked(0);
+            layout::ngx_http_headers_in_t::chunked.set(&raw mut headers, 0);
             Ok(headers)
         }
     }
@@ -322,7 +324,7 @@ impl<'r> Request<'r> {
         // SAFETY: see above.
         unsafe {
             let r = self.as_raw();
-            (*r).header_only() != 0
+            field::header_only.is_set(r)
                 || (*r).headers_out.content_length_n == 0
                 || self.is_empty_in_cache()
         }
@@ -336,7 +338,7 @@ impl<'r> Request<'r> {
             // SAFETY: see above; the cache's entry is null or lives as long as the request.
             unsafe {
                 let r = self.as_raw();
-                let entry = (*r).cache.as_ref().filter(|_| (*r).cached() != 0);
+                let entry = (*r).cache.as_ref().filter(|_| field::cached.is_set(r));
                 entry.is_some_and(|entry| usize::try_from(entry.length) == Ok(entry.body_start))
             }
         }
@@ -350,7 +352,10 @@ impl<'r> Request<'r> {
         // SAFETY: see above; the upstream is null or valid.
         unsafe {
             let r = self.as_raw();
-            let is_framed = |upstream: &ngx_http_upstream_t| upstream.headers_in.chunked() != 0;
+            let is_framed = |upstream: &ngx_http_upstream_t| {
+                layout::ngx_http_upstream_headers_in_t::chunked
+                    .is_set(&raw const upstream.headers_in)
+            };
             (*r).headers_out.content_length_n < 0
                 && (*r).upstream.as_ref().is_some_and(|upstream| !is_framed(upstream))
         }
@@ -420,21 +425,22 @@ impl Content {
         unsafe {
             while let Some(current) = link.as_ref() {
                 let buffer: &mut ngx_buf_t = &mut *current.buf;
-                let in_memory =
-                    buffer.temporary() != 0 || buffer.memory() != 0 || buffer.mmap() != 0;
+                let in_memory = flag::temporary.is_set(buffer)
+                    || flag::memory.is_set(buffer)
+                    || flag::mmap.is_set(buffer);
                 if in_memory {
                     let len = buffer.last.offset_from(buffer.pos).unsigned_abs();
                     let piece = ngx_str_t { len, data: buffer.pos };
                     take(Piece::Bytes(bytes(piece)));
                     buffer.pos = buffer.last;
-                } else if buffer.in_file() != 0 && buffer.file_pos != buffer.file_last {
+                } else if flag::in_file.is_set(buffer) && buffer.file_pos != buffer.file_last {
                     take(Piece::Unreadable);
                 }
-                if buffer.in_file() != 0 {
+                if flag::in_file.is_set(buffer) {
                     buffer.file_pos = buffer.file_last;
                 }
                 // A subrequest's response ends with the latter.
-                if buffer.last_buf() != 0 || buffer.last_in_chain() != 0 {
+                if flag::last_buf.is_set(buffer) || flag::last_in_chain.is_set(buffer) {
                     take(Piece::End);
                 }
                 link = current.next;

@@ -6,18 +6,18 @@ use core::ptr::{self, NonNull};
 
 use nginx_sys::{
     NGX_OK, ngx_array_t, ngx_conf_t, ngx_cycle, ngx_cycle_t, ngx_int_t, ngx_module_t, ngx_str_t,
-    ngx_thread_pool_t, ngx_thread_task_t,
 };
 
 use super::Failure;
 use super::configuration::Conf;
-use super::job;
+use super::job::{self, ThreadTask};
 use super::request::string;
 use super::worker::Cycle;
 
-type Get = unsafe extern "C" fn(*mut ngx_cycle_t, *mut ngx_str_t) -> *mut ngx_thread_pool_t;
-type Add = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_str_t) -> *mut ngx_thread_pool_t;
-type Post = unsafe extern "C" fn(*mut ngx_thread_pool_t, *mut ngx_thread_task_t) -> ngx_int_t;
+// A pool is a `ngx_thread_pool_t`, which nginx keeps to itself.
+type Get = unsafe extern "C" fn(*mut ngx_cycle_t, *mut ngx_str_t) -> *mut c_void;
+type Add = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_str_t) -> *mut c_void;
+type Post = unsafe extern "C" fn(*mut c_void, *mut ThreadTask) -> ngx_int_t;
 
 /// The pool `default`, as `aio threads` uses it; in the memory of the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct ThreadPool(NonNull<State>);
 #[derive(Clone, Copy)]
 struct State {
     /// Null as long as nginx has no pool for the module.
-    pool: *mut ngx_thread_pool_t,
+    pool: *mut c_void,
     /// Whether nginx had no such pool before.
     is_own: bool,
     get: Get,
@@ -103,7 +103,7 @@ impl ThreadPool {
                 return;
             }
             let pools: *mut ngx_array_t = cycle.core_module_conf((*state).module);
-            let elements = (*pools).elts.cast::<*mut ngx_thread_pool_t>();
+            let elements = (*pools).elts.cast::<*mut c_void>();
             let count = (*pools).nelts;
             if let Some(at) = (0..count).find(|&at| *elements.add(at) == pool) {
                 ptr::copy(elements.add(at + 1), elements.add(at), count - at - 1);

@@ -2,9 +2,10 @@
 
 use core::mem;
 
-use nginx_sys::{ngx_add_timer, ngx_del_timer, ngx_event_t, ngx_log_t, ngx_msec_t};
+use nginx_sys::{ngx_event_t, ngx_log_t, ngx_msec_t};
 
 use super::Failure;
+use super::event::{add_timer, del_timer, set_cancelable};
 use super::guard;
 use super::log::Log;
 use super::pool::{Pool, pooled};
@@ -22,11 +23,7 @@ impl Drop for Timer {
     fn drop(&mut self) {
         // SAFETY: the event was made in `start`. nginx has no pointer to it when it is not in the
         // tree any more; an event that has fired is in no other list (`ngx_event_expire_timers`).
-        unsafe {
-            if self.event.timer_set() != 0 {
-                ngx_del_timer(&raw mut self.event);
-            }
-        }
+        unsafe { del_timer(&raw mut self.event) };
     }
 }
 
@@ -42,7 +39,7 @@ impl TimerHandle {
     /// The pool that the timer is in has not gone.
     pub(super) unsafe fn start(self, delay: ngx_msec_t) {
         // SAFETY: by the contract.
-        unsafe { ngx_add_timer(&raw mut (*self.0).event, delay) };
+        unsafe { add_timer(&raw mut (*self.0).event, delay) };
     }
 }
 
@@ -67,8 +64,8 @@ pub(super) unsafe fn start(
         (*timer).event.data = timer.cast();
         (*timer).event.handler = Some(fire);
         (*timer).event.log = log;
-        (*timer).event.set_cancelable(1);
-        ngx_add_timer(&raw mut (*timer).event, delay);
+        set_cancelable(&raw mut (*timer).event);
+        add_timer(&raw mut (*timer).event, delay);
     }
     Ok(())
 }

@@ -54,6 +54,8 @@ mod harness;
 mod headers;
 /// Ids, paths and answers that want out of the directory, into a header or into a log.
 mod hostile;
+/// Where the structs of C have their fields.
+mod layout;
 /// What the module is linked with, and how.
 mod linking;
 /// Which location a file is served from, by comparison with X-Accel-Redirect to the same URI.

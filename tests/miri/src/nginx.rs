@@ -22,6 +22,23 @@ impl Failure {
     pub(crate) const NO_MEMORY: Self = Self("no memory");
 }
 
+/// `src/nginx/event.rs` with the timers of the crate.
+pub(crate) mod event {
+    pub(crate) use nginx_sys::{ngx_add_timer as add_timer, ngx_event_t};
+
+    pub(crate) unsafe fn del_timer(event: *mut ngx_event_t) {
+        unsafe {
+            if (*event).timer_set() != 0 {
+                nginx_sys::ngx_del_timer(event);
+            }
+        }
+    }
+
+    pub(crate) unsafe fn set_cancelable(event: *mut ngx_event_t) {
+        unsafe { (*event).set_cancelable(1) };
+    }
+}
+
 pub(crate) mod log {
     /// Writes nothing.
     #[derive(Clone, Copy, Debug)]

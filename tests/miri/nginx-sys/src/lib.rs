@@ -13,6 +13,7 @@ use std::ptr;
 pub const NGX_ALIGNMENT: usize = 16;
 
 pub type ngx_msec_t = usize;
+pub type ngx_uint_t = usize;
 
 /* ngx_palloc.c */
 
@@ -150,15 +151,4 @@ pub fn ngx_event_expire_timers(milliseconds: ngx_msec_t) -> usize {
 
 pub fn timers() -> usize {
     TIMERS.with_borrow(Vec::len)
-}
-
-/* ngx_thread_pool.c */
-
-#[repr(C)]
-pub struct ngx_thread_task_t {
-    pub next: *mut ngx_thread_task_t,
-    pub id: usize,
-    pub ctx: *mut c_void,
-    pub handler: Option<unsafe extern "C" fn(data: *mut c_void, log: *mut ngx_log_t)>,
-    pub event: ngx_event_t,
 }

@@ -6,12 +6,11 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
-use nginx_sys::ngx_thread_task_t;
 
-use super::job;
+use super::job::{self, ThreadTask};
 
 /// A task on its way from one thread to another.
-struct Sent(*mut ngx_thread_task_t);
+struct Sent(*mut ThreadTask);
 
 unsafe impl Send for Sent {}
 
@@ -45,7 +44,7 @@ impl Threads {
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(Option<T>) + 'static,
     ) {
-        let post = |task: *mut ngx_thread_task_t| {
+        let post = |task: *mut ThreadTask| {
             unsafe {
                 // As ngx_thread_task_post() does it.
                 (*task).id = 1;
