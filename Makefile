@@ -14,6 +14,8 @@ FOR_BUNDLED := NGINX_SOURCE_DIR=$(BUNDLED)/source NGINX_BUILD_DIR=$(BUNDLED)/obj
 FOR_DEBIAN  := NGINX_SOURCE_DIR=$(DEBIAN)/source NGINX_BUILD_DIR=$(DEBIAN)/objs \
                CARGO_TARGET_DIR=$(CURDIR)/build/target/debian
 FOR_FAULT   := $(FOR_BUNDLED:%/target/bundled=%/target/fault)
+FOR_PLAIN   := $(subst $(BUNDLED),$(CURDIR)/build/plain,$(FOR_BUNDLED:%/target/bundled=%/target/plain))
+FOR_POOREST := $(subst $(BUNDLED),$(CURDIR)/build/poorest,$(FOR_BUNDLED:%/target/bundled=%/target/poorest))
 FOR_TESTS   := CARGO_TARGET_DIR=$(CURDIR)/build/target/tests
 FOR_BENCH   := CARGO_TARGET_DIR=$(CURDIR)/build/target/bench
 FOR_FUZZ    := CARGO_TARGET_DIR=$(CURDIR)/build/target/fuzz
@@ -66,7 +68,7 @@ run: build demo-packages build/npm/demo/installed ## Serve sample recordings on 
 	@demo/run $(PORT) $(TLS_PORT)
 
 .PHONY: test
-test: check unittest suite-bundled suite-static suite-dynamic suite-debian suite-browser bench-quick ## Run everything that must pass
+test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-browser bench-quick ## Run everything that must pass
 
 .PHONY: check
 check: format lint doc licences ## Check format, lints, documentation and licences
@@ -108,6 +110,15 @@ suite-dynamic: build/nginx module-dynamic test-packages
 .PHONY: suite-debian
 suite-debian: debian-module test-packages ## Run the test suite on Debian's own nginx, TESTS=name for a few
 	$(call suite,/usr/sbin/nginx,$(DEBIAN)/$(MODULE),,Debian's nginx)
+
+# NGINX without all that can be left out, and the module for it. What needs more is passed over. A
+# module that was built for an NGINX with nothing but --with-compat loads into one with threads too,
+# and reads catalogues in them.
+POOREST := $(addsuffix ::,catalog conditional formats headers layout linking methods names ranges serving)
+.PHONY: suite-poorest
+suite-poorest: build/nginx module-poorest module-plain test-packages ## Run tests on an NGINX without all that it can be built without
+	$(call suite,$(CURDIR)/build/poorest/objs/nginx,$(CURDIR)/build/poorest/$(MODULE),,NGINX with nothing that it can do without,$(POOREST))
+	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/plain/$(MODULE),,the module built without threads,catalog_refresh::)
 
 # Times are printed, so the output of the tests is not kept back.
 .PHONY: suite-browser
@@ -253,14 +264,24 @@ fault-module: build/nginx | rust build-packages
 	$(FOR_FAULT) $(BUILD_MODULE) --features fault-injection
 	@$(call install,build/target/fault/release/libnginx_xspace.so,build/fault/$(MODULE))
 
-# An NGINX in which the module finds no threads.
+# An NGINX in which the module finds no threads, and one without all that can be left out.
 .PHONY: nginx-plain
 nginx-plain: build/plain/objs/nginx
-build/plain/objs/nginx: $(BUNDLED_FILES) | rust build-packages
-	@echo "Building NGINX without threads, log in build/plain.log"
+build/plain/objs/nginx build/poorest/objs/nginx: build/%/objs/nginx: $(BUNDLED_FILES) | rust build-packages
+	@echo "Building NGINX with few features, log in build/$*.log"
 	@mkdir -p build
-	@NGINX_PLAIN=yes tools/bundled-nginx/build build/plain >build/plain.log 2>&1 || \
-	    { tail -n 30 build/plain.log; rm -f $@; exit 1; }
+	@NGINX_FEATURES=$(if $(filter plain,$*),plain,none) tools/bundled-nginx/build build/$* \
+	    >build/$*.log 2>&1 || { tail -n 30 build/$*.log; rm -f $@; exit 1; }
+
+.PHONY: module-plain
+module-plain: nginx-plain
+	$(FOR_PLAIN) $(BUILD_MODULE)
+	@$(call install,build/target/plain/release/libnginx_xspace.so,build/plain/$(MODULE))
+
+.PHONY: module-poorest
+module-poorest: build/poorest/objs/nginx
+	$(FOR_POOREST) $(BUILD_MODULE)
+	@$(call install,build/target/poorest/release/libnginx_xspace.so,build/poorest/$(MODULE))
 
 # The module in NGINX's own build (`config`, `config.make`): compiled in, and loadable.
 build/static/objs/Makefile: $(BUNDLED_FILES) config config.make | rust build-packages

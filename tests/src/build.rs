@@ -9,6 +9,22 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::files::project_dir;
 
+/// What every nginx has that was not configured without it, as far as tests use it.
+const DEFAULT_FEATURES: [&str; 12] = [
+    "http_access",
+    "http_auth_basic",
+    "http_charset",
+    "http_fastcgi",
+    "http_gzip",
+    "http_map",
+    "http_proxy",
+    "http_rewrite",
+    "http_scgi",
+    "http_ssi",
+    "http_uwsgi",
+    "pcre",
+];
+
 /// The nginx and the module under test.
 #[derive(Debug)]
 pub struct Build {
@@ -60,7 +76,8 @@ impl Build {
         Self { nginx, module, fault_module, plain_nginx, version, arguments: text }
     }
 
-    /// Whether this nginx was configured `--with-<feature>`, `http_v3` or `threads` say.
+    /// Whether this nginx was configured `--with-<feature>`, `http_v3` or `threads` say, or, of what
+    /// is there by default, not `--without-<feature>`.
     pub fn has(&self, feature: &str) -> bool {
         match feature {
             "fault_module" => self.fault_module.is_some(),
@@ -70,11 +87,16 @@ impl Build {
             "http2_directive" => self.version >= (1, 25, 1),
             "lua" => self.other_module("ngx_http_lua_module").is_some(),
             "njs" => self.other_module("ngx_http_js_module").is_some(),
-            _ => self.arguments.split_whitespace().any(|word| match word.strip_prefix("--with-") {
-                Some(name) => name == feature || name.strip_suffix("_module") == Some(feature),
-                None => false,
-            }),
+            _ if DEFAULT_FEATURES.contains(&feature) => !self.is_configured("--without-", feature),
+            _ => self.is_configured("--with-", feature),
         }
+    }
+
+    fn is_configured(&self, option: &str, feature: &str) -> bool {
+        self.arguments.split_whitespace().any(|word| match word.strip_prefix(option) {
+            Some(name) => name == feature || name.strip_suffix("_module") == Some(feature),
+            None => false,
+        })
     }
 
     /// The file of somebody else's module that is installed for this nginx.

@@ -96,7 +96,10 @@ impl Nginx {
 
     /// The protocols that this nginx speaks; one that it does not is mentioned on stdout.
     pub fn protocols(&self) -> Vec<Protocol> {
-        let mut protocols = vec![Protocol::Http1, Protocol::Http2];
+        let mut protocols = vec![Protocol::Http1];
+        if build().require("http_v2") {
+            protocols.push(Protocol::Http2);
+        }
         if build().require("http_v3") {
             protocols.push(Protocol::Http3);
         }

@@ -375,7 +375,7 @@ impl Site {
 
     fn render_pieces(&self) -> String {
         let mut listen = String::from("listen 127.0.0.1:{port};\n");
-        if !self.is_plain {
+        if !self.is_plain && build().has("http_ssl") {
             self.write_certificate();
             listen.push_str("        ssl_certificate {dir}/cert.pem;\n");
             listen.push_str("        ssl_certificate_key {dir}/key.pem;\n");
@@ -388,6 +388,12 @@ impl Site {
                 listen.push_str("        listen 127.0.0.1:{tls} quic;\n");
             }
         }
+
+        let temporary: String = ["proxy", "fastcgi", "uwsgi", "scgi"]
+            .into_iter()
+            .filter(|name| build().has(&format!("http_{name}")))
+            .map(|name| format!("    {name}_temp_path {{dir}}/temp-{name};\n"))
+            .collect();
 
         // "off" outranks every other access_log of its level.
         let access_log = if self.http.contains("access_log") { "" } else { "access_log off;" };
@@ -416,11 +422,7 @@ events {{
 http {{
     {access_log}
     client_body_temp_path {{dir}}/temp-body;
-    proxy_temp_path {{dir}}/temp-proxy;
-    fastcgi_temp_path {{dir}}/temp-fastcgi;
-    uwsgi_temp_path {{dir}}/temp-uwsgi;
-    scgi_temp_path {{dir}}/temp-scgi;
-    default_type application/octet-stream;
+{temporary}    default_type application/octet-stream;
 {http}
     server {{
         {listen}

@@ -151,6 +151,9 @@ fn statuses_are_answered_without_a_look_at_the_disk() {
 
 #[test]
 fn statuses_meet_error_page() {
+    if !build().require("http_rewrite") {
+        return;
+    }
     for (directive, status) in [
         ("error_page 403 404 410 451 /pages/gone.html;", None),
         ("error_page 403 404 410 451 =200 /pages/gone.html;", Some(200)),
@@ -187,6 +190,9 @@ fn statuses_meet_error_page() {
 
 #[test]
 fn statuses_hand_over_to_an_application() {
+    if !build().require("http_rewrite") {
+        return;
+    }
     let entries = r#""s410": { "status": 410, "title": "A talk" }"#;
     let nginx = with_directives(entries, "", "error_page 410 = @app;", "")
         .server("location @app { return 200 \"$xspace_id|$xspace_outcome|$xspace_title\"; }")
@@ -597,6 +603,9 @@ fn large_catalogue_is_searched() {
 
 #[test]
 fn directory_off_serves_what_is_named_from_elsewhere() {
+    if !build().require("http_proxy") {
+        return;
+    }
     let nginx = Site::new()
         .server(
             "location ^~ /download/ {
@@ -662,6 +671,9 @@ fn directory_off_serves_what_is_named_from_elsewhere() {
 
 #[test]
 fn directory_of_its_own_is_where_named_files_are_looked_for() {
+    if !build().require("http_proxy") {
+        return;
+    }
     let nginx = Site::new()
         .server(
             "location ^~ /download/ {
@@ -680,6 +692,9 @@ fn directory_of_its_own_is_where_named_files_are_looked_for() {
 
 #[test]
 fn target_locations_of_single_formats_are_used() {
+    if !build().require("pcre") {
+        return;
+    }
     let nginx = Site::with_download("xspace_catalog {dir}/catalog.json;")
         .server(
             "location ^~ /downloads/ {
@@ -1018,6 +1033,9 @@ fn methods_are_decided_before_the_catalogue() {
 
 #[test]
 fn who_may_not_fetch_learns_nothing_of_the_catalogue() {
+    if !build().require("http_access") {
+        return;
+    }
     let entries = format!(
         r#""{ID}": "a.mp3", "{OTHER}": {{ "status": 410 }}, "missing": "b.mp3", "t": {{ "title": "T" }}"#
     );
@@ -1039,6 +1057,9 @@ fn who_may_not_fetch_learns_nothing_of_the_catalogue() {
 
 #[test]
 fn inherited_and_switched_off() {
+    if !build().require("http_rewrite") {
+        return;
+    }
     let nginx = Site::new()
         .http("xspace_catalog {dir}/http.json;")
         .server(
@@ -1093,6 +1114,9 @@ fn inherited_and_switched_off() {
 
 #[test]
 fn regex_exact_and_named_locations_use_the_catalogue() {
+    if !build().require("pcre") {
+        return;
+    }
     let nginx = Site::new()
         .http("xspace_catalog {dir}/catalog.json only;")
         .server(
@@ -1139,6 +1163,9 @@ fn file_directives_of_the_target_act_on_named_files() {
 
 #[test]
 fn sub_request_for_a_status_entry_does_no_harm() {
+    if !build().require("http_ssi") {
+        return;
+    }
     let nginx = with_catalog(
         r#""gone": { "status": 410 }, "no": { "status": 403 }, "a": { "title": "A", "files": ["a.mp3"] }"#,
         "",

@@ -1,6 +1,6 @@
 //! Which of several files of a space is served.
 
-use xspace_tests::Site;
+use xspace_tests::{Site, build};
 
 use crate::common::{ID, PATH, assert_no_recording};
 
@@ -261,6 +261,9 @@ fn types_and_default_type_of_the_target_do_not_matter() {
 
 #[test]
 fn charset_is_not_added_to_a_recording() {
+    if !build().require("http_charset") {
+        return;
+    }
     let nginx = Site::with_directives("", "charset utf-8;")
         .http("charset utf-8;")
         .file(&format!("downloads/{ID}.mp3"), "mp3")

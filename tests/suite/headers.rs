@@ -1,6 +1,6 @@
 //! Where the module's headers appear, and where they do not.
 
-use xspace_tests::{Protocol, Request, Response, Site};
+use xspace_tests::{Protocol, Request, Response, Site, build};
 
 use crate::common::{
     FILE, ID, MISSING_PATH, OTHER, PATH, SIZE, assert_no_recording, assert_recording,
@@ -21,6 +21,9 @@ const PAGES: &str = "location /pages/ { root {dir}/html; types { text/html html;
 
 #[test]
 fn errors_carry_none() {
+    if !build().require("http_rewrite") {
+        return;
+    }
     let site = Site::with_directives("", "if ($arg_fail) { return 500; }")
         .file(FILE, recording())
         .file("downloads/locked.mp3", "x");
@@ -96,6 +99,9 @@ fn error_pages_of_the_download_location_carry_none() {
 
 #[test]
 fn error_pages_of_the_target_carry_none() {
+    if !build().require("http_rewrite") {
+        return;
+    }
     for (directive, status) in [
         ("error_page 403 416 /pages/sorry.html;", 403),
         ("error_page 403 416 =200 /pages/sorry.html;", 200),
@@ -171,6 +177,9 @@ fn error_page_may_be_another_recording() {
 
 #[test]
 fn try_files_in_the_target_keeps_them() {
+    if !build().require("http_rewrite") {
+        return;
+    }
     for target in [
         "root {dir}; try_files /elsewhere$uri $uri =404;",
         "root {dir}; try_files /none /fallback/talk;",
@@ -189,6 +198,9 @@ fn try_files_in_the_target_keeps_them() {
 
 #[test]
 fn page_with_a_subrequest_through_the_module_carries_none() {
+    if !build().require("http_ssi") {
+        return;
+    }
     let nginx = one_recording()
         .server(
             "location = /page.html {
@@ -212,6 +224,9 @@ fn page_with_a_subrequest_through_the_module_carries_none() {
 
 #[test]
 fn page_with_a_subrequest_for_a_missing_space_carries_none() {
+    if !build().require("http_ssi") {
+        return;
+    }
     let nginx = one_recording()
         .server("location = /page.html { root {dir}/html; ssi on; types { text/html html; } }")
         .file("html/page.html", format!("<p><!--# include virtual=\"{MISSING_PATH}\" --></p>"))
@@ -224,6 +239,9 @@ fn page_with_a_subrequest_for_a_missing_space_carries_none() {
 
 #[test]
 fn page_authorized_through_the_module_carries_none() {
+    if !build().require("http_auth_request") {
+        return;
+    }
     let nginx = one_recording()
         .server(&format!(
             "location /pages/ {{
@@ -244,6 +262,9 @@ fn page_authorized_through_the_module_carries_none() {
 
 #[test]
 fn recording_with_a_subrequest_through_the_module_keeps_its_own() {
+    if !build().require("http_auth_request") {
+        return;
+    }
     // The subrequest finds another recording; the main request's headers stay its own.
     let nginx = Site::with_directives(&format!("auth_request /check/{OTHER};"), "")
         .server("location ^~ /check/ { internal; xspace_download /downloads/; }")
@@ -258,6 +279,9 @@ fn recording_with_a_subrequest_through_the_module_keeps_its_own() {
 
 #[test]
 fn headers_of_a_proxied_target_are_replaced_not_doubled() {
+    if !build().require("http_proxy") {
+        return;
+    }
     let nginx = Site::with_download("xspace_directory {dir}/downloads;")
         .server(
             "location ^~ /downloads/ {
@@ -285,6 +309,9 @@ fn headers_of_a_proxied_target_are_replaced_not_doubled() {
 
 #[test]
 fn several_ranges_of_a_proxied_target_stay_several() {
+    if !build().require("http_proxy") {
+        return;
+    }
     let nginx = Site::with_download("xspace_directory {dir}/downloads;")
         .server(
             "location ^~ /downloads/ { internal; proxy_pass http://127.0.0.1:{port}/store/; }
@@ -319,6 +346,9 @@ fn recording_as_the_page_of_an_error_keeps_its_type() {
         ("alias {dir}/downloads/; open_file_cache max=10;", false),
         ("proxy_pass http://127.0.0.1:{port}/store/;", true),
     ] {
+        if proxied && !build().require("http_proxy") {
+            continue;
+        }
         for more in ["", "recursive_error_pages on;"] {
             let download = "xspace_directory {dir}/downloads; xspace_min_size 5;";
             let page = "error_page 404 /download/sorry;";
@@ -428,6 +458,9 @@ fn content_disposition_of_the_configuration_is_the_only_one() {
 
 #[test]
 fn errors_of_a_proxied_target_carry_none() {
+    if !build().require("http_proxy") {
+        return;
+    }
     let nginx = Site::with_download("xspace_directory {dir}/downloads; xspace_pass_args on;")
         .server(
             "location ^~ /downloads/ {
@@ -464,6 +497,9 @@ fn cors_headers_of_the_target_reach_the_client() {
 
 #[test]
 fn gzip_on_does_not_touch_recordings() {
+    if !build().require("http_gzip") {
+        return;
+    }
     let nginx = one_recording().http("gzip on; gzip_min_length 1;").start();
     let response = nginx.get_with(PATH, "Accept-Encoding", "gzip");
     assert_recording(&response, "gzip");
@@ -473,6 +509,9 @@ fn gzip_on_does_not_touch_recordings() {
 
 #[test]
 fn error_page_made_by_return_behind_a_proxied_target_carries_none() {
+    if !build().require("http_rewrite") {
+        return;
+    }
     let nginx = Site::with_directives(
         "",
         "proxy_pass http://127.0.0.1:{other}; proxy_intercept_errors on;
@@ -498,6 +537,9 @@ fn error_page_made_by_return_behind_a_proxied_target_carries_none() {
 
 #[test]
 fn target_may_answer_with_x_accel_redirect() {
+    if !build().require("http_rewrite") {
+        return;
+    }
     let nginx = Site::with_directives("", "proxy_pass http://127.0.0.1:{other};")
         .http(
             "server {

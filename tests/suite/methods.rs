@@ -1,6 +1,6 @@
 //! OPTIONS, HEAD, POST and the rest.
 
-use xspace_tests::{Request, Site};
+use xspace_tests::{Request, Site, build};
 
 use crate::common::{
     FILE, MISSING_PATH, PATH, assert_no_recording, assert_recording, one_recording, recording,
@@ -80,6 +80,9 @@ fn preflight_gets_the_locations_headers() {
 
 #[test]
 fn refused_method_may_be_handed_to_an_application() {
+    if !build().require("http_rewrite") {
+        return;
+    }
     let nginx = Site::with_directives("error_page 405 = @app;", "")
         .server("location @app { return 200 \"app: $request_method\"; }")
         .file(FILE, recording())
@@ -92,6 +95,9 @@ fn refused_method_may_be_handed_to_an_application() {
 
 #[test]
 fn allow_is_that_of_who_answers() {
+    if !build().require("http_rewrite") {
+        return;
+    }
     let nginx = Site::with_directives("error_page 405 = @app;", "")
         .server("location @app { add_header Allow \"GET, POST\"; return 200 posted; }")
         .start();

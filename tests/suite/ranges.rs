@@ -1,6 +1,6 @@
 //! Byte ranges, against the file.
 
-use xspace_tests::{Nginx, Protocol, Request, Response, Site, bytes, same_bytes};
+use xspace_tests::{Nginx, Protocol, Request, Response, Site, build, bytes, same_bytes};
 
 use crate::common::{FILE, PATH, SIZE, assert_recording, one_recording, recording};
 
@@ -217,6 +217,9 @@ fn seeks_through_a_file_add_up_to_it() {
 
 #[test]
 fn range_beyond_two_gigabytes() {
+    if !build().require("http_v2") {
+        return;
+    }
     let site = Site::simple();
     let path = site.write("downloads/long.wav", "");
     let end = bytes(9, 1000);

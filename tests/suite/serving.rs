@@ -1,6 +1,6 @@
 //! Whole files, HEAD, ids, misses.
 
-use xspace_tests::{Protocol, Request, Site, bytes, real_recording, same_bytes};
+use xspace_tests::{Protocol, Request, Site, build, bytes, real_recording, same_bytes};
 
 use crate::common::{
     FILE, ID, MISSING, MISSING_PATH, OTHER, PATH, SIZE, assert_no_recording, assert_recording,
@@ -32,6 +32,9 @@ fn head_has_the_headers_of_get_and_no_body() {
 
 #[test]
 fn curl_downloads_and_resumes() {
+    if !build().require("http_ssl") {
+        return;
+    }
     let nginx = one_recording().start();
     same_bytes(&nginx.curl(&[&nginx.url(PATH)]), &recording(), "plain");
 
@@ -278,6 +281,9 @@ fn direct_requests_to_the_target_are_404() {
 
 #[test]
 fn miss_can_be_handed_to_an_application() {
+    if !build().require("http_rewrite") {
+        return;
+    }
     let nginx = Site::with_directives("error_page 404 = @app;", "")
         .server("location @app { return 200 \"app: $request_uri $xspace_id $xspace_outcome\"; }")
         .file(FILE, recording())
@@ -293,6 +299,9 @@ fn miss_can_be_handed_to_an_application() {
 
 #[test]
 fn other_locations_are_left_alone() {
+    if !build().require("http_rewrite") {
+        return;
+    }
     let nginx = one_recording()
         .server("location /plain/ { alias {dir}/downloads/; }")
         .server("location /off/ { xspace_download off; return 200 \"off\"; }")

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
 
-
 use super::job::{self, ThreadTask};
 
 /// A task on its way from one thread to another.
