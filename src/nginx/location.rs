@@ -359,6 +359,7 @@ pub(crate) struct Selection {
 }
 
 /// What to do with regular expressions.
+#[cfg_attr(not(ngx_feature = "pcre"), allow(dead_code))]
 enum Regexes<'a> {
     Ignore,
     Test,
