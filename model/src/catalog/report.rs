@@ -1,13 +1,12 @@
 //! What is wrong with a catalogue, as a whole or with some of its entries.
 
 use core::fmt;
-
-use crate::text::Escaped;
 use std::io;
 
 use serde_json::error::Category;
 
 use super::members::{Excess, MAX_MEMBER_LEN, MAX_STRING_LEN, Position};
+use crate::text::Escaped;
 
 /// Text of a catalogue in a message.
 pub(super) struct Quoted<'a>(pub(super) &'a str);
