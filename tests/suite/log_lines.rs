@@ -168,8 +168,6 @@ fn lines_about_requests_are_escaped() {
     let answers = [
         json!({ &text: 1 }),
         json!({ "files": [format!("{hidden}/")] }),
-        json!({ "files": text }),
-        json!({ "status": text }),
         json!(format!("{text}.mp3")),
     ];
     for (number, answer) in answers.iter().enumerate() {

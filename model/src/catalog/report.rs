@@ -236,8 +236,8 @@ impl Faults {
         cause: &dyn fmt::Display,
         place: impl FnOnce() -> Position,
     ) {
-        /// Longer causes are cut, in characters.
-        const MAX_CAUSE: usize = 200;
+        /// Longer causes are cut, in characters. Text that is quoted fits, all of it escaped.
+        const MAX_CAUSE: usize = 1100;
         self.count += 1;
         if self.first.len() == NAMED {
             return;
