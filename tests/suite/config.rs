@@ -401,7 +401,7 @@ fn wrong_numbers_of_arguments_are_refused() {
         "xspace_directory",
         "xspace_filename a b",
         "xspace_catalog",
-        "xspace_catalog a only refresh=1s b",
+        "xspace_catalog a only refresh=1s optional b",
     ] {
         let name = directive.split(' ').next().expect("a name");
         error(

@@ -57,7 +57,7 @@ pub struct thing_t {
 const AROUND: &str = "
 #![allow(dead_code)]
 mod nginx {
-    pub mod threads { pub(super) struct ThreadTask; }
+    pub mod job { pub(super) struct ThreadTask; }
     #[path = \"LAYOUT\"]
     pub mod layout;
 }
