@@ -287,7 +287,8 @@ module-poorest: build/poorest/objs/nginx
 build/static/objs/Makefile: $(BUNDLED_FILES) config config.make | rust build-packages
 	@echo "Building NGINX with the module compiled in, log in build/static.log"
 	@mkdir -p build
-	@tools/bundled-nginx/build build/static --with-poll_module --add-module="$(CURDIR)" >build/static.log 2>&1 || \
+	@tools/bundled-nginx/build build/static --with-debug --with-poll_module \
+	    --add-module="$(CURDIR)" >build/static.log 2>&1 || \
 	    { tail -n 30 build/static.log; rm -f $@; exit 1; }
 
 build/dynamic/objs/Makefile: $(BUNDLED_FILES) config config.make | rust build-packages

@@ -59,6 +59,7 @@ fn tell_caches<'r>(
     }
 
     let author = Author::of(request.status(), says(CACHE_CONTROL), says(EXPIRES));
+    request.debug(format_args!("xspace cache filter: {author:?}"));
     let target_says = request.has_caching();
     let made = match author {
         Author::NoStore => Some(NO_STORE),

@@ -61,6 +61,7 @@ pub(crate) fn is_done_rewriting_elsewhere(request: &Request<'_>, lcf: &LocationC
 /// REWRITE, before the rewrite module acts: notes the request, so that one which is refused later,
 /// and whose error page is in another location, still has its id in the log.
 pub(crate) fn arrive<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Handled<'r> {
+    request.debug(format_args!("xspace rewrite handler"));
     if let Some(lookup) = Record::lookup_by(request) {
         return Ok(if lookup.may_enter(lcf) { Answer::Declined } else { Answer::Status(502) });
     }
@@ -79,6 +80,7 @@ pub(crate) fn arrive<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> H
 
 /// PREACCESS: all rewriting is done. Acts before `limit_req` and `limit_conn`.
 pub(crate) fn stay<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Handled<'r> {
+    request.debug(format_args!("xspace preaccess handler"));
     if lcf.download().is_some() {
         Record::stay(request, lcf)?;
     } else if let Some(record) = Record::find(request) {
@@ -93,6 +95,7 @@ pub(crate) fn serve<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Ha
     let (Some(download), Some(formats)) = (lcf.download(), lcf.formats()) else {
         return Ok(Answer::Declined);
     };
+    request.debug(format_args!("xspace precontent handler"));
     let record = Record::stay(request, lcf)?;
     let task = Task { request, lcf, download, formats, record };
     task.answer().inspect_err(|_| record.outcome.set(Some(Outcome::Error)))
@@ -109,6 +112,8 @@ struct Task<'q, 'r> {
 
 impl<'r> Task<'_, 'r> {
     fn refuse(&self, outcome: Outcome, status: i16) -> Answer<'r> {
+        let outcome_word = outcome.as_str();
+        self.request.debug(format_args!("xspace outcome: {outcome_word} status: {status}"));
         self.record.outcome.set(Some(outcome));
         Answer::Status(status)
     }
@@ -139,6 +144,8 @@ impl<'r> Task<'_, 'r> {
         };
 
         let id = asked.id;
+        let format = self.formats.word(selection);
+        self.request.debug(format_args!("xspace space: \"{id}\" format: \"{format}\""));
         // Both go when this function returns: a request must not hold on to a catalogue.
         let (told, current);
         let (entry, source) = 'known: {
@@ -164,7 +171,11 @@ impl<'r> Task<'_, 'r> {
                     ));
                     return Ok(self.refuse(Outcome::NotFound, 404));
                 }
-                Ok(entry) => (entry, Source::Catalog),
+                Ok(entry) => {
+                    let is_there = entry.is_some();
+                    self.request.debug(format_args!("xspace catalogue: entry {is_there}"));
+                    (entry, Source::Catalog)
+                }
                 Err(cause) => return Ok(self.unusable(catalog, id, cause)),
             }
         };
@@ -283,6 +294,8 @@ impl<'r> Task<'_, 'r> {
     #[inline(always)]
     fn redirect(&self, Chosen { format, uri }: Chosen<'r>, source: Source) -> Answer<'r> {
         let file = uri.get(self.download.target.len()..).unwrap_or_default();
+        let of = source.as_str();
+        self.request.debug(format_args!("xspace redirect: \"{}\" source: {of}", Text(uri)));
         self.record.set_found(self.request, Found { format, file, source });
         if self.request.is_main() {
             // The static and mp4 modules keep a media type that is already there; the header

@@ -39,7 +39,9 @@ pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
     }
     let Some(found) = record.found.get() else { return Ok(()) };
 
-    if matches!(request.status(), 200 | 206) && !record.is_error_page(request) {
+    let is_recording = matches!(request.status(), 200 | 206) && !record.is_error_page(request);
+    request.debug(format_args!("xspace header filter: recording {is_recording}"));
+    if is_recording {
         return describe(request, record, found);
     }
 

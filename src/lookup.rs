@@ -71,6 +71,7 @@ impl<'r> Lookup<'r> {
         let buffer = request.pool().bytes(question.buffer_len())?;
         let args =
             question.write(buffer).ok_or(Failure("query string of the lookup does not fit"))?;
+        request.debug(format_args!("xspace lookup: \"{}?{}\"", Text(lookup.uri), Text(args)));
         let subrequest = request.start_subrequest::<T>(
             lookup.uri,
             args,
@@ -163,6 +164,7 @@ impl<'r> Lookup<'r> {
             // Without its content the answer would leave the decision to others.
             return Err(Failure("answer of the lookup was judged before"));
         }
+        request.debug(format_args!("xspace lookup done: status {}", self.subrequest.status()));
         Ok(match self.verdict(id)? {
             Ok(Verdict::Undecided) => Told::Undecided,
             Ok(Verdict::Denied(denial)) => {

@@ -288,6 +288,7 @@ impl<'r> Record<'r> {
         }
         let known = request.main_conf::<MainConf>().and_then(|main| main.seek_handlers.get());
         if request.has_other_content_handler(known.copied().unwrap_or_default()) {
+            request.debug(format_args!("xspace arguments removed"));
             request.clear_args();
         }
     }

@@ -200,6 +200,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         let look = at.look(&mut path)?;
         // Back before anything is logged: the log names a subrequest by its path.
         drop(at);
+        self.request.debug(format_args!("xspace look: \"{}\" {look:?}", Text(path.as_bytes())));
         if self.search.takes(seen(look)) {
             return Ok(Taken::Yes);
         }

@@ -6,9 +6,10 @@ use core::ptr::NonNull;
 
 use model::text::Escaped;
 use nginx_sys::{
-    NGX_LOG_ALERT, NGX_LOG_CRIT, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_NOTICE,
-    NGX_LOG_WARN, ngx_err_t, ngx_log_t,
+    NGX_LOG_ALERT, NGX_LOG_CRIT, NGX_LOG_DEBUG, NGX_LOG_EMERG, NGX_LOG_ERR, NGX_LOG_INFO,
+    NGX_LOG_NOTICE, NGX_LOG_WARN, ngx_err_t, ngx_log_t,
 };
+use ngx::log::DebugMask;
 
 /// Levels of the error log, the most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +47,34 @@ impl Log {
     #[cold]
     #[inline(never)]
     pub(crate) fn write(self, level: Level, errno: ngx_err_t, message: fmt::Arguments<'_>) {
-        let log = self.0.as_ptr();
-        // SAFETY: the log is valid, by the contract of `from_raw`.
-        if level as usize > unsafe { (*log).log_level } {
-            return;
+        if level as usize <= self.level() {
+            self.put(level as usize, errno, message);
         }
+    }
+
+    /// Writes a line if the log takes `debug` or `debug_http`, as the modules of nginx's core do it:
+    /// in an nginx that is built `--with-debug`. In others nothing is left of it.
+    #[inline(always)]
+    pub(crate) fn debug(self, message: fmt::Arguments<'_>) {
+        if ngx::log::DEBUG && ngx::log::check_mask(DebugMask::Http, self.level()) {
+            self.put(NGX_LOG_DEBUG as usize, 0, message);
+        }
+    }
+
+    fn level(self) -> usize {
+        // SAFETY: the log is valid, by the contract of `from_raw`.
+        unsafe { (*self.0.as_ptr()).log_level }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put(self, level: usize, errno: ngx_err_t, message: fmt::Arguments<'_>) {
         let mut buffer = [const { MaybeUninit::uninit() }; MAX_MESSAGE_LEN];
         let message = ngx::log::write_fmt(&mut buffer, format_args!("{}", Escaped(message)));
         // A message that is too long is cut anywhere, so its last character may not be whole.
         let message = message.utf8_chunks().next().map_or("", |chunk| chunk.valid()).as_bytes();
-        // SAFETY: as above.
-        unsafe { ngx::log::log_error(level as usize, log, errno, message) };
+        // SAFETY: the log is valid, by the contract of `from_raw`.
+        unsafe { ngx::log::log_error(level, self.0.as_ptr(), errno, message) };
     }
 }
 

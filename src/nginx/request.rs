@@ -143,6 +143,14 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// Writes a line to the debug log.
+    #[inline(always)]
+    pub(crate) fn debug(&self, message: core::fmt::Arguments<'_>) {
+        if let (true, Some(log)) = (ngx::log::DEBUG, self.log_handle()) {
+            log.debug(message);
+        }
+    }
+
     /// Writes why the request is answered with 500.
     #[cold]
     pub(crate) fn log_failure(&self, why: Failure) {

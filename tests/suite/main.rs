@@ -38,6 +38,8 @@ mod conditional;
 mod conf_files;
 /// What `nginx -t` says about a configuration.
 mod config;
+/// What the debug log tells of a request.
+mod debug_log;
 /// Files, links, directories and the target's own file directives.
 mod disk;
 /// Something goes wrong while 200 clients seek.
