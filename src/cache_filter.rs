@@ -39,26 +39,36 @@ pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
             request.remove_field_of_value(value);
         }
     }
-    match record.lookup.get() {
-        Some(lookup) if record.is_answer_of(request) => tell_caches(request, record, lookup),
-        _ => Ok(()),
+    let Some(lookup) = record.lookup.get() else { return Ok(()) };
+    if record.is_answer_of(request) {
+        tell_caches(request, record, Some(lookup))
+    } else if record.found.get().is_some() {
+        // An `error_page` of the target leads on from a file that only this user may have, to
+        // another place for it, say: whatever is sent is not for others.
+        tell_caches(request, record, None)
+    } else {
+        Ok(())
     }
 }
 
+/// `lookup` is the one whose answer speaks of the response, if one does.
 fn tell_caches<'r>(
     request: &Request<'r>,
     record: &Record<'r>,
-    lookup: &Lookup<'r>,
+    lookup: Option<&Lookup<'r>>,
 ) -> Result<(), Failure> {
     fault_point("cache_filter");
-    let said = |name| lookup.response_field(name);
+    let said = |name| lookup.into_iter().flat_map(move |lookup| lookup.response_field(name));
     let says = |name| said(name).any(|value| !value.trim_ascii().is_empty());
     if record.caching.replace(true) {
         // A response may come here twice: as a 200, and as the error that a filter makes of it.
         request.remove_own_caching();
     }
 
-    let author = Author::of(request.status(), says(CACHE_CONTROL), says(EXPIRES));
+    let author = match lookup {
+        Some(_) => Author::of(request.status(), says(CACHE_CONTROL), says(EXPIRES)),
+        None => Author::Target,
+    };
     request.debug(format_args!("xspace cache filter: {author:?}"));
     let target_says = request.has_caching();
     let made = match author {

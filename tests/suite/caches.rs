@@ -429,10 +429,16 @@ fn location_of_an_error_page_speaks_for_itself() {
             add_header Cache-Control 'public, max-age=8'; add_header Expires 2031;
             add_header Vary Accept;
         }";
-    for (page, cache_control, expires, vary) in [
-        ("/pages/sorry.html", &["max-age=315360000"][..], Some(FAR), None),
-        ("@plain", &[], None, None),
-        ("@app", &["public, max-age=8"], Some("2031"), Some("Accept")),
+    for (page, cache_control, made_private, expires, vary) in [
+        (
+            "/pages/sorry.html",
+            &["max-age=315360000"][..],
+            "private, max-age=315360000",
+            Some(FAR),
+            None,
+        ),
+        ("@plain", &[], "private, no-cache", None, None),
+        ("@app", &["public, max-age=8"], "private, max-age=8", Some("2031"), Some("Accept")),
     ] {
         for overwrite in ["=200", "=206"] {
             for more in ["", "recursive_error_pages on;"] {
@@ -443,11 +449,23 @@ fn location_of_an_error_page_speaks_for_itself() {
                     .file("html/pages/sorry.html", "<p>Sorry</p>")
                     .start();
                 for protocol in nginx.protocols() {
-                    for request in [
-                        Request::get(PATH).header("Cookie", "user=bob"),
-                        Request::get("/download/missing").header("Cookie", "user=alice"),
-                        Request::get("/download/nofile").header("Cookie", "user=alice"),
-                        Request::get(PATH).header("Cookie", "user=alice").range("bytes=999999-"),
+                    for (request, cache_control) in [
+                        (Request::get(PATH).header("Cookie", "user=bob"), cache_control),
+                        (
+                            Request::get("/download/missing").header("Cookie", "user=alice"),
+                            cache_control,
+                        ),
+                        (
+                            Request::get("/download/nofile").header("Cookie", "user=alice"),
+                            cache_control,
+                        ),
+                        // Alice may have the file that this is instead of.
+                        (
+                            Request::get(PATH)
+                                .header("Cookie", "user=alice")
+                                .range("bytes=999999-"),
+                            &[made_private],
+                        ),
                     ] {
                         let response = nginx.send(protocol, &request);
                         let what = format!("{directives} {protocol:?} {request:?}");
@@ -462,15 +480,60 @@ fn location_of_an_error_page_speaks_for_itself() {
     }
 }
 
+/// A copy of the recording on disk, and the origin if there is none: the copy of Alice's recording
+/// that comes from there is no more for others than that on disk.
+#[test]
+fn recording_from_the_fallback_of_the_target_is_private() {
+    for said in [&[("Cache-Control", "private, no-store")][..], &[]] {
+        let application = two_users(said);
+        for fallback in [
+            "error_page 404 = @origin; log_not_found off;",
+            "try_files $uri @origin;",
+            "error_page 404 =200 /origin/1lDxLnrWjwkGm.mp3; log_not_found off;",
+        ] {
+            let nginx =
+                Site::with_download("xspace_lookup /_space; xspace_directory {dir}/downloads;")
+                    .server(&format!(
+                        "location = /_space {{ internal; proxy_pass http://{}; }}
+                 location ^~ /downloads/ {{ internal; root {{dir}}/html; {fallback} }}
+                 location @origin {{
+                     rewrite ^/downloads(.*) /origin$1 break;
+                     proxy_pass http://127.0.0.1:{{port}};
+                 }}
+                 location /origin/ {{ alias {{dir}}/downloads/; expires 1h; }}",
+                        application.address()
+                    ))
+                    .file(FILE, recording())
+                    .start();
+            for protocol in nginx.protocols() {
+                let request = Request::get(PATH).header("Cookie", "user=alice");
+                let response = nginx.send(protocol, &request);
+                let what = format!("{said:?} {fallback} {protocol:?}: {response:?}");
+                assert_eq!((response.status, response.body.len()), (200, SIZE), "{what}");
+                let fields = all(&response, "cache-control");
+                assert!(fields.len() == 1 && fields[0].starts_with("private, "), "{what}");
+            }
+        }
+    }
+}
+
 #[test]
 fn redirect_to_the_login_is_for_one_user() {
     let application = two_users(&[]);
-    let nginx = asking(&application, "error_page 401 =302 https://login.example/;", "").start();
-    let request = Request::get("/download/login").header("Cookie", "user=alice");
-    let response = nginx.send(Protocol::Http1, &request);
-    assert_eq!(response.status, 302);
-    assert_eq!(response.header("location"), Some("https://login.example/"));
-    assert_eq!(response.header("cache-control"), Some(DEFAULT));
+    for (page, location, cache_control) in [
+        ("error_page 401 =302 https://login.example/;", "https://login.example/", Some(DEFAULT)),
+        // As lookup.conf has it; caches keep no 302 without an age (RFC 9110, section 15.1).
+        ("error_page 401 = @login; absolute_redirect off;", "/login", None),
+    ] {
+        let nginx = asking(&application, page, "")
+            .server("location @login { absolute_redirect off; return 302 /login; }")
+            .start();
+        let request = Request::get("/download/login").header("Cookie", "user=alice");
+        let response = nginx.send(Protocol::Http1, &request);
+        assert_eq!(response.status, 302, "{page}");
+        assert_eq!(response.header("location"), Some(location), "{page}");
+        assert_eq!(response.header("cache-control"), cache_control, "{page}");
+    }
 }
 
 #[test]
