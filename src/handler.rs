@@ -19,7 +19,7 @@ use crate::nginx::location::Location;
 use crate::nginx::log::{Level, Text};
 use crate::nginx::request::Request;
 use crate::nginx::subrequest::NotStarted;
-use crate::record::{Found, Outcome, Record, Source};
+use crate::record::{Found, Outcome, Record, Rewriting, Source};
 use crate::search::{Chosen, FileSearch, Searched};
 
 /// What a phase handler wants nginx to do.
@@ -53,8 +53,7 @@ pub(crate) fn is_passing(request: &Request<'_>, lcf: &LocationConf) -> bool {
 /// Whether a request that is done with rewriting is in such a location, and not to be answered by a
 /// content handler after a redirect.
 pub(crate) fn is_done_rewriting_elsewhere(request: &Request<'_>, lcf: &LocationConf) -> bool {
-    let was_redirected =
-        || request.has_content_handler() && request.is_internal() && request.is_main();
+    let was_redirected = || request.has_content_handler() && request.is_internal();
     lcf.download().is_none() && !was_redirected()
 }
 
@@ -69,10 +68,12 @@ pub(crate) fn arrive<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> H
         Record::begin(request, lcf)?;
         return Ok(Answer::Declined);
     }
-    if request.is_internal() && request.is_main() {
+    if request.is_internal() {
         if let Some(record) = Record::find(request) {
-            record.note_error_page(request);
-            record.keep_args_from_others(request);
+            if request.is_main() {
+                record.note_error_page(request);
+            }
+            record.keep_args_from_others(request, Rewriting::Begins);
         }
     }
     Ok(Answer::Declined)
@@ -84,8 +85,7 @@ pub(crate) fn stay<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Han
     if lcf.download().is_some() {
         Record::stay(request, lcf)?;
     } else if let Some(record) = Record::find(request) {
-        // In the block of an `if` may be another content handler than before.
-        record.keep_args_from_others(request);
+        record.keep_args_from_others(request, Rewriting::IsDone);
     }
     Ok(Answer::Declined)
 }

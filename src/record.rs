@@ -76,6 +76,13 @@ pub(crate) struct Found<'r> {
     pub(crate) source: Source,
 }
 
+/// Whether the rewrite directives of a location have acted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rewriting {
+    Begins,
+    IsDone,
+}
+
 /// What the module remembers of a request.
 #[derive(Debug)]
 pub(crate) struct Record<'r> {
@@ -99,6 +106,8 @@ pub(crate) struct Record<'r> {
     pub(crate) found: OnceCell<Found<'r>>,
     /// The Content-Disposition that was added to the response.
     pub(crate) field: Cell<Option<&'r [u8]>>,
+    /// Whether the client's query string was taken away when the request came to its location.
+    args_removed: Cell<bool>,
     /// Whether Allow was added to the response.
     pub(crate) allow: Cell<bool>,
     /// Whether the response was told what to say to caches.
@@ -144,6 +153,7 @@ impl<'r> Record<'r> {
             outcome: Cell::default(),
             found: OnceCell::new(),
             field: Cell::new(before.and_then(|before| before.field.get())),
+            args_removed: Cell::default(),
             allow: Cell::new(before.is_some_and(|before| before.allow.get())),
             caching: Cell::new(before.is_some_and(|before| before.caching.get())),
             errors_before: Cell::default(),
@@ -285,17 +295,32 @@ impl<'r> Record<'r> {
 
     /// Takes the client's query string away once the request was redirected, unless nginx itself
     /// serves the file: to an origin it would say what the client wants of it (`?acl`, a version, a
-    /// token), which an application's X-Accel-Redirect does not let through either.
+    /// token), which an application's X-Accel-Redirect does not let through either. What the
+    /// configuration or an origin has put in its place stays.
     #[inline]
-    pub(crate) fn keep_args_from_others(&self, request: &Request<'r>) {
+    pub(crate) fn keep_args_from_others(&self, request: &Request<'r>, rewriting: Rewriting) {
+        let was_removed = self.args_removed.take();
         let may_be_other = request.has_content_handler() && self.found.get().is_some();
         if !may_be_other || self.lcf.get().passes_args() {
             return;
         }
         let known = request.main_conf::<MainConf>().and_then(|main| main.seek_handlers.get());
-        if request.has_other_content_handler(known.copied().unwrap_or_default()) {
-            request.debug(format_args!("xspace arguments removed"));
-            request.clear_args();
+        if !request.has_other_content_handler(known.copied().unwrap_or_default()) {
+            return;
+        }
+        match rewriting {
+            Rewriting::Begins => {
+                request.debug(format_args!("xspace arguments removed"));
+                request.remove_args(self.args.get());
+                self.args_removed.set(true);
+            }
+            Rewriting::IsDone if was_removed => {}
+            // The block of an `if` has another content handler than the location.
+            Rewriting::IsDone => {
+                request.debug(format_args!("xspace arguments removed"));
+                request.remove_args(self.args.get());
+                request.remove_args_behind_others(self.args.get());
+            }
         }
     }
 

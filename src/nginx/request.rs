@@ -101,10 +101,22 @@ impl<'r> Request<'r> {
         unsafe { bytes((*self.as_raw()).args) }
     }
 
-    /// Takes the query string away from whatever comes next.
-    pub(crate) fn clear_args(&self) {
-        // SAFETY: see above; nginx empties it so at a redirect without one.
-        unsafe { (*self.as_raw()).args = ngx_str_t::empty() };
+    /// Empties the query string if it is just these arguments, the very same bytes.
+    pub(crate) fn remove_args(&self, args: &[u8]) {
+        if ptr::eq(self.args(), args) {
+            // SAFETY: see above; nginx empties it so at a redirect without one.
+            unsafe { (*self.as_raw()).args = ngx_str_t::empty() };
+        }
+    }
+
+    /// Takes these arguments off the end of the query string, where `rewrite` has put them behind
+    /// its own.
+    pub(crate) fn remove_args_behind_others(&self, args: &[u8]) {
+        let own = self.args().strip_suffix(args).and_then(|rest| rest.strip_suffix(b"&"));
+        if let Some(own) = own.filter(|_| !args.is_empty()) {
+            // SAFETY: see above; the bytes are the first ones of the string that was there.
+            unsafe { (*self.as_raw()).args = string(own) };
+        }
     }
 
     /// Whether path and query string are just these strings, not others of the same text.

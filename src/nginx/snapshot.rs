@@ -46,7 +46,7 @@ impl Snapshot {
         // SAFETY: the request is valid (nginx.rs). Its array of values has an element for each
         // indexed variable (`ngx_http_alloc_request`), and an index is that of one; `captures` is
         // null or has so many elements as the main configuration says (`ngx_http_regex_exec`,
-        // which alone allocates them; a subrequest begins with its parent's).
+        // which alone allocates them; a subrequest that is a clone begins with its parent's).
         unsafe {
             if let Some(VariableIndex(index)) = random {
                 // A value that can't be had is noted as not found, as it would be later.

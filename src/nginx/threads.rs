@@ -68,7 +68,8 @@ impl ThreadPool {
     }
 
     /// Sees to it that every worker process has the pool. Called when all directives of `http {}`
-    /// are read: a pool that is not there by then nobody else uses.
+    /// are read: one that is not there by then is used by no directive of it. (A `thread_pool
+    /// default` behind `http {}` describes the module's own.)
     pub(crate) fn add(self, conf: &Conf<'_>) -> Result<(), Failure> {
         let state = self.0.as_ptr();
         let mut name = string(b"default");

@@ -27,7 +27,7 @@ pub(crate) struct Cycle(ptr::NonNull<ngx_cycle_t>);
 impl Cycle {
     /// # Safety
     ///
-    /// `cycle` is what nginx hands to a module's `init_process`.
+    /// `cycle` is what nginx hands to a module's `init_module` or `init_process`.
     pub(crate) unsafe fn from_raw(cycle: *mut ngx_cycle_t) -> Option<Self> {
         ptr::NonNull::new(cycle).map(Self)
     }

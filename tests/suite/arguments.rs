@@ -134,6 +134,75 @@ fn x_accel_redirect_does_not_pass_them_either() {
 }
 
 #[test]
+fn arguments_of_the_configuration_stay() {
+    let client = "versionId=7&acl";
+    let rows = [
+        (
+            "rewrite in the target",
+            "rewrite ^/downloads(.*) $1?versionId=7 break; proxy_pass http://127.0.0.1:{other};",
+            "/1lDxLnrWjwkGm.mp3?versionId=7",
+        ),
+        (
+            "set in the target",
+            "set $args sig=$xspace_id&versionId=7; rewrite ^/downloads(.*) $1 break;
+             proxy_pass http://127.0.0.1:{other};",
+            "/1lDxLnrWjwkGm.mp3?sig=1lDxLnrWjwkGm&versionId=7",
+        ),
+        (
+            "another location by rewrite",
+            "rewrite ^/downloads(.*) /store$1?versionId=7 last; proxy_pass http://127.0.0.1:1;",
+            "/1lDxLnrWjwkGm.mp3?versionId=7",
+        ),
+        (
+            "an error page",
+            "alias {dir}/html/; error_page 404 /store/error?code=404; log_not_found off;",
+            "/error?code=404",
+        ),
+        (
+            "an if with a rewrite, behind which nginx puts the client's",
+            "alias {dir}/downloads/;
+             if ($request_method) {
+                 rewrite ^/downloads(.*) $1?own=1 break; proxy_pass http://127.0.0.1:{other};
+             }",
+            "/1lDxLnrWjwkGm.mp3?own=1",
+        ),
+    ];
+    for (what, target, expected) in rows {
+        for query in [client, "", "versionId=7", "own=1"] {
+            let site = site(
+                "xspace_directory {dir}/downloads;",
+                &format!(
+                    "location ^~ /downloads/ {{ internal; {target} }}
+                     location ^~ /store/ {{ internal; proxy_pass http://127.0.0.1:{{other}}/; }}"
+                ),
+            );
+            assert_eq!(asked(site, query), expected, "{what} {query}");
+        }
+    }
+}
+
+#[test]
+fn subrequests_do_not_pass_them_either() {
+    for handler in ["", "xspace_pass_args on;"] {
+        let nginx = Site::with_download(&format!("xspace_directory {{dir}}/downloads; {handler}"))
+            .server(
+                "location ^~ /downloads/ { internal; proxy_pass http://127.0.0.1:{other}/; }
+             location /mirrored/ { mirror /download/1lDxLnrWjwkGm; root {dir}/html; }",
+            )
+            .file(FILE, recording())
+            .http("log_format asked '$request_uri';")
+            .http("access_log {dir}/access.log;")
+            .http(&ORIGIN.replace("alias", "access_log {dir}/asked.log asked; alias"))
+            .file("html/mirrored/page.txt", "page")
+            .start();
+        assert_eq!(nginx.get(&format!("/mirrored/page.txt?{QUERY}")).text(), "page");
+        let asked = nginx.log_lines("asked.log", 1);
+        let args = if handler.is_empty() { String::new() } else { format!("?{QUERY}") };
+        assert_eq!(asked, [format!("/1lDxLnrWjwkGm.mp3{args}")], "{handler}");
+    }
+}
+
+#[test]
 fn files_of_the_target_keep_them() {
     let log = "log_format args '$xspace_disposition $args $arg_x';";
     let access_log = "access_log {dir}/args.log args;";
