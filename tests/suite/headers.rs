@@ -406,6 +406,9 @@ fn page_that_is_a_recording_and_fails_is_a_page_of_nginx() {
 /// Who writes the field in the configuration means it.
 #[test]
 fn content_disposition_of_the_configuration_is_the_only_one() {
+    if !build().require("http_map") {
+        return;
+    }
     let own = "inline; filename=\"1lDxLnrWjwkGm.mp3\"";
     let map = "map $arg_save $save { default ''; 1 'attachment; filename=x'; }";
     for (target, server, query, expected) in [

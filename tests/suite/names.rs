@@ -137,7 +137,6 @@ fn shown(value: &str) -> String {
 
 #[test]
 fn titles_keep_their_words_and_marks() {
-    let mut checked = 0;
     for (title, expected, ascii) in [
         ("Line one\nline two", "Line-one-line-two", "Line-one-line-two"),
         ("Café\u{a0}Society", "Café-Society", "Caf-Society"),
@@ -158,14 +157,12 @@ fn titles_keep_their_words_and_marks() {
             let stem = if ascii.is_empty() { String::new() } else { format!("{ascii}_") };
             let start = format!("inline; filename=\"{stem}{ID}.mp3\"");
             assert!(value.starts_with(&start), "{protocol:?}: {value}");
-            checked += 1;
         }
         // As a whole name it gets the extension, and words stay apart.
         let value = nginx.get(&format!("/title-alone/{ID}"));
         let value = value.header("content-disposition").expect("Content-Disposition").to_owned();
         assert_eq!(shown(&value), format!("{}.mp3", expected.replace('-', " ")));
     }
-    assert!(checked >= 20);
 }
 
 #[test]
