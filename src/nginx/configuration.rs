@@ -7,14 +7,14 @@ use core::ptr::{self, NonNull};
 
 use nginx_sys::{
     NGX_OK, ngx_array_push, ngx_array_t, ngx_conf_full_name, ngx_conf_t, ngx_http_conf_ctx_t,
-    ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_core_srv_conf_t, ngx_http_handler_pt,
-    ngx_http_phases, ngx_http_variable_t, ngx_int_t, ngx_parse_offset, ngx_parse_time, ngx_str_t,
+    ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t, ngx_http_handler_pt, ngx_http_phases,
+    ngx_http_variable_t, ngx_int_t, ngx_parse_offset, ngx_parse_time, ngx_str_t,
 };
 
 use super::Failure;
 use super::location::Location;
 use super::log::{Level, Log, Text};
-use super::module::{self, MainData};
+use super::module::{self, MainData, core_index};
 use super::pool::Pool;
 use super::request::{bytes, string};
 
@@ -166,6 +166,11 @@ impl<'c> Conf<'c> {
         unsafe { (*self.as_raw()).ctx.cast() }
     }
 
+    fn core_main_conf(&self) -> *mut ngx_http_core_main_conf_t {
+        // SAFETY: see above.
+        unsafe { module::core_main_conf((*self.context()).main_conf) }
+    }
+
     /// The location that is being read or merged, or the server outside of any.
     pub(crate) fn location(&self) -> Option<Location> {
         // SAFETY: see above.
@@ -177,9 +182,8 @@ impl<'c> Conf<'c> {
         // SAFETY: see above; the core module has a configuration in every server, and that its
         // context.
         unsafe {
-            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
             let cscf: *mut ngx_http_core_srv_conf_t =
-                (*(*self.context()).srv_conf.add(index)).cast();
+                (*(*self.context()).srv_conf.add(core_index())).cast();
             let context = cscf.as_ref()?.ctx.as_ref()?;
             Location::from_loc_conf(context.loc_conf)
         }
@@ -215,10 +219,7 @@ impl<'c> Conf<'c> {
         // SAFETY: see above; the core module has a main configuration, with an array of the
         // variables that directives name.
         unsafe {
-            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
-            let cmcf: *mut ngx_http_core_main_conf_t =
-                (*(*self.context()).main_conf.add(index)).cast();
-            let variables = &(*cmcf).variables;
+            let variables = &(*self.core_main_conf()).variables;
             variables.as_slice::<ngx_http_variable_t>().iter().copied()
         }
     }
@@ -265,10 +266,8 @@ impl<'c> Conf<'c> {
         // SAFETY: see above; the core module has a main configuration with an array of its
         // configurations of servers, each of which has a context.
         unsafe {
-            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
-            let cmcf: *mut ngx_http_core_main_conf_t =
-                (*(*self.context()).main_conf.add(index)).cast();
-            let servers = (*cmcf).servers.as_slice::<*mut ngx_http_core_srv_conf_t>();
+            let servers =
+                (*self.core_main_conf()).servers.as_slice::<*mut ngx_http_core_srv_conf_t>();
             servers.iter().map(|&cscf| (*(*cscf).ctx).loc_conf).find(|&loc_conf| {
                 Location::from_loc_conf(loc_conf).is_some_and(|location| location == server)
             })
@@ -284,10 +283,7 @@ impl<'c> Conf<'c> {
         // SAFETY: see above; the core module has a main configuration, with a list of handlers
         // for each phase.
         unsafe {
-            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
-            let cmcf: *mut ngx_http_core_main_conf_t =
-                (*(*self.context()).main_conf.add(index)).cast();
-            let phases = &raw mut (*cmcf).phases;
+            let phases = &raw mut (*self.core_main_conf()).phases;
             let handlers: *mut ngx_array_t = &raw mut (*phases)
                 .get_mut(phase as usize)
                 .ok_or(Failure("no such phase"))?

@@ -5,11 +5,12 @@ use core::mem;
 use core::ptr;
 
 use nginx_sys::{
-    ngx_command_t, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module,
-    ngx_http_handler_pt, ngx_http_module_t, ngx_int_t, ngx_module_t,
+    ngx_command_t, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_handler_pt,
+    ngx_http_module_t, ngx_int_t, ngx_module_t,
 };
 
 use super::configuration::Conf;
+use super::module::core_index;
 use super::request::Request;
 
 /// A content handler of nginx's, `clcf->handler`.
@@ -62,7 +63,7 @@ impl Conf<'_> {
             let own = context.create_loc_conf.map_or(ptr::null_mut(), |create| create(raw));
 
             let mut clcf: ngx_http_core_loc_conf_t = mem::zeroed();
-            let core = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
+            let core = core_index();
             let mut loc_conf: Vec<*mut c_void> = vec![ptr::null_mut(); core + 1];
             *loc_conf.get_mut(core)? = (&raw mut clcf).cast();
             let outer = (*raw).ctx.cast::<ngx_http_conf_ctx_t>();

@@ -7,14 +7,12 @@ use core::ptr::{self, NonNull};
 use nginx_sys::{
     NGX_DECLINED, NGX_REGEX_NO_MATCHED, ngx_http_regex_exec, ngx_int_t, ngx_regex_exec,
 };
-use nginx_sys::{
-    ngx_filename_cmp, ngx_http_core_loc_conf_t, ngx_http_core_module, ngx_http_location_tree_node_t,
-};
+use nginx_sys::{ngx_filename_cmp, ngx_http_core_loc_conf_t, ngx_http_location_tree_node_t};
 
 use super::Failure;
 use super::content_handler::SeekHandlers;
 use super::layout::ngx_http_core_loc_conf_t as flag;
-use super::module::{self, LocationData};
+use super::module::{self, LocationData, core_index};
 #[cfg(ngx_feature = "pcre")]
 use super::request::string;
 use super::request::{Request, bytes};
@@ -428,9 +426,4 @@ enum Match {
     Prefix(Location),
     /// The URI lacks the slash at the end of the location's name.
     SlashMissing(Location),
-}
-
-fn core_index() -> usize {
-    // SAFETY: nginx writes the field before it calls any module.
-    unsafe { ptr::addr_of!(ngx_http_core_module.ctx_index).read() }
 }

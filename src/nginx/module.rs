@@ -1,8 +1,11 @@
 //! The module's place in nginx's tables.
 
+use core::ffi::c_void;
 use core::ptr;
 
-use nginx_sys::{ngx_http_post_subrequest_pt, ngx_module_t};
+use nginx_sys::{
+    ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_post_subrequest_pt, ngx_module_t,
+};
 
 use super::pool::Pooled;
 
@@ -17,6 +20,23 @@ pub(super) fn ctx_index() -> usize {
     // SAFETY: nginx writes the field in `ngx_http_block`, before it calls any function of the
     // module, and never while one runs.
     unsafe { ptr::addr_of!(ngx_http_xspace_module.ctx_index).read() }
+}
+
+/// The core module's index in the arrays `main_conf`, `srv_conf` and `loc_conf`.
+pub(super) fn core_index() -> usize {
+    // SAFETY: as in `ctx_index`.
+    unsafe { ptr::addr_of!(ngx_http_core_module.ctx_index).read() }
+}
+
+/// The core module's configuration for all of `http {}`.
+///
+/// # Safety
+///
+/// `main_conf` is the array of the configurations of all HTTP modules for `http {}`, in which the
+/// core module always has one.
+pub(super) unsafe fn core_main_conf(main_conf: *mut *mut c_void) -> *mut ngx_http_core_main_conf_t {
+    // SAFETY: by the contract.
+    unsafe { (*main_conf.add(core_index())).cast() }
 }
 
 /// The type of the module's configuration for all of `http {}`.

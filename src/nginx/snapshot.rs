@@ -2,13 +2,11 @@
 
 use core::{mem, ptr};
 
-use nginx_sys::{
-    ngx_http_core_main_conf_t, ngx_http_core_module, ngx_http_get_indexed_variable,
-    ngx_http_variable_value_t, ngx_palloc,
-};
+use nginx_sys::{ngx_http_get_indexed_variable, ngx_http_variable_value_t, ngx_palloc};
 
 use super::Failure;
 use super::configuration::VariableIndex;
+use super::module::core_main_conf;
 use super::request::Request;
 
 /// The values of variables that a request has, and the captures of its last regular expression.
@@ -52,8 +50,7 @@ impl Snapshot {
                 // A value that can't be had is noted as not found, as it would be later.
                 ngx_http_get_indexed_variable(r, index);
             }
-            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
-            let cmcf: *mut ngx_http_core_main_conf_t = (*(*r).main_conf.add(index)).cast();
+            let cmcf = core_main_conf((*r).main_conf);
             let count = (*cmcf).variables.nelts;
             let values = copy(request, (*r).variables, count)?;
             #[cfg(ngx_feature = "pcre")]

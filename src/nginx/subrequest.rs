@@ -7,17 +7,16 @@ use core::ptr;
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_CLOSE, NGX_HTTP_REQUEST_TIME_OUT,
     NGX_HTTP_SUBREQUEST_WAITED, NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT, NGX_OK, ngx_buf_t, ngx_chain_t,
-    ngx_http_core_loc_conf_t, ngx_http_core_main_conf_t, ngx_http_core_module,
-    ngx_http_get_indexed_variable, ngx_http_headers_in_t, ngx_http_post_subrequest_t,
-    ngx_http_request_body_t, ngx_http_request_t, ngx_http_subrequest, ngx_http_upstream_t,
-    ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t, ngx_list_part_t, ngx_list_t,
-    ngx_palloc, ngx_str_t, ngx_table_elt_t,
+    ngx_http_core_loc_conf_t, ngx_http_get_indexed_variable, ngx_http_headers_in_t,
+    ngx_http_post_subrequest_t, ngx_http_request_body_t, ngx_http_request_t, ngx_http_subrequest,
+    ngx_http_upstream_t, ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t,
+    ngx_list_part_t, ngx_list_t, ngx_palloc, ngx_str_t, ngx_table_elt_t,
 };
 
 use super::Failure;
 use super::configuration::VariableIndex;
 use super::layout::{self, ngx_buf_t as flag, ngx_http_request_t as field};
-use super::module::RequestData;
+use super::module::{RequestData, core_index, core_main_conf};
 use super::request::{Request, bytes, string};
 use super::response::fields;
 
@@ -226,8 +225,7 @@ impl<'r> Request<'r> {
                     return Err(Failure("ngx_http_get_indexed_variable() failed"));
                 }
             }
-            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
-            let cmcf: *mut ngx_http_core_main_conf_t = (*(*r).main_conf.add(index)).cast();
+            let cmcf = core_main_conf((*r).main_conf);
             let count = (*cmcf).variables.nelts;
             let size = count * mem::size_of::<ngx_http_variable_value_t>();
             let copy = ngx_palloc((*r).pool, size).cast::<ngx_http_variable_value_t>();
@@ -372,9 +370,8 @@ impl<'r> Request<'r> {
     pub(crate) fn output_buffer_size(&self) -> usize {
         // SAFETY: see above; the core module has a configuration in every location.
         unsafe {
-            let index = ptr::addr_of!(ngx_http_core_module.ctx_index).read();
             let clcf: *mut ngx_http_core_loc_conf_t =
-                (*(*self.as_raw()).loc_conf.add(index)).cast();
+                (*(*self.as_raw()).loc_conf.add(core_index())).cast();
             (*clcf).subrequest_output_buffer_size
         }
     }
