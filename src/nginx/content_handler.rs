@@ -10,6 +10,7 @@ use nginx_sys::{
 };
 
 use super::configuration::Conf;
+use super::location::Location;
 use super::module::core_index;
 use super::request::Request;
 
@@ -31,8 +32,10 @@ impl SeekHandlers {
         Self(Self::DIRECTIVES.map(|(module, directive)| conf.handler_set_by(module, directive)))
     }
 
-    pub(super) fn has(self, handler: Handler) -> bool {
-        self.0.into_iter().flatten().any(|known| ptr::fn_addr_eq(known, handler))
+    /// Whether there is a handler and it is none of these.
+    fn lack(self, handler: ngx_http_handler_pt) -> bool {
+        let has = |handler| self.0.into_iter().flatten().any(|own| ptr::fn_addr_eq(own, handler));
+        handler.is_some_and(|handler| !has(handler))
     }
 }
 
@@ -92,6 +95,24 @@ impl Conf<'_> {
     }
 }
 
+// SAFETY of this block's calls: as for the other methods of `Location`.
+impl Location {
+    fn content_handler(self) -> ngx_http_handler_pt {
+        // SAFETY: see above.
+        unsafe { (*self.as_raw()).handler }
+    }
+
+    /// Whether a directive such as `proxy_pass` or `mp4` takes the content phase.
+    pub(crate) fn has_content_handler(self) -> bool {
+        self.content_handler().is_some()
+    }
+
+    /// Whether a directive does that is none of those.
+    pub(crate) fn has_other_content_handler(self, known: SeekHandlers) -> bool {
+        known.lack(self.content_handler())
+    }
+}
+
 // SAFETY of this block's calls: as for the other methods of `Request`.
 impl Request<'_> {
     fn content_handler(&self) -> ngx_http_handler_pt {
@@ -104,8 +125,8 @@ impl Request<'_> {
         self.content_handler().is_some()
     }
 
-    /// Whether it is another one than those.
+    /// Whether one will that is none of those.
     pub(crate) fn has_other_content_handler(&self, known: SeekHandlers) -> bool {
-        self.content_handler().is_some_and(|handler| !known.has(handler))
+        known.lack(self.content_handler())
     }
 }

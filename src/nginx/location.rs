@@ -10,7 +10,6 @@ use nginx_sys::{
 use nginx_sys::{ngx_filename_cmp, ngx_http_core_loc_conf_t, ngx_http_location_tree_node_t};
 
 use super::Failure;
-use super::content_handler::SeekHandlers;
 use super::layout::ngx_http_core_loc_conf_t as flag;
 use super::module::{self, LocationData, core_index};
 #[cfg(ngx_feature = "pcre")]
@@ -124,18 +123,6 @@ impl Location {
     pub(crate) fn logs_not_found(self) -> bool {
         // SAFETY: see above.
         unsafe { (*self.as_raw()).log_not_found != 0 }
-    }
-
-    /// Whether a directive such as `proxy_pass` or `mp4` takes the content phase.
-    pub(crate) fn has_content_handler(self) -> bool {
-        // SAFETY: see above.
-        unsafe { (*self.as_raw()).handler.is_some() }
-    }
-
-    /// Whether it is another one than those.
-    pub(crate) fn has_other_content_handler(self, known: SeekHandlers) -> bool {
-        // SAFETY: see above.
-        unsafe { (*self.as_raw()).handler.is_some_and(|handler| !known.has(handler)) }
     }
 
     pub(crate) fn root(self) -> Root {
