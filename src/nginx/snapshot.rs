@@ -16,9 +16,7 @@ use super::request::Request;
 /// URI than the request's.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    /// A copy in the request's pool of as many values as there are.
-    values: *const ngx_http_variable_value_t,
-    count: usize,
+    values: *const [ngx_http_variable_value_t],
     #[cfg(ngx_feature = "pcre")]
     captures: Captures,
 }
@@ -41,30 +39,25 @@ impl Snapshot {
         random: Option<VariableIndex>,
     ) -> Result<Self, Failure> {
         let r = request.as_raw();
-        // SAFETY: the request is valid (nginx.rs). Its array of values has an element for each
-        // indexed variable (`ngx_http_alloc_request`), and an index is that of one; `captures` is
-        // null or has so many elements as the main configuration says (`ngx_http_regex_exec`,
-        // which alone allocates them; a subrequest that is a clone begins with its parent's).
+        // SAFETY: the request is valid (nginx.rs). An index is that of a variable; `captures` is
+        // null or has so many elements as the main configuration says (`ngx_http_regex_exec`, which
+        // alone allocates them; a subrequest that is a clone begins with its parent's).
         unsafe {
             if let Some(VariableIndex(index)) = random {
                 // A value that can't be had is noted as not found, as it would be later.
                 ngx_http_get_indexed_variable(r, index);
             }
-            let cmcf = core_main_conf((*r).main_conf);
-            let count = (*cmcf).variables.nelts;
-            let values = copy(request, (*r).variables, count)?;
             #[cfg(ngx_feature = "pcre")]
-            let captures = Captures {
-                offsets: copy(request, (*r).captures, (*cmcf).ncaptures)?,
-                len: (*cmcf).ncaptures,
-                count: (*r).ncaptures,
-                text: (*r).captures_data,
-            };
+            let cmcf = core_main_conf((*r).main_conf);
             Ok(Self {
-                values,
-                count,
+                values: copy_values(request)?,
                 #[cfg(ngx_feature = "pcre")]
-                captures,
+                captures: Captures {
+                    offsets: copy(request, (*r).captures, (*cmcf).ncaptures)?,
+                    len: (*cmcf).ncaptures,
+                    count: (*r).ncaptures,
+                    text: (*r).captures_data,
+                },
             })
         }
     }
@@ -77,7 +70,7 @@ impl Snapshot {
         // are as they were then, and the new ones get the same content. Copies and originals are
         // different memory.
         unsafe {
-            ptr::copy_nonoverlapping(self.values, (*r).variables, self.count);
+            ptr::copy_nonoverlapping(self.values.cast(), (*r).variables, self.values.len());
             #[cfg(ngx_feature = "pcre")]
             {
                 let Captures { offsets, len, count, text } = self.captures;
@@ -91,6 +84,21 @@ impl Snapshot {
     }
 }
 
+/// A copy, in the request's pool, of the values of variables that the request has by now: one for
+/// each variable with an index.
+pub(super) fn copy_values(
+    request: &Request<'_>,
+) -> Result<*mut [ngx_http_variable_value_t], Failure> {
+    let r = request.as_raw();
+    // SAFETY: the request is valid (nginx.rs). Its array of values has an element for each indexed
+    // variable (`ngx_http_alloc_request`).
+    unsafe {
+        let count = (*core_main_conf((*r).main_conf)).variables.nelts;
+        let values = copy(request, (*r).variables, count)?;
+        Ok(ptr::slice_from_raw_parts_mut(values, count))
+    }
+}
+
 /// Copies an array into the request's pool; null stays null.
 ///
 /// # Safety
@@ -100,9 +108,9 @@ unsafe fn copy<T: Copy>(
     request: &Request<'_>,
     from: *const T,
     count: usize,
-) -> Result<*const T, Failure> {
+) -> Result<*mut T, Failure> {
     if from.is_null() {
-        return Ok(ptr::null());
+        return Ok(ptr::null_mut());
     }
     // SAFETY: the request is valid and has a pool; the array is there already, so its size fits.
     // `ngx_palloc` aligns for any type.

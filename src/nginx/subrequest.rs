@@ -19,6 +19,7 @@ use super::layout::{self, ngx_buf_t as flag, ngx_http_request_t as field};
 use super::module::{RequestData, core_index, core_main_conf};
 use super::request::{Request, bytes, string};
 use super::response::fields;
+use super::snapshot::copy_values;
 
 /// How the handler of a subrequest came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,9 +216,8 @@ impl<'r> Request<'r> {
         is_passed_on: fn(&[u8]) -> bool,
         shared: Option<VariableIndex>,
     ) -> Result<*mut ngx_http_variable_value_t, Failure> {
-        // SAFETY: see above; the array has an element for each indexed variable
-        // (`ngx_http_alloc_request`), and an index is that of one. All zero is a value that is not
-        // known yet.
+        // SAFETY: see above; an index is that of a variable, and there is a value for each. All zero
+        // is a value that is not known yet.
         unsafe {
             let r = self.as_raw();
             if let Some(VariableIndex(index)) = shared {
@@ -225,21 +225,16 @@ impl<'r> Request<'r> {
                     return Err(Failure("ngx_http_get_indexed_variable() failed"));
                 }
             }
-            let cmcf = core_main_conf((*r).main_conf);
-            let count = (*cmcf).variables.nelts;
-            let size = count * mem::size_of::<ngx_http_variable_value_t>();
-            let copy = ngx_palloc((*r).pool, size).cast::<ngx_http_variable_value_t>();
-            if copy.is_null() {
-                return Err(Failure::NO_MEMORY);
-            }
-            ptr::copy_nonoverlapping((*r).variables, copy, count);
-            let known: *mut ngx_http_variable_t = (*cmcf).variables.elts.cast();
-            for index in 0..count {
+            let known = (*core_main_conf((*r).main_conf)).variables.elts;
+            let known: *mut ngx_http_variable_t = known.cast();
+            let values = copy_values(self)?;
+            let first: *mut ngx_http_variable_value_t = values.cast();
+            for index in 0..values.len() {
                 if !is_variable_passed_on(bytes((*known.add(index)).name), is_passed_on) {
-                    copy.add(index).write(mem::zeroed());
+                    first.add(index).write(mem::zeroed());
                 }
             }
-            Ok(copy)
+            Ok(first)
         }
     }
 
