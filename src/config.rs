@@ -152,13 +152,18 @@ impl Download {
         let selection = self.server.select(uri, is_part)?;
         // Outside of all locations nginx takes the server for one.
         let location = selection.location.unwrap_or(self.server);
-        let is_on = location.conf::<LocationConf>().is_some_and(|lcf| lcf.download().is_some());
-        let serves = selection.counts && !selection.is_redirect && !is_on;
+        let serves =
+            selection.counts && !selection.is_redirect && !LocationConf::is_on_in(location);
         Ok(if serves { Route::Inside(location) } else { Route::Outside(location) })
     }
 }
 
 impl LocationConf {
+    /// Whether the module is on in a location.
+    pub(crate) fn is_on_in(location: Location) -> bool {
+        location.conf::<Self>().is_some_and(|lcf| lcf.download().is_some())
+    }
+
     /// `xspace_download`; off by default.
     pub(crate) fn download(&self) -> Option<&Download> {
         match &self.download {

@@ -30,7 +30,6 @@ use crate::nginx::configuration::Conf;
 use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::guard::{self, fault_point};
 use crate::nginx::layout::ngx_http_variable_value_t as value;
-use crate::nginx::location::Location;
 use crate::nginx::log::Level;
 use crate::nginx::module::{LocationData, MainData, RequestData};
 use crate::nginx::pool::{Pooled, pooled};
@@ -348,13 +347,11 @@ fn set_up(conf: &Conf<'_>) -> bool {
     }
 
     let seek_handlers = *main.seek_handlers.get_or_init(|| SeekHandlers::of(conf));
-    let is_on = |location: Location| {
-        location.conf::<LocationConf>().is_some_and(|lcf| lcf.download().is_some())
-    };
     let blocks = main.blocks.borrow();
     let valid = downloads.iter().all(|download| {
         download.location.conf::<LocationConf>().is_some_and(|lcf| {
-            check::download(conf, download, lcf, is_on, seek_handlers, &blocks).is_ok()
+            check::download(conf, download, lcf, LocationConf::is_on_in, seek_handlers, &blocks)
+                .is_ok()
         })
     });
     if !valid {
