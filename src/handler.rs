@@ -9,7 +9,7 @@ use model::catalog::{Catalog, Cause, Entry};
 use model::choice::Miss;
 use model::disposition::Disposition;
 use model::format::{Formats, Selection};
-use model::request::{ALLOW, SpaceId};
+use model::request::{ALLOW, Asked, SpaceId};
 use nginx_sys::{NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_OPTIONS};
 
 use crate::config::{CatalogUse, Download, LocationConf, LookupUse};
@@ -111,6 +111,35 @@ struct Task<'q, 'r> {
 }
 
 impl<'r> Task<'_, 'r> {
+    fn answer(&self) -> Handled<'r> {
+        self.decide().or_else(|stop| match stop {
+            Stop::Answer(answer) => Ok(answer),
+            Stop::Failed(why) => Err(why),
+        })
+    }
+
+    /// The steps to a file, each of which can be the last.
+    #[inline(always)]
+    fn decide(&self) -> Result<Answer<'r>, Stop<'r>> {
+        self.check_method()?;
+        let (id, selection) = self.asked()?;
+        // Both go when this function returns: a request must not hold on to a catalogue.
+        let (told, current);
+        let (entry, source) = if let Some(by_lookup) = self.told_by_lookup(id, selection)? {
+            told = by_lookup;
+            (Some(told.get(id).ok().flatten().ok_or(NO_ENTRY)?), Source::Lookup)
+        } else if let Some(catalog) = self.lcf.catalog() {
+            current = catalog.source.current();
+            (self.entry_in(catalog, current.as_deref(), id)?, Source::Catalog)
+        } else {
+            (None, Source::Directory)
+        };
+        if let Some(entry) = &entry {
+            self.heed(entry, source, id)?;
+        }
+        self.search(entry.filter(Entry::has_files), source, id, selection)
+    }
+
     fn refuse(&self, outcome: Outcome, status: i16) -> Answer<'r> {
         let outcome_word = outcome.as_str();
         self.request.debug(format_args!("xspace outcome: {outcome_word} status: {status}"));
@@ -118,82 +147,104 @@ impl<'r> Task<'_, 'r> {
         Answer::Status(status)
     }
 
-    fn answer(&self) -> Handled<'r> {
-        match self.request.method() {
-            NGX_HTTP_GET | NGX_HTTP_HEAD => {}
+    /// Ends all requests but GET and HEAD.
+    #[inline(always)]
+    fn check_method(&self) -> Result<(), Stop<'r>> {
+        Err(Stop::Answer(match self.request.method() {
+            NGX_HTTP_GET | NGX_HTTP_HEAD => return Ok(()),
             NGX_HTTP_OPTIONS => {
                 self.allow()?;
-                return Ok(Answer::Status(204));
+                Answer::Status(204)
             }
             _ => {
                 self.allow()?;
-                return Ok(self.refuse(Outcome::BadMethod, 405));
+                self.refuse(Outcome::BadMethod, 405)
             }
-        }
+        }))
+    }
 
-        let Some(asked) = self.record.settle(self.request)? else {
+    /// Which space is asked for, and in which formats.
+    #[inline(always)]
+    fn asked(&self) -> Result<(SpaceId<'r>, Selection), Stop<'r>> {
+        let Some(Asked { id, selection }) = self.record.settle(self.request)? else {
             self.request.log(Level::Info, 0, format_args!("invalid space id"));
-            return Ok(self.refuse(Outcome::BadId, 404));
+            return Err(self.refuse(Outcome::BadId, 404).into());
         };
         let attachment = self.lcf.attachment(self.request)?;
         self.record.disposition.set(Disposition::from_argument(attachment));
-        let Ok(selection) = asked.selection else {
-            let id = asked.id;
+        let Ok(selection) = selection else {
             self.request.log(Level::Info, 0, format_args!("unknown format of space \"{id}\""));
-            return Ok(self.refuse(Outcome::NotFound, 404));
+            return Err(self.refuse(Outcome::NotFound, 404).into());
         };
-
-        let id = asked.id;
         let format = self.formats.word(selection);
         self.request.debug(format_args!("xspace space: \"{id}\" format: \"{format}\""));
-        // Both go when this function returns: a request must not hold on to a catalogue.
-        let (told, current);
-        let (entry, source) = 'known: {
-            if let Some(lookup) = self.lcf.lookup() {
-                match self.told_by_lookup(lookup, id, selection)? {
-                    ByLookup::Entry(entry) => {
-                        told = entry;
-                        let entry = told.get(id).ok().flatten().ok_or(NO_ENTRY)?;
-                        break 'known (Some(entry), Source::Lookup);
-                    }
-                    ByLookup::Undecided => {}
-                    ByLookup::Answer(answer) => return Ok(answer),
-                }
-            }
-            let Some(catalog) = self.lcf.catalog() else { break 'known (None, Source::Directory) };
-            current = catalog.source.current();
-            let Some(entries) = current.as_deref() else { return self.not_read(catalog, id) };
-            match entries.get(id) {
-                Ok(None) if catalog.only => {
-                    self.log_not_found(format_args!(
-                        "space \"{id}\" is not in the catalogue \"{}\"",
-                        Text(catalog.source.path().as_os_str().as_bytes())
-                    ));
-                    return Ok(self.refuse(Outcome::NotFound, 404));
-                }
-                Ok(entry) => {
-                    let is_there = entry.is_some();
-                    self.request.debug(format_args!("xspace catalogue: entry {is_there}"));
-                    (entry, Source::Catalog)
-                }
-                Err(cause) => return Ok(self.unusable(catalog, id, cause)),
-            }
-        };
-        if let Some(entry) = &entry {
-            self.record.keep_title(self.request, entry.title)?;
-            if let Some(status) = entry.status {
-                return Ok(self.refuse(Outcome::Status, status.code()));
-            }
-            if entry.has_no_files {
-                let of = source.as_str();
-                self.log_not_found(format_args!("space \"{id}\" has no files in its {of} entry"));
-                return Ok(self.refuse(Outcome::NotFound, 404));
-            }
-        }
+        Ok((id, selection))
+    }
 
+    /// What the lookup says of the space, if there is one: a catalogue of this space. `None`: others
+    /// decide.
+    #[inline(always)]
+    fn told_by_lookup(
+        &self,
+        id: SpaceId<'r>,
+        selection: Selection,
+    ) -> Result<Option<Catalog>, Stop<'r>> {
+        self.lcf.lookup().map_or(Ok(None), |lookup| self.told_by(lookup, id, selection))
+    }
+
+    /// The entry of the space in a catalogue, of which `None` was read yet.
+    #[inline(always)]
+    fn entry_in<'c>(
+        &self,
+        catalog: &'static CatalogUse,
+        entries: Option<&'c Catalog>,
+        id: SpaceId<'r>,
+    ) -> Result<Option<Entry<'c>>, Stop<'r>> {
+        let Some(entries) = entries else { return Err(self.not_read(catalog, id)) };
+        match entries.get(id) {
+            Ok(None) if catalog.only => {
+                self.log_not_found(format_args!(
+                    "space \"{id}\" is not in the catalogue \"{}\"",
+                    Text(catalog.source.path().as_os_str().as_bytes())
+                ));
+                Err(self.refuse(Outcome::NotFound, 404).into())
+            }
+            Ok(entry) => {
+                let is_there = entry.is_some();
+                self.request.debug(format_args!("xspace catalogue: entry {is_there}"));
+                Ok(entry)
+            }
+            Err(cause) => Err(self.unusable(catalog, id, cause).into()),
+        }
+    }
+
+    /// Does what an entry says beside naming files.
+    #[inline(always)]
+    fn heed(&self, entry: &Entry<'_>, source: Source, id: SpaceId<'r>) -> Result<(), Stop<'r>> {
+        self.record.keep_title(self.request, entry.title)?;
+        if let Some(status) = entry.status {
+            return Err(self.refuse(Outcome::Status, status.code()).into());
+        }
+        if entry.has_no_files {
+            let of = source.as_str();
+            self.log_not_found(format_args!("space \"{id}\" has no files in its {of} entry"));
+            return Err(self.refuse(Outcome::NotFound, 404).into());
+        }
+        Ok(())
+    }
+
+    /// Looks for the files of an entry, or for those of the id.
+    #[inline(always)]
+    fn search(
+        &self,
+        entry: Option<Entry<'_>>,
+        source: Source,
+        id: SpaceId<'r>,
+        selection: Selection,
+    ) -> Result<Answer<'r>, Stop<'r>> {
         let Self { request, lcf, download, formats, .. } = *self;
         let search = FileSearch::new(request, lcf, download, formats, id, selection);
-        let (searched, source) = match entry.filter(Entry::has_files) {
+        let (searched, source) = match entry {
             Some(entry) => (search.among_named(&entry)?, source),
             None => (search.by_id()?, Source::Directory),
         };
@@ -209,22 +260,21 @@ impl<'r> Task<'_, 'r> {
         })
     }
 
-    /// What the lookup says of the space.
     #[inline(never)]
-    fn told_by_lookup(
+    fn told_by(
         &self,
         lookup: &LookupUse,
         id: SpaceId<'r>,
         selection: Selection,
-    ) -> Result<ByLookup<'r>, Failure> {
+    ) -> Result<Option<Catalog>, Stop<'r>> {
         let told = match self.ask(lookup, id, selection) {
             Ok(told) => told,
-            Err(NotStarted::Failed(why)) => return Err(why),
-            Err(NotStarted::HalfStarted) => return Ok(ByLookup::Answer(Answer::Abort)),
+            Err(NotStarted::Failed(why)) => return Err(why.into()),
+            Err(NotStarted::HalfStarted) => return Err(Answer::Abort.into()),
         };
-        Ok(ByLookup::Answer(match told {
-            Told::Entry(entry) => return Ok(ByLookup::Entry(entry)),
-            Told::Undecided => return Ok(ByLookup::Undecided),
+        Err(Stop::Answer(match told {
+            Told::Entry(entry) => return Ok(Some(entry)),
+            Told::Undecided => return Ok(None),
             Told::NotYet => Answer::Wait,
             Told::Denied(denial) => self.refuse(Outcome::Denied, denial.code()),
             Told::Failed => self.refuse(Outcome::Error, 502),
@@ -278,7 +328,7 @@ impl<'r> Task<'_, 'r> {
     /// An optional catalogue was not read yet.
     #[cold]
     #[inline(never)]
-    fn not_read(&self, catalog: &'static CatalogUse, id: SpaceId<'_>) -> Handled<'r> {
+    fn not_read(&self, catalog: &'static CatalogUse, id: SpaceId<'_>) -> Stop<'r> {
         let source = &catalog.source;
         let path = Text(source.path().as_os_str().as_bytes());
         self.request.log(
@@ -287,8 +337,10 @@ impl<'r> Task<'_, 'r> {
             format_args!("catalogue \"{path}\", which space \"{id}\" needs, was not read yet"),
         );
         self.request.remove_field("Retry-After");
-        self.request.add_field("Retry-After", source.retry_after.as_bytes())?;
-        Ok(self.refuse(Outcome::Error, 503))
+        match self.request.add_field("Retry-After", source.retry_after.as_bytes()) {
+            Ok(()) => self.refuse(Outcome::Error, 503).into(),
+            Err(why) => why.into(),
+        }
     }
 
     #[inline(always)]
@@ -306,14 +358,23 @@ impl<'r> Task<'_, 'r> {
     }
 }
 
-/// What is known of a space by its lookup.
-enum ByLookup<'r> {
-    /// The entry of the space: a catalogue of this one.
-    Entry(Catalog),
-    /// Nothing: others decide.
-    Undecided,
-    /// This is all there is to do, or the lookup is under way.
+/// Why a request comes to no further step.
+enum Stop<'r> {
+    /// It has its answer, or waits for one.
     Answer(Answer<'r>),
+    Failed(Failure),
+}
+
+impl<'r> From<Answer<'r>> for Stop<'r> {
+    fn from(answer: Answer<'r>) -> Self {
+        Self::Answer(answer)
+    }
+}
+
+impl From<Failure> for Stop<'_> {
+    fn from(why: Failure) -> Self {
+        Self::Failed(why)
+    }
 }
 
 /// An answer that was taken has the entry of the space.
