@@ -80,7 +80,7 @@ static MODULE_CONTEXT: ngx_http_module_t = ngx_http_module_t {
 /// The module as nginx knows it.
 #[used]
 #[unsafe(no_mangle)]
-#[allow(non_upper_case_globals, unreachable_pub)]
+#[allow(non_upper_case_globals, unreachable_pub, reason = "nginx knows it by this name")]
 pub static mut ngx_http_xspace_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const MODULE_CONTEXT).cast_mut().cast(),
     commands: (&raw mut COMMANDS).cast(),
@@ -105,7 +105,7 @@ static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
 /// `headers_filter`: a module has one place in the order of filters.
 #[used]
 #[unsafe(no_mangle)]
-#[allow(non_upper_case_globals, unreachable_pub)]
+#[allow(non_upper_case_globals, unreachable_pub, reason = "nginx knows it by this name")]
 pub static mut ngx_http_xspace_cache_filter_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const FILTER_CONTEXT).cast_mut().cast(),
     commands: ptr::null_mut(),
@@ -115,7 +115,7 @@ pub static mut ngx_http_xspace_cache_filter_module: ngx_module_t = ngx_module_t 
 
 /// What nginx looks up in a loadable module. `ngx::ngx_modules!` would leave the order empty.
 #[cfg(feature = "export-modules")]
-#[allow(non_upper_case_globals, unreachable_pub)]
+#[allow(non_upper_case_globals, unreachable_pub, reason = "nginx knows them by these names")]
 mod exports {
     use super::*;
 

@@ -49,7 +49,7 @@ fn report(log: Option<Log>) {
 
 /// Panics if the test of the guard asks for it at this point.
 #[cfg(feature = "fault-injection")]
-#[allow(clippy::panic)]
+#[allow(clippy::panic, reason = "the guard is tried with it")]
 pub(crate) fn fault_point(name: &str) {
     if std::env::var("XSPACE_FAULT").is_ok_and(|fault| fault == name) {
         panic!("fault injected at {name}");

@@ -115,14 +115,17 @@ impl<S> BitField<S> {
 }
 
 /// The size of the field that a function points to.
-// Rust 1.85 does not see that constants without a name use it.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "Rust 1.85 does not see that constants without a name use it")]
 const fn size_of_field<S, F>(_: fn(*const S) -> *const F) -> usize {
     size_of::<F>()
 }
 
 /// What the build script has written.
-#[allow(non_upper_case_globals, clippy::undocumented_unsafe_blocks)]
+#[allow(
+    non_upper_case_globals,
+    clippy::undocumented_unsafe_blocks,
+    reason = "the names are NGINX's, and of its functions only the types are used: none is called"
+)]
 mod generated {
     use super::{BitField, size_of_field, types};
 

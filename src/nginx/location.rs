@@ -344,7 +344,10 @@ pub(crate) struct Selection {
 }
 
 /// What to do with regular expressions.
-#[cfg_attr(not(ngx_feature = "pcre"), allow(dead_code))]
+#[cfg_attr(
+    not(ngx_feature = "pcre"),
+    allow(dead_code, reason = "without regular expressions nothing is done with them")
+)]
 enum Regexes<'a> {
     Ignore,
     Test,

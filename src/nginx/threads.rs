@@ -120,8 +120,9 @@ impl ThreadPool {
         work: impl FnOnce() -> T + Send + 'static,
         done: impl FnOnce(Option<T>) + 'static,
     ) -> Result<(), Failure> {
-        // SAFETY: see above; the cycle's log is there as long as the event loop runs, which calls `done`. nginx
-        // passes tasks on under locks of its own (`ngx_thread_task_post`, `ngx_thread_pool_cycle`).
+        // SAFETY: see above; the cycle's log is there as long as the event loop runs, which calls
+        // `done`. nginx passes tasks on under locks of its own (`ngx_thread_task_post`,
+        // `ngx_thread_pool_cycle`).
         // At the end of a process the pool waits for its threads before the configuration goes
         // (`ngx_thread_pool_exit_worker`); tasks that are done then are left.
         let posted = unsafe {
