@@ -192,7 +192,7 @@ impl<'r> Task<'_, 'r> {
         self.lcf.lookup().map_or(Ok(None), |lookup| self.told_by(lookup, id, selection))
     }
 
-    /// The entry of the space in a catalogue, of which `None` was read yet.
+    /// The entry of the space in a catalogue; `entries` is `None` as long as that was not read.
     #[inline(always)]
     fn entry_in<'c>(
         &self,
