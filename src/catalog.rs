@@ -74,11 +74,6 @@ impl Source {
         self.path == path
     }
 
-    /// Whether there are threads to read the file again.
-    pub(crate) fn has_threads(&self) -> bool {
-        self.threads.is_some()
-    }
-
     /// Reads the file while the configuration is read.
     ///
     /// # Errors

@@ -10,13 +10,12 @@ use std::rc::Rc;
 use crate::catalog::Source;
 use crate::check::Refused;
 use crate::nginx::configuration::Conf;
-use crate::nginx::log::{Level, Log, Text};
+use crate::nginx::log::{Level, Text};
 use crate::nginx::user::{Wish, WorkerUser};
-use crate::nginx::worker::{self, NoThreads};
+use crate::nginx::worker::{Cycle, NoThreads};
 
 /// Reads the catalogues.
 pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refused> {
-    let user = if sources.is_empty() { None } else { WorkerUser::of(conf) };
     for source in sources {
         let path = Text(source.path().as_os_str().as_bytes());
         let warn = |message: String| conf.log_at(Level::Warn, &source.place, message);
@@ -24,17 +23,6 @@ pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refuse
             conf.log_at(Level::Emerg, &source.place, message);
             Err(Refused)
         };
-        let is_read_again = source.has_threads() && worker::are_wanted(conf);
-        if source.optional && !is_read_again {
-            let why = if source.has_threads() {
-                "with \"master_process off\""
-            } else {
-                "without threads"
-            };
-            return refuse(format!(
-                "catalogue \"{path}\" cannot be \"optional\": {why} it is not read again"
-            ));
-        }
         match source.load() {
             Ok(report) => {
                 report.lines().for_each(|line| warn(format!("catalogue \"{path}\": {line}")));
@@ -45,43 +33,51 @@ pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refuse
             )),
             Err(why) => return refuse(format!("invalid catalogue \"{path}\": {why}")),
         }
-        if source.refresh.is_none() {
-            continue;
-        } else if !source.has_threads() {
-            warn(format!(
-                "this nginx has no threads, catalogue \"{path}\" is read at start and reload only"
-            ));
-        } else if !worker::are_wanted(conf) {
-            warn(no_threads(source, NoThreads::NoMaster));
-        } else if let Some(user) = user.as_ref().filter(|user| !can_read(user, source.path())) {
-            warn(format!(
-                "catalogue \"{path}\" cannot be read by the workers' user \"{}\", who will not see \
-                 its changes",
-                user.name
-            ));
-        }
     }
     Ok(())
 }
 
-/// Warns that catalogs are not read again, where that is known only when the whole configuration is
-/// read.
-pub(crate) fn warn_of_no_threads(log: Log, sources: &[Rc<Source>], why: NoThreads) {
-    for source in sources.iter().filter(|source| source.refresh.is_some()) {
-        let message = no_threads(source, why);
-        log.write(Level::Warn, 0, format_args!("{message} in {}", source.place));
-    }
+/// Judges whether the workers will read the files again. That takes the whole configuration, also
+/// what is behind `http {}`. `lack` says why there are no threads for it.
+pub(crate) fn refreshes(
+    cycle: Cycle,
+    sources: &[Rc<Source>],
+    lack: Option<NoThreads>,
+) -> Result<(), Refused> {
+    let mut sources = sources.iter().filter(|source| source.refresh.is_some()).peekable();
+    let user = sources.peek().and_then(|_| WorkerUser::of(cycle));
+    let user = user.as_ref();
+    sources.try_for_each(|source| {
+        let path = Text(source.path().as_os_str().as_bytes());
+        if let Some(lack) = lack.filter(|_| source.optional) {
+            let message = not_read_again(lack, "it");
+            let message = format_args!("catalogue \"{path}\" cannot be \"optional\": {message}");
+            cycle.log_at(Level::Emerg, &source.place, message);
+            return Err(Refused);
+        }
+        if let Some(lack) = lack {
+            let message = not_read_again(lack, &format!("catalogue \"{path}\""));
+            cycle.log_at(Level::Warn, &source.place, message);
+        } else if let Some(user) = user.filter(|user| !can_read(user, source.path())) {
+            let message = format_args!(
+                "catalogue \"{path}\" cannot be read by the workers' user \"{}\", who will not see \
+                 its changes",
+                user.name
+            );
+            cycle.log_at(Level::Warn, &source.place, message);
+        }
+        Ok(())
+    })
 }
 
-fn no_threads(source: &Source, why: NoThreads) -> String {
-    let path = Text(source.path().as_os_str().as_bytes());
-    match why {
-        NoThreads::NoMaster => {
-            format!("with \"master_process off\", catalogue \"{path}\" is read at start only")
+fn not_read_again(lack: NoThreads, what: &str) -> String {
+    match lack {
+        NoThreads::NoMaster => format!("with \"master_process off\", {what} is read at start only"),
+        NoThreads::Build => {
+            format!("this nginx has no threads, {what} is read at start and reload only")
         }
         NoThreads::EventMethod => format!(
-            "with this event method there are no threads, catalogue \"{path}\" is read at start and \
-             reload only"
+            "with this event method there are no threads, {what} is read at start and reload only"
         ),
     }
 }

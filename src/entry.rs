@@ -7,15 +7,16 @@ use core::ffi::{c_char, c_void};
 use core::ptr;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE4, NGX_CONF_TAKE123, NGX_DECLINED,
-    NGX_ERROR, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE,
-    NGX_HTTP_SRV_CONF, NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_chain_t, ngx_command_t, ngx_conf_t,
-    ngx_cycle_t, ngx_http_add_variable, ngx_http_handler_pt, ngx_http_module_t,
-    ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt,
-    ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE,
-    ngx_http_phases_NGX_HTTP_REWRITE_PHASE, ngx_http_post_subrequest_pt, ngx_http_request_t,
-    ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_http_variable_value_t, ngx_int_t,
-    ngx_module_t, ngx_str_t, ngx_uint_t,
+    NGX_AGAIN, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE4, NGX_CONF_TAKE123, NGX_CORE_MODULE,
+    NGX_DECLINED, NGX_ERROR, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
+    NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF, NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_chain_t,
+    ngx_command_t, ngx_conf_t, ngx_core_module_t, ngx_cycle_t, ngx_http_add_variable,
+    ngx_http_handler_pt, ngx_http_module_t, ngx_http_output_body_filter_pt,
+    ngx_http_output_header_filter_pt, ngx_http_phases_NGX_HTTP_PREACCESS_PHASE,
+    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_phases_NGX_HTTP_REWRITE_PHASE,
+    ngx_http_post_subrequest_pt, ngx_http_request_t, ngx_http_top_body_filter,
+    ngx_http_top_header_filter, ngx_http_variable_value_t, ngx_int_t, ngx_module_t, ngx_str_t,
+    ngx_uint_t,
 };
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 
@@ -85,7 +86,6 @@ pub static mut ngx_http_xspace_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const MODULE_CONTEXT).cast_mut().cast(),
     commands: (&raw mut COMMANDS).cast(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
-    init_module: Some(init_module),
     init_process: Some(init_process),
     ..ngx_module_t::default()
 };
@@ -113,6 +113,30 @@ pub static mut ngx_http_xspace_cache_filter_module: ngx_module_t = ngx_module_t 
     ..ngx_module_t::default()
 };
 
+static mut CONFIGURATION_CONTEXT: ngx_core_module_t = ngx_core_module_t {
+    name: ngx_str_t {
+        len: CONFIGURATION_NAME.count_bytes(),
+        data: CONFIGURATION_NAME.as_ptr().cast_mut().cast(),
+    },
+    create_conf: None,
+    init_conf: Some(init_conf),
+};
+
+const CONFIGURATION_NAME: &core::ffi::CStr = c"http_xspace_configuration";
+
+/// A third module of the same library, for what can be judged only when nginx has read all of its
+/// configuration, also what is behind `http {}`. nginx calls `init_conf` of core modules then, while
+/// the configuration can still be refused: if `init_module` fails, nginx ends.
+#[used]
+#[unsafe(no_mangle)]
+#[allow(non_upper_case_globals, unreachable_pub)]
+pub static mut ngx_http_xspace_configuration_module: ngx_module_t = ngx_module_t {
+    ctx: (&raw mut CONFIGURATION_CONTEXT).cast(),
+    commands: ptr::null_mut(),
+    type_: NGX_CORE_MODULE as ngx_uint_t,
+    ..ngx_module_t::default()
+};
+
 /// What nginx looks up in a loadable module. `ngx::ngx_modules!` would leave the order empty.
 #[cfg(feature = "export-modules")]
 #[allow(non_upper_case_globals, unreachable_pub, reason = "nginx knows them by these names")]
@@ -121,16 +145,21 @@ mod exports {
 
     /// The modules in this library.
     #[unsafe(no_mangle)]
-    pub static mut ngx_modules: [*const ngx_module_t; 3] = [
+    pub static mut ngx_modules: [*const ngx_module_t; 4] = [
         (&raw const ngx_http_xspace_module).cast(),
         (&raw const ngx_http_xspace_cache_filter_module).cast(),
+        (&raw const ngx_http_xspace_configuration_module).cast(),
         ptr::null(),
     ];
 
     /// Their names.
     #[unsafe(no_mangle)]
-    pub static mut ngx_module_names: [*const c_char; 3] =
-        [c"ngx_http_xspace_module".as_ptr(), CACHE_FILTER.as_ptr(), ptr::null()];
+    pub static mut ngx_module_names: [*const c_char; 4] = [
+        c"ngx_http_xspace_module".as_ptr(),
+        CACHE_FILTER.as_ptr(),
+        c"ngx_http_xspace_configuration_module".as_ptr(),
+        ptr::null(),
+    ];
 
     /// Before which modules they stand: nginx puts each before all that follow it here. Header
     /// filters run from the last module to the first.
@@ -333,7 +362,7 @@ fn set_up(conf: &Conf<'_>) -> bool {
         return false;
     }
     if let Some(threads) = main.threads.get().copied().flatten() {
-        if let Err(why) = if worker::are_wanted(conf) { threads.add(conf) } else { Ok(()) } {
+        if let Err(why) = threads.add(conf) {
             if let Some(log) = conf.log_handle() {
                 log.write(Level::Emerg, 0, format_args!("{why}"));
             }
@@ -396,20 +425,18 @@ fn has_lookup(download: &Download) -> bool {
     download.location.conf::<LocationConf>().is_some_and(|lcf| lcf.lookup().is_some())
 }
 
-/// nginx has read all of its configuration, also what is behind `http {}`.
-unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    // SAFETY: nginx calls the function with the cycle that it has just made.
-    let Some(cycle) = (unsafe { Cycle::from_raw(cycle) }) else { return ERROR };
-    guard::catch(cycle.log_handle(), ERROR, || {
-        let Some(main) = cycle.main_conf::<MainConf>() else { return OK };
-        let threads = main.threads.get().copied().flatten().filter(|threads| threads.is_there());
-        if let (Some(threads), Some(why)) = (threads, cycle.lacks_threads()) {
+unsafe extern "C" fn init_conf(cycle: *mut ngx_cycle_t, _: *mut c_void) -> *mut c_char {
+    // SAFETY: nginx calls the function with the cycle that it is making.
+    let Some(cycle) = (unsafe { Cycle::from_raw(cycle) }) else { return NGX_CONF_ERROR };
+    guard::catch(cycle.log_handle(), NGX_CONF_ERROR, || {
+        let Some(main) = cycle.main_conf::<MainConf>() else { return NGX_CONF_OK };
+        let threads = main.threads.get().copied().flatten();
+        let lack = cycle.lacks_threads(threads);
+        if let (Some(threads), Some(_)) = (threads, lack) {
             threads.remove(cycle);
-            if let Some(log) = cycle.log_handle() {
-                catalog_check::warn_of_no_threads(log, &main.catalogs.borrow(), why);
-            }
         }
-        OK
+        let judged = catalog_check::refreshes(cycle, &main.catalogs.borrow(), lack);
+        if judged.is_ok() { NGX_CONF_OK } else { NGX_CONF_ERROR }
     })
 }
 

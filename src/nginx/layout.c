@@ -101,6 +101,11 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_core_conf_t, master),
     FIELD(ngx_core_conf_t, username),
 
+    SIZE(ngx_core_module_t),
+    FIELD(ngx_core_module_t, create_conf),
+    FIELD(ngx_core_module_t, init_conf),
+    FIELD(ngx_core_module_t, name),
+
     FIELD(ngx_cycle_t, conf_ctx),
     FIELD(ngx_cycle_t, log),
     FIELD(ngx_cycle_t, modules),

@@ -97,7 +97,7 @@ impl ThreadPool {
         let state = self.0.as_ptr();
         // SAFETY: see above. In all versions from 1.22 to 1.31 the configuration of the module of
         // thread pools is an array of pointers to pools (`ngx_thread_pool_conf_t`), and nobody
-        // walks over it now: nginx is about to start its processes.
+        // walks over it while the `init_conf` of another module runs.
         unsafe {
             let pool = mem::replace(&mut (*state).pool, ptr::null_mut());
             if pool.is_null() || !(*state).is_own {

@@ -4,10 +4,7 @@ use core::ffi::CStr;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-use nginx_sys::NGX_USER;
-
-use super::configuration::Conf;
-use super::worker;
+use super::worker::Cycle;
 
 /// A user, with all groups that it is in.
 #[derive(Clone, Debug)]
@@ -28,25 +25,23 @@ pub(crate) enum Wish {
 
 impl WorkerUser {
     /// The user of the directive `user`, or nginx's own. `None` if the workers will run as whoever
-    /// starts nginx, or if there is no such user.
-    pub(crate) fn of(conf: &Conf<'_>) -> Option<Self> {
+    /// starts nginx, or if there is no such user. Asked when all of the configuration is read.
+    pub(crate) fn of(cycle: Cycle) -> Option<Self> {
         // SAFETY: the call only returns a number.
         if unsafe { libc::geteuid() } != 0 {
             return None;
         }
-        let core = worker::core_conf(conf)?;
-        // SAFETY: the name is null or a C string. `getpwnam` returns null or a record that stays
-        // until the next call.
+        let core = cycle.core_conf()?;
+        if core.username.is_null() {
+            return None;
+        }
+        // SAFETY: the name is a C string. `getpwnam` returns null or a record that stays until the
+        // next call.
         unsafe {
-            let name =
-                if core.username.is_null() { NGX_USER } else { CStr::from_ptr(core.username) };
-            let record = libc::getpwnam(name.as_ptr()).as_ref()?;
-            let (id, mut group) = (record.pw_uid, record.pw_gid);
-            if !core.username.is_null() {
-                group = core.group;
-            }
-            let name_shown = name.to_string_lossy().into_owned();
-            Some(Self { name: name_shown, id, groups: groups_of(name, group) })
+            let name = CStr::from_ptr(core.username);
+            let id = libc::getpwnam(name.as_ptr()).as_ref()?.pw_uid;
+            let groups = groups_of(name, core.group);
+            Some(Self { name: name.to_string_lossy().into_owned(), id, groups })
         }
     }
 

@@ -1,5 +1,6 @@
 //! Worker processes: whether there are any, their timers, and whether one is about to end.
 
+use core::fmt;
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicI32, AtomicUsize};
@@ -12,14 +13,15 @@ use nginx_sys::{
 };
 
 use super::Failure;
-use super::configuration::Conf;
-use super::log::Log;
+use super::configuration::Place;
+use super::log::{Level, Log};
 use super::module::{self, MainData};
 use super::pool::Pool;
+use super::threads::ThreadPool;
 use super::timer;
 pub(crate) use super::timer::TimerHandle;
 
-/// The configuration that a process runs with.
+/// A configuration: one that a process runs with, or one that has just been read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cycle(ptr::NonNull<ngx_cycle_t>);
 
@@ -27,7 +29,8 @@ pub(crate) struct Cycle(ptr::NonNull<ngx_cycle_t>);
 impl Cycle {
     /// # Safety
     ///
-    /// `cycle` is what nginx hands to a module's `init_module` or `init_process`.
+    /// `cycle` is what nginx hands to a module's `init_process`, or to the `init_conf` of a core
+    /// module.
     pub(crate) unsafe fn from_raw(cycle: *mut ngx_cycle_t) -> Option<Self> {
         ptr::NonNull::new(cycle).map(Self)
     }
@@ -35,6 +38,15 @@ impl Cycle {
     pub(crate) fn log_handle(self) -> Option<Log> {
         // SAFETY: see above.
         unsafe { Log::from_raw((*self.0.as_ptr()).log) }
+    }
+
+    /// Writes a message about the directive at `place`, in the form of nginx's own. In `init_conf`
+    /// it goes where those about directives go: what the configuration says of logs is not in force
+    /// yet.
+    pub(crate) fn log_at(self, level: Level, place: &Place, message: impl fmt::Display) {
+        if let Some(log) = self.log_handle() {
+            log.write(level, 0, format_args!("{message} in {place}"));
+        }
     }
 
     /// The module's configuration for all of `http {}`; `None` without such a block.
@@ -60,16 +72,24 @@ impl Cycle {
         unsafe { (*(*self.0.as_ptr()).conf_ctx.add((*module).index)).cast() }
     }
 
-    /// Why a worker process can't have threads; `None` if it can.
-    pub(crate) fn lacks_threads(self) -> Option<NoThreads> {
-        // SAFETY: see above; these are the types of the modules' configurations. nginx does not
-        // start without `events {}`, and its init_conf has chosen one of the event modules. Of a
-        // module of this type `ctx` is what is said here. The array of modules ends with null.
+    /// What the directives outside of all blocks say.
+    pub(super) fn core_conf(self) -> Option<&'static ngx_core_conf_t> {
+        // SAFETY: see above; it is a core module, with this type of configuration.
+        unsafe { self.core_module_conf::<ngx_core_conf_t>(&raw mut ngx_core_module).as_ref() }
+    }
+
+    /// Why workers can't have the threads of a pool; `None` if they can. Asked when all of the
+    /// configuration is read.
+    pub(crate) fn lacks_threads(self, pool: Option<ThreadPool>) -> Option<NoThreads> {
+        if self.core_conf().is_some_and(|core| core.master == 0) {
+            return Some(NoThreads::NoMaster);
+        } else if pool.is_none() {
+            return Some(NoThreads::Build);
+        }
+        // SAFETY: see above; these are the types of the modules' configurations. Null is refused by
+        // nginx later, otherwise the block's end has chosen one of the event modules. Of a module
+        // of this type `ctx` is what is said here. The array of modules ends with null.
         unsafe {
-            let core: *mut ngx_core_conf_t = self.core_module_conf(&raw mut ngx_core_module);
-            if (*core).master == 0 {
-                return Some(NoThreads::NoMaster);
-            }
             let events: *mut *mut *mut ngx_event_conf_t =
                 self.core_module_conf(&raw mut ngx_events_module);
             if events.is_null() {
@@ -107,11 +127,13 @@ impl Cycle {
     }
 }
 
-/// Why a process that serves requests has no threads.
+/// Why processes that serve requests have no threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoThreads {
     /// `master_process off`: after a reload nginx would end threads that it has not started.
     NoMaster,
+    /// nginx was built without.
+    Build,
     /// The event method has no way for threads to tell that they are done.
     EventMethod,
 }
@@ -126,22 +148,6 @@ impl TimerHandle {
             unsafe { self.start(delay) };
         }
     }
-}
-
-/// What the directives outside of `http {}` say so far.
-pub(super) fn core_conf<'c>(conf: &Conf<'c>) -> Option<&'c ngx_core_conf_t> {
-    // SAFETY: the configuration is valid, and the core module's exists in each.
-    unsafe {
-        let cycle = (*conf.as_raw()).cycle;
-        let index = ptr::addr_of!(ngx_core_module.index).read();
-        (*(*cycle).conf_ctx.add(index)).cast::<ngx_core_conf_t>().as_ref()
-    }
-}
-
-/// Whether there will be worker processes: not with `master_process off`. One that stands behind
-/// `http {}` is not known yet; [`Cycle::lacks_threads`] sees it.
-pub(crate) fn are_wanted(conf: &Conf<'_>) -> bool {
-    core_conf(conf).is_none_or(|core| core.master != 0)
 }
 
 /// Whether this is a process that serves requests under a master process. The cache manager and

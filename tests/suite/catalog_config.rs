@@ -116,6 +116,59 @@ fn file_that_workers_may_not_read_is_warned_of() {
     }
 }
 
+/// The directive `user` may stand behind `http {}`.
+#[test]
+fn workers_user_is_known_wherever_it_is_set() {
+    // SAFETY: geteuid() has no preconditions.
+    if unsafe { libc::geteuid() } != 0 {
+        return;
+    }
+    for (before, after, is_warned) in [
+        ("user root;", "", false),
+        ("", "user root;", false),
+        ("{user}", "", true),
+        ("", "{user}", true),
+    ] {
+        let mut site = Site::new()
+            .whole(&format!(
+                "{{load_module}}
+                 {before}
+                 pid {{dir}}/nginx.pid;
+                 error_log {{dir}}/error.log;
+                 events {{}}
+                 http {{
+                     access_log off;
+                     client_body_temp_path {{dir}}/temp-body;
+                     proxy_temp_path {{dir}}/temp-proxy;
+                     fastcgi_temp_path {{dir}}/temp-fastcgi;
+                     uwsgi_temp_path {{dir}}/temp-uwsgi;
+                     scgi_temp_path {{dir}}/temp-scgi;
+                     server {{
+                         listen 127.0.0.1:{{port}};
+                         location ^~ /download/ {{
+                             xspace_download /downloads/;
+                             xspace_catalog {{dir}}/catalog.json;
+                         }}
+                         location ^~ /downloads/ {{ internal; alias {{dir}}/downloads/; }}
+                     }}
+                 }}
+                 {after}"
+            ))
+            .file("catalog.json", "{}");
+        site.make_dir("downloads");
+        site.chmod("catalog.json", 0o600);
+        let checked = site.check();
+        assert!(checked.ok, "{}", checked.output);
+        let message = "cannot be read by the workers' user \"nobody\"";
+        assert_eq!(
+            checked.output.contains(message),
+            is_warned,
+            "{before:?} {after:?}: {}",
+            checked.output
+        );
+    }
+}
+
 #[test]
 fn file_in_the_workers_own_hands_is_not_warned_of() {
     // SAFETY: geteuid() has no preconditions.
@@ -725,6 +778,11 @@ fn optional_where_the_file_is_never_read_again_is_refused() {
         .main("master_process off;")
         .file("catalog.json", "{}");
     expect_site("emerg", "master_process off", site, message);
+    let site = with_directive("xspace_catalog {dir}/catalog.json optional;").plain();
+    let Some(site) = site.map(|site| site.file("catalog.json", "{}")) else { return };
+    let message =
+        format!("{message}this nginx has no threads, it is read at start and reload only");
+    expect_site("emerg", "no threads", site, &message);
 }
 
 #[test]

@@ -3,19 +3,24 @@
 
 use std::fs;
 
-use xspace_tests::{Nginx, Site, build, poll};
+use xspace_tests::{Nginx, Site, build, lines_marked, poll};
 
 use crate::common::{FILE, ID, PATH, recording};
 
 /// A configuration with what is given in front of `http {}` and behind it.
 fn site(before: &str, events: &str, location: &str, after: &str) -> Site {
+    site_with("info", before, events, location, after)
+}
+
+/// The same, with a level of the error log.
+fn site_with(level: &str, before: &str, events: &str, location: &str, after: &str) -> Site {
     Site::new()
         .whole(&format!(
             "{{load_module}}
              {{user}}
              daemon off;
              pid {{dir}}/nginx.pid;
-             error_log {{dir}}/error.log info;
+             error_log {{dir}}/error.log {level};
              {before}
              events {{ {events} }}
              http {{
@@ -29,7 +34,7 @@ fn site(before: &str, events: &str, location: &str, after: &str) -> Site {
                      listen 127.0.0.1:{{port}};
                      location ^~ /download/ {{
                          xspace_download /downloads/;
-                         xspace_catalog {{dir}}/catalog.json {location};
+                         xspace_catalog {{dir}}/catalog.json {location}; #!
                      }}
                      location ^~ /downloads/ {{ internal; alias {{dir}}/downloads/; }}
                  }}
@@ -81,16 +86,89 @@ fn one_process_survives_a_reload_and_stops() {
     }
 }
 
+/// What takes threads from the workers, in front of `http {}`, in `events {}` and behind `http {}`,
+/// and what is said of it.
+fn without_threads() -> Vec<([&'static str; 3], &'static str)> {
+    const NO_MASTER: &str = "with \"master_process off\", ";
+    const NO_NOTIFY: &str = "with this event method there are no threads, ";
+    let mut rows = vec![
+        (["master_process off;", "", ""], NO_MASTER),
+        (["", "", "master_process off;"], NO_MASTER),
+    ];
+    if build().require("poll_module") {
+        rows.push((["", "use poll;", ""], NO_NOTIFY));
+        rows.push((["master_process off;", "use poll;", ""], NO_MASTER));
+    }
+    rows
+}
+
+/// Whatever the level of the error log, which an administrator need not have set.
 #[test]
-fn one_process_is_warned_of_wherever_it_is_said() {
-    const OFF: &str = "master_process off;";
-    for (what, before, after) in [("before http", OFF, ""), ("after http", "", OFF)] {
-        let checked = site(before, "", "", after).check();
-        assert!(checked.ok, "{what}: {}", checked.output);
-        let message = "with \"master_process off\", catalogue \"";
-        assert_eq!(checked.output.matches(message).count(), 1, "{what}: {}", checked.output);
-        let checked = site(before, "", "refresh=off", after).check();
-        assert!(!checked.output.contains("[warn]"), "{what}: {}", checked.output);
+fn catalogue_that_is_not_read_again_is_warned_of() {
+    for ([before, events, after], why) in without_threads() {
+        for level in ["", "error", "emerg", "info"] {
+            let what = format!("{before:?} {events:?} {after:?}, level {level:?}");
+            let mut site = site_with(level, before, events, "", after);
+            let places = lines_marked(&site.conf_path(), &site.write_conf());
+            let checked = site.check();
+            assert!(checked.ok, "{what}: {}", checked.output);
+            let message = format!("{why}catalogue \"{}/catalog.json\" is ", site.dir().display());
+            checked.expect_line("warn", &message, &places, &what);
+            assert_eq!(checked.output.matches(&message).count(), 1, "{what}: {}", checked.output);
+
+            let checked = site_with(level, before, events, "refresh=off", after).check();
+            assert!(checked.ok, "{what}: {}", checked.output);
+            assert!(!checked.output.contains("[warn]"), "{what}: {}", checked.output);
+        }
+    }
+}
+
+#[test]
+fn optional_is_refused_where_the_file_is_not_read_again() {
+    for ([before, events, after], why) in without_threads() {
+        for parameters in ["optional", "only refresh=100ms optional"] {
+            for level in ["", "info"] {
+                let what = format!("{before:?} {events:?} {after:?} {parameters}, level {level:?}");
+                let mut site = site_with(level, before, events, parameters, after);
+                let places = lines_marked(&site.conf_path(), &site.write_conf());
+                let checked = site.check();
+                assert!(!checked.ok, "{what}: {}", checked.output);
+                let message =
+                    format!("catalog.json\" cannot be \"optional\": {why}it is read at start");
+                checked.expect_line("emerg", &message, &places, &what);
+            }
+        }
+    }
+}
+
+/// nginx ends if a module fails when its old configuration is already gone: this must come earlier.
+#[test]
+fn reload_that_would_never_read_an_optional_catalogue_again_is_refused() {
+    if !build().require("threads") {
+        return;
+    }
+    for ([before, events, after], why) in without_threads() {
+        let nginx =
+            site("", "", "optional refresh=50ms", "").allow("cannot be \"optional\"").start();
+        let workers = nginx.workers();
+        let good = fs::read_to_string(nginx.site().conf_path()).expect("nginx.conf");
+        let bad = format!(
+            "{before}{}\n{after}",
+            good.replace("events {", &format!("events {{ {events}"))
+        );
+        assert_eq!(good.matches("events {").count(), 1, "{good}");
+        nginx.site().write("nginx.conf", bad);
+        nginx.hang_up();
+        nginx.wait_error(&["[emerg]", "cannot be \"optional\": ", why]);
+        assert_served(&nginx, "with the old configuration");
+        assert_eq!(nginx.workers(), workers, "{before:?} {events:?} {after:?}");
+        // It is still looked at.
+        nginx.site().replace("catalog.json", format!("{{\"{ID}\": {{\"title\": \"Two\"}}}}"));
+        nginx.wait_error(&["was read again"]);
+        nginx.site().write("nginx.conf", good);
+        nginx.reload();
+        assert_eq!(nginx.get(PATH).status, 200);
+        nginx.finish();
     }
 }
 
@@ -101,13 +179,8 @@ fn workers_start_with_an_event_method_without_threads() {
     if !build().require("poll_module") {
         return;
     }
-    for (before, after) in [("", ""), ("worker_processes 2;", "")] {
-        let mut site = site(before, "use poll;", "refresh=50ms", after);
-        let checked = site.check();
-        assert!(checked.ok, "{}", checked.output);
-        let message = "with this event method there are no threads, catalogue \"";
-        assert_eq!(checked.output.matches(message).count(), 1, "{}", checked.output);
-        let nginx = site.start();
+    for before in ["", "worker_processes 2;"] {
+        let nginx = site(before, "use poll;", "refresh=50ms", "").start();
         assert_served(&nginx, "poll");
         nginx.reload();
         assert_served(&nginx, "poll after a reload");
