@@ -255,7 +255,7 @@ impl Catalog {
     /// The first mistake.
     pub fn read_entry(id: SpaceId<'_>, json: &[u8]) -> Result<Self, CatalogError> {
         const BEGIN: Position = Position { line: 1, column: 0 };
-        let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
+        let json = json.get(members::mark_len(json)?..).unwrap_or_default();
         let id = id.to_string();
         if let Some(excess) = members::excess(json) {
             return Err(CatalogError::entry(&id, &Cause::from(excess).to_string(), BEGIN));

@@ -224,9 +224,9 @@ mod tests {
     }
 
     /// What the client gets: `file` for an entry, else a status, 0 for the directory's turn.
-    fn outcome(status: usize, content: &str, encoding: Option<&str>) -> (String, i16) {
+    fn outcome(status: usize, content: &[u8], encoding: Option<&str>) -> (String, i16) {
         let encoding = encoding.map(str::as_bytes);
-        match judge(id(), Answer { status, encoding, content: Ok(content.as_bytes()) }) {
+        match judge(id(), Answer { status, encoding, content: Ok(content) }) {
             Ok(Verdict::Entry(entries)) => {
                 let entry = entries.get(id()).unwrap().unwrap();
                 (entry.files().collect::<Vec<_>>().join(" "), 200)
@@ -264,7 +264,7 @@ mod tests {
             (502, "", None, "the answer has status 502", 502),
         ];
         for (status, content, encoding, what, code) in rows {
-            let found = outcome(status, content, encoding);
+            let found = outcome(status, content.as_bytes(), encoding);
             assert_eq!(found, (what.to_owned(), code), "{status} {content} {encoding:?}");
         }
         for content in [
@@ -279,9 +279,22 @@ mod tests {
             r#"{"title": "\ud83c", "files": ["\ud83c"]}"#,
             r#"{"files": [null]}"#,
         ] {
-            let (message, code) = outcome(200, content, None);
+            let (message, code) = outcome(200, content.as_bytes(), None);
             assert!(message.starts_with("the answer is no entry: "), "{content}: {message}");
             assert_eq!(code, 502, "{content}");
+        }
+        let utf_16 = "it is UTF-16, UTF-8 is expected";
+        let rows: [(&[u8], &str); 6] = [
+            (b"\x1f\x8b\x08\0\0", "it is compressed with gzip"),
+            (b"\xff\xfe\"\0a\0\"\0", utf_16),
+            (b"\xfe\xff\0{\0}", utf_16),
+            (b"{\0}\0", utf_16),
+            (b"\0\"\0a\0\"", utf_16),
+            (b"\"\0a\0\"\0", utf_16),
+        ];
+        for (content, message) in rows {
+            let expected = (format!("the answer is no entry: {message}"), 502);
+            assert_eq!(outcome(200, content, None), expected, "{content:?}");
         }
     }
 

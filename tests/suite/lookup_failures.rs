@@ -164,6 +164,24 @@ fn broken_answers() {
 }
 
 #[test]
+fn answers_in_utf_16() {
+    let words = |mark: &'static str| [mark, ENTRY].concat().encode_utf16().collect::<Vec<_>>();
+    let big = |mark| words(mark).into_iter().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
+    let little = |mark| words(mark).into_iter().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let row = |what, content: &[u8]| {
+        let reply = Reply::new(200, "application/json; charset=utf-16", content);
+        (what, reply, "no entry: it is UTF-16")
+    };
+    let rows_of = vec![
+        row("big endian", &big("")),
+        row("big endian, with a byte order mark", &big("\u{feff}")),
+        row("little endian", &little("")),
+        row("little endian, with a byte order mark", &little("\u{feff}")),
+    ];
+    assert_all_fail(rows_of, "");
+}
+
+#[test]
 fn compressed_answers() {
     // The entry, compressed by gzip -n.
     let compressed = compress(ENTRY);
@@ -191,7 +209,7 @@ fn compressed_answers() {
             rows_of.push((
                 "compressed without saying so",
                 Reply::new(200, "application/json", &compressed),
-                "no entry",
+                "no entry: it is compressed with gzip",
             ));
         }
         assert_all_fail(rows_of, gunzip);

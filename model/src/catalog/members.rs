@@ -186,6 +186,27 @@ pub(super) fn excess(json: &[u8]) -> Option<Excess> {
     scanner.excess()
 }
 
+/// The byte order mark of UTF-8.
+const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+
+/// How long the byte order mark in front of a JSON text is.
+///
+/// # Errors
+///
+/// What the text is instead of UTF-8, judged by its first bytes.
+pub(super) fn mark_len(json: &[u8]) -> Result<usize, CatalogError> {
+    match json {
+        [0x1f, 0x8b, ..] => Err(CatalogError::encoded("it is compressed with gzip")),
+        [0xff, 0xfe, ..]
+        | [0xfe, 0xff, ..]
+        | [0, b'{' | b'[' | b'"', ..]
+        | [b'{' | b'[' | b'"', 0, ..] => {
+            Err(CatalogError::encoded("it is UTF-16, UTF-8 is expected"))
+        }
+        _ => Ok(if json.starts_with(&MARK) { MARK.len() } else { 0 }),
+    }
+}
+
 /// The members of an object that is being read.
 pub(super) struct Members<R> {
     reader: R,
@@ -224,16 +245,8 @@ impl<R: Read> Members<R> {
 
     /// Drops what stands before the object.
     fn find_start(&mut self) -> Result<(), CatalogError> {
-        const LONGEST_MARK: usize = 3;
-        while self.buffer.len() < LONGEST_MARK && self.fill()? {}
-        let mark = match *self.buffer {
-            [0x1f, 0x8b, ..] => return Err(CatalogError::encoded("it is compressed with gzip")),
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, b'{' | b'[', ..] | [b'{' | b'[', 0, ..] => {
-                return Err(CatalogError::encoded("it is UTF-16, UTF-8 is expected"));
-            }
-            [0xef, 0xbb, 0xbf, ..] => LONGEST_MARK,
-            _ => 0,
-        };
+        while self.buffer.len() < MARK.len() && self.fill()? {}
+        let mark = mark_len(&self.buffer)?;
         self.buffer.drain(..mark);
         loop {
             match self.buffer.iter().position(|&b| !is_space(b)) {
