@@ -36,6 +36,7 @@ pub use files::{
 };
 pub use nginx::{Nginx, end_with_this_process, poll};
 pub use preload::Preload;
+pub use process::memory;
 pub use program::Program;
 pub use random::Random;
 pub use raw::{RawConnection, read_responses};

@@ -1,6 +1,7 @@
 //! The master process of an nginx: a child of the tests, or one that left the process that
 //! started it.
 
+use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
@@ -57,6 +58,16 @@ impl Process {
             }
         }
     }
+}
+
+/// What a process has of some kind of memory, in bytes: `VmRSS`, `VmSize` or `RssAnon`, as
+/// `/proc/PID/status` names them.
+pub fn memory(pid: u32, kind: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let value = status.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':'));
+    let value = value.unwrap_or_else(|| panic!("no {kind} in {status}"));
+    let number = value.trim().strip_suffix(" kB").and_then(|number| number.parse::<u64>().ok());
+    number.unwrap_or_else(|| panic!("no number of kB: {value}")) * 1024
 }
 
 /// Makes processes whose parents end children of this one, so that they can be waited for.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 
-use xspace_tests::{Nginx, Site, build};
+use xspace_tests::{Nginx, Site, build, memory};
 
 use crate::common::ID;
 
@@ -13,19 +13,11 @@ const ROOM: u64 = 24 * 1024 * 1024;
 /// More than that.
 const MUCH: usize = 40 * 1024 * 1024;
 
-/// The address space of a process, in bytes.
-fn address_space(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmSize:")).expect("VmSize");
-    let number = line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok());
-    number.expect("a number of kB") * 1024
-}
-
 /// Gives the site a new worker, which may have no more than [`ROOM`] besides what the one before it
 /// has. The master hands the limit on.
 fn limit(nginx: &Nginx) {
     let [worker] = nginx.workers()[..] else { panic!("one worker: {:?}", nginx.workers()) };
-    let most = address_space(worker) + ROOM;
+    let most = memory(worker, "VmSize") + ROOM;
     let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
     let pid = libc::pid_t::try_from(nginx.pid()).expect("a process id");
     // SAFETY: the limit is valid, and the old one is not asked for.

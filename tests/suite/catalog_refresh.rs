@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use xspace_tests::{Nginx, Protocol, Request, Site, build, bytes, deadline, same_bytes};
+use xspace_tests::{Nginx, Protocol, Request, Site, build, bytes, deadline, memory, same_bytes};
 
 use crate::common::{ID, OTHER, ask};
 
@@ -655,10 +655,7 @@ fn worker_looks_as_soon_as_it_starts() {
 
 /// Resident memory of a process, in bytes.
 fn memory_of(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    let number = line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok());
-    number.expect("a number of kB") * 1024
+    memory(pid, "VmRSS")
 }
 
 #[test]
@@ -849,7 +846,7 @@ fn own_thread_pool_of_the_site_serves_both() {
 
 #[test]
 fn process_without_a_master_serves_what_it_read_at_start() {
-    // Such a process looks at no catalogue again; nginx itself does not survive a reload in it.
+    // Such a process looks at no catalogue again; `single` has its reloads.
     let nginx = site(titled("one")).single().start();
     let response = nginx.get(&format!("/download/{ID}"));
     assert_eq!(response.header("x-title"), Some("one"));
@@ -964,16 +961,20 @@ fn file_written_over_in_the_middle_of_a_read_is_read_once_more() {
 /// Starts a download that is not read to its end, so that it goes on for as long as the test
 /// likes; gives what has come.
 fn begin_download(nginx: &Nginx, id: &str) -> (xspace_tests::RawConnection, Vec<u8>) {
+    begin(nginx, &format!("/download/{id}"))
+}
+
+/// The same for any path.
+fn begin(nginx: &Nginx, path: &str) -> (xspace_tests::RawConnection, Vec<u8>) {
     let mut connection = nginx.raw();
-    connection.write(format!(
-        "GET /download/{id} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    ));
+    connection
+        .write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
     let begun = connection.read_exactly(20_000);
     (connection, begun)
 }
 
 #[test]
-fn request_keeps_the_catalogue_that_it_began_with() {
+fn download_goes_on_with_what_it_found() {
     let big = bytes(6, 20_000_000);
     let site = site(titled("one"))
         .http(
@@ -1002,7 +1003,7 @@ fn request_keeps_the_catalogue_that_it_began_with() {
 }
 
 #[test]
-fn request_keeps_its_catalogue_through_a_reload() {
+fn download_goes_on_through_a_reload_of_its_catalogue() {
     let big = bytes(6, 20_000_000);
     let site = site(titled("one"))
         .http("log_format test '$xspace_title|$status'; access_log {dir}/access.log test;")
@@ -1031,7 +1032,7 @@ fn request_keeps_its_catalogue_through_a_reload() {
 }
 
 #[test]
-fn client_that_goes_away_lets_go_of_its_catalogue() {
+fn client_may_go_away_after_its_catalogue_was_replaced() {
     let site = site(titled("one")).file("downloads/a.mp3", bytes(6, 20_000_000));
     let Some(nginx) = start(site) else { return };
     for count in 1..=5 {
@@ -1044,20 +1045,43 @@ fn client_that_goes_away_lets_go_of_its_catalogue() {
     }
 }
 
-/// A slow download must not keep the catalogue that it was found in: there would be as many as
-/// there are changes.
+/// A slow request must not keep the catalogue that it was found in, whatever the outcome: there
+/// would be as many as there are changes. What is no download is a long error page here.
 #[test]
 fn slow_downloads_keep_no_catalogue() {
     const CHANGES: usize = 10;
+    const OUTCOMES: [(&str, u16); 7] = [
+        ("/download/s1", 200),
+        ("/download/nobody", 404),
+        ("/download/withheld", 410),
+        ("/download/unusable", 500),
+        ("/refused/s1", 403),
+        ("/failed/s1", 502),
+        ("/undecided/s1", 200),
+    ];
     // Each catalogue takes more than 10 MB.
     let large = |number: usize| {
         let title = format!("{number:06} {}", "a b".repeat(80));
         let entries: Vec<String> = (0..20_000)
             .map(|n| format!("\"s{n}\": {{\"title\": \"{title}\", \"files\": [\"a.mp3\"]}}"))
+            .chain(["\"withheld\": {\"status\": 410}".into(), "\"unusable\": 1".into()])
             .collect();
         format!("{{{}}}", entries.join(",\n"))
     };
-    let site = site(large(0)).file("downloads/a.mp3", bytes(6, 20_000_000));
+    let mut site = site(large(0))
+        .server("error_page 403 404 410 500 502 /sorry;")
+        .server("location = /sorry { internal; alias {dir}/downloads/a.mp3; }")
+        .file("downloads/a.mp3", bytes(6, 20_000_000));
+    for (path, answer) in [("refused", 403), ("failed", 200), ("undecided", 204)] {
+        site = site.server(&format!(
+            "location ^~ /{path}/ {{
+                 xspace_download /downloads/;
+                 xspace_catalog {{dir}}/catalog.json refresh=50ms;
+                 xspace_lookup /_{path};
+             }}
+             location = /_{path} {{ internal; return {answer} \"no JSON\"; }}"
+        ));
+    }
     let Some(nginx) = start(site) else { return };
     let [worker] = nginx.workers()[..] else { panic!("one worker: {:?}", nginx.workers()) };
     nginx.site().replace("catalog.json", large(1));
@@ -1065,11 +1089,11 @@ fn slow_downloads_keep_no_catalogue() {
     let before = memory_of(worker);
     let mut slow = Vec::new();
     for number in 2..2 + CHANGES {
-        // A file, one that is not there, one that is refused: whatever comes of it.
-        slow.push(begin_download(&nginx, "s1"));
-        let mut kept = nginx.raw();
-        kept.write("GET /download/nobody HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        kept.read_exactly(12);
+        for (path, status) in OUTCOMES {
+            let (connection, answer) = begin(&nginx, path);
+            assert!(answer.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{path}");
+            slow.push((connection, answer));
+        }
         nginx.site().replace("catalog.json", large(number));
         nginx.wait_taken(number);
     }
@@ -1081,12 +1105,13 @@ fn slow_downloads_keep_no_catalogue() {
         }
         assert!(
             Instant::now() < end,
-            "{memory} bytes with {} downloads, {before} before",
+            "{memory} bytes with {} requests, {before} before",
             slow.len()
         );
         thread::yield_now();
     }
-    for (mut connection, mut answer) in slow {
+    // All of them went on until now.
+    for (mut connection, mut answer) in slow.drain(..OUTCOMES.len()) {
         answer.extend(connection.read_to_end());
         assert!(answer.len() > 20_000_000, "the whole file");
     }
@@ -1294,7 +1319,7 @@ fn reload_while_it_reads_leaves_one_generation_of_workers() {
 }
 
 #[test]
-fn worker_with_a_catalogue_in_use_ends_cleanly() {
+fn worker_ends_cleanly_after_its_catalogue_was_replaced() {
     for signal in [libc::SIGTERM, libc::SIGQUIT] {
         let site = site(generation(0, 1000)).file("downloads/a.mp3", bytes(6, 20_000_000));
         let Some(nginx) = start(site) else { return };
@@ -1305,7 +1330,7 @@ fn worker_with_a_catalogue_in_use_ends_cleanly() {
         nginx.signal_worker(worker, signal);
         if signal == libc::SIGQUIT {
             nginx.wait_error(&["gracefully shutting down"]);
-            // Sent to its end, and the old catalogue given up in a worker that is leaving.
+            // Sent to its end, from a worker that is leaving.
             assert!(slow.read_to_end().len() > 19_000_000);
         }
         nginx.wait_gone(worker);

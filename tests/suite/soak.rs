@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use xspace_tests::{
-    Connection, Nginx, Protocol, Random, Request, Site, block_on, build, bytes, deadline, setting,
-    was_not_processed,
+    Connection, Nginx, Protocol, Random, Request, Site, block_on, build, bytes, deadline, memory,
+    setting, was_not_processed,
 };
 
 use crate::common::{FILE, ID, OTHER, SIZE, recording};
@@ -196,10 +196,9 @@ impl Holdings {
     }
 }
 
+/// In kB.
 fn own_memory(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("RssAnon");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+    memory(pid, "RssAnon") / 1024
 }
 
 fn files(pid: u32) -> usize {
