@@ -153,11 +153,11 @@ impl<'r> Task<'_, 'r> {
         Err(Stop::Answer(match self.request.method() {
             NGX_HTTP_GET | NGX_HTTP_HEAD => return Ok(()),
             NGX_HTTP_OPTIONS => {
-                self.allow()?;
+                self.allow(204)?;
                 Answer::Status(204)
             }
             _ => {
-                self.allow()?;
+                self.allow(405)?;
                 self.refuse(Outcome::BadMethod, 405)
             }
         }))
@@ -276,7 +276,14 @@ impl<'r> Task<'_, 'r> {
             Told::Entry(entry) => return Ok(Some(entry)),
             Told::Undecided => return Ok(None),
             Told::NotYet => Answer::Wait,
-            Told::Denied(denial) => self.refuse(Outcome::Denied, denial.code()),
+            Told::Denied(denial) => {
+                let status = denial.code();
+                if let Some((asked, name)) = self.record.lookup.get().zip(denial.field()) {
+                    let values = asked.response_field(name);
+                    self.record.add_refusal_field(self.request, status, name, values)?;
+                }
+                self.refuse(Outcome::Denied, status)
+            }
             Told::Failed => self.refuse(Outcome::Error, 502),
         }))
     }
@@ -297,10 +304,8 @@ impl<'r> Task<'_, 'r> {
         Ok(Told::NotYet)
     }
 
-    fn allow(&self) -> Result<(), Failure> {
-        self.request.add_field("Allow", ALLOW.as_bytes())?;
-        self.record.allow.set(true);
-        Ok(())
+    fn allow(&self, status: i16) -> Result<(), Failure> {
+        self.record.add_refusal_field(self.request, status, "Allow", [ALLOW.as_bytes()])
     }
 
     /// Logs as a missing file is logged: `log_not_found` of the target counts.
@@ -336,8 +341,8 @@ impl<'r> Task<'_, 'r> {
             0,
             format_args!("catalogue \"{path}\", which space \"{id}\" needs, was not read yet"),
         );
-        self.request.remove_field("Retry-After");
-        match self.request.add_field("Retry-After", source.retry_after.as_bytes()) {
+        let retry_after = source.retry_after.as_bytes();
+        match self.record.add_refusal_field(self.request, 503, "Retry-After", [retry_after]) {
             Ok(()) => self.refuse(Outcome::Error, 503).into(),
             Err(why) => why.into(),
         }

@@ -8,7 +8,6 @@
 #![forbid(unsafe_code)]
 
 use model::disposition::{ContentDisposition, Parts};
-use model::request::ALLOW;
 
 use crate::nginx::Failure;
 use crate::nginx::guard::fault_point;
@@ -23,7 +22,7 @@ const TOO_LONG: Failure = Failure("Content-Disposition is longer than its buffer
 
 /// Changes the header of the response if it is that of a recording.
 pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
-    if !request.is_internal() || !request.is_main() {
+    if !request.is_main() {
         return Ok(());
     }
     let Some(record) = Record::find(request) else { return Ok(()) };
@@ -33,10 +32,7 @@ pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
     if let Some(value) = record.field.take() {
         request.remove_field_of_value(value);
     }
-    if record.allow.get() && !matches!(request.status(), 204 | 405) {
-        // Somebody else answers, by `error_page 405`.
-        request.remove_field_of_value(ALLOW.as_bytes());
-    }
+    record.keep_refusal_field_of_status(request);
     let Some(found) = record.found.get() else { return Ok(()) };
 
     let is_recording = matches!(request.status(), 200 | 206) && !record.is_error_page(request);

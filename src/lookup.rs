@@ -167,16 +167,7 @@ impl<'r> Lookup<'r> {
         request.debug(format_args!("xspace lookup done: status {}", self.subrequest.status()));
         Ok(match self.verdict(id)? {
             Ok(Verdict::Undecided) => Told::Undecided,
-            Ok(Verdict::Denied(denial)) => {
-                if let Some(name) = denial.field() {
-                    // An earlier lookup of the request, whose error page this is, had one too.
-                    request.remove_field(name);
-                    for value in self.subrequest.response_field(name) {
-                        request.add_field(name, value)?;
-                    }
-                }
-                Told::Denied(denial)
-            }
+            Ok(Verdict::Denied(denial)) => Told::Denied(denial),
             Ok(Verdict::Entry(entry)) => Told::Entry(entry),
             Err(why) => {
                 let uri = Text(lookup.uri);

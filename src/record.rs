@@ -108,8 +108,8 @@ pub(crate) struct Record<'r> {
     pub(crate) field: Cell<Option<&'r [u8]>>,
     /// Whether the client's query string was taken away when the request came to its location.
     args_removed: Cell<bool>,
-    /// Whether Allow was added to the response.
-    pub(crate) allow: Cell<bool>,
+    /// The field that was added to the module's own refusal, and the status of that.
+    refusal_field: Cell<Option<(i16, &'static str)>>,
     /// Whether the response was told what to say to caches.
     pub(crate) caching: Cell<bool>,
     /// The state of error answers at the redirect: a later one differs from it.
@@ -154,7 +154,7 @@ impl<'r> Record<'r> {
             found: OnceCell::new(),
             field: Cell::new(before.and_then(|before| before.field.get())),
             args_removed: Cell::default(),
-            allow: Cell::new(before.is_some_and(|before| before.allow.get())),
+            refusal_field: Cell::new(before.and_then(|before| before.refusal_field.get())),
             caching: Cell::new(before.is_some_and(|before| before.caching.get())),
             errors_before: Cell::default(),
             error_page: Cell::default(),
@@ -274,6 +274,32 @@ impl<'r> Record<'r> {
         let text = request.pool().concat_text(title.parts())?;
         self.title.set(title.kept(text));
         Ok(())
+    }
+
+    /// Adds a field to the answer that the module is about to give with this status, in the place
+    /// of that of an earlier refusal whose error page this is.
+    pub(crate) fn add_refusal_field(
+        &self,
+        request: &Request<'r>,
+        status: i16,
+        name: &'static str,
+        values: impl IntoIterator<Item = &'r [u8]>,
+    ) -> Result<(), Failure> {
+        if let Some((_, earlier)) = self.refusal_field.replace(Some((status, name))) {
+            request.remove_field_by_name_of(earlier);
+        }
+        values.into_iter().try_for_each(|value| request.add_field(name, value))
+    }
+
+    /// Takes the field back unless the response answers with the refusal's status: whoever answers
+    /// in its place (`error_page 401 =302 /login`, `error_page 503 = @app`) has fields of his own.
+    /// So may have who writes the page of the same status (`error_page 503 @app`).
+    pub(crate) fn keep_refusal_field_of_status(&self, request: &Request<'r>) {
+        let Some((status, name)) = self.refusal_field.get() else { return };
+        let is_answered = usize::try_from(status) == Ok(request.error_state().0);
+        if !is_answered || request.has_field_beside(name) {
+            request.remove_field_by_name_of(name);
+        }
     }
 
     /// Notes the file that the request is about to be redirected to.

@@ -258,6 +258,12 @@ impl<'r> Request<'r> {
         self.remove_fields(|field| bytes_of(&field.key).eq_ignore_ascii_case(name.as_bytes()));
     }
 
+    /// Leaves out of the response the fields whose name is just this string, not a copy of it:
+    /// those that were added by it. NGINX's and other modules' names are elsewhere.
+    pub(crate) fn remove_field_by_name_of(&self, name: &'static str) {
+        self.remove_fields(|field| ptr::eq(field.key.data, name.as_ptr()));
+    }
+
     /// Leaves out of the response the field whose value is just these bytes, not a copy of them.
     pub(crate) fn remove_field_of_value(&self, value: &'r [u8]) {
         self.remove_fields(|field| ptr::eq(field.value.data, value.as_ptr()));

@@ -88,6 +88,8 @@ mod players;
 mod protocols;
 /// Byte ranges, against the file.
 mod ranges;
+/// Fields of the module's own refusals, and who answers in its place.
+mod refusals;
 /// Reload with requests under way.
 mod reload;
 /// Whole files, HEAD, ids, misses.
