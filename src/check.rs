@@ -4,10 +4,10 @@
 
 use core::fmt;
 use std::ffi::OsStr;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::{fs, io};
 
-use model::format::Formats;
+use model::format::{Formats, has_extension};
 
 use crate::config::{Directory, Download, LocationConf, Routes};
 use crate::nginx::configuration::Conf;
@@ -55,32 +55,50 @@ pub(crate) fn download(
     };
     check.id_is_given()?;
     let target = check.target(&is_on)?;
-    let served = check.routes(target, formats, &is_on)?;
+    check.routes(target, formats, &is_on)?;
     if lcf.id.is_none() {
         check.own_uris(formats, &is_on)?;
     }
-    check.directory(target)?;
+    check.directory()?;
     check.lookup(&is_on)?;
     check.what_never_acts();
 
-    for location in served {
-        check.warn_of_open_target(location);
-        check.warn_of_arguments(location, seek_handlers);
-    }
     let parts = check.parts(target);
+    let is_divided = parts.len() > 1 || check.below_target().meets_regexes;
+    let serves = |part: &Part| !is_on(part.location) && check.serves(part.location, formats);
+    let serving: Vec<Part> = parts.into_iter().filter(serves).collect();
+    for part in &serving {
+        check.warn_of_open_part(part, &serving);
+        check.warn_of_arguments(part.location, seek_handlers);
+    }
     if lcf.directory.is_none() {
-        for &part in parts.iter().filter(|&&part| !is_on(part)) {
-            check.what_is_not_foreseen(part, blocks);
+        check.directories(&serving);
+        for part in &serving {
+            check.what_is_not_foreseen(part.location, blocks);
         }
         check.rewrite_of_server(formats);
     }
     // Only the first call for a location counts, and there is one.
     let _ = download.routes.set(Routes {
         target,
-        is_divided: parts != [target] || check.below_target().meets_regexes,
+        is_divided,
         request_id: conf.variable_index(b"request_id"),
     });
     Ok(())
+}
+
+/// A location that files of the target can be in.
+struct Part {
+    location: Location,
+    /// The part that it is nested in.
+    within: Option<Location>,
+}
+
+impl Part {
+    /// Whether it has `alias` or `root` from the part that it is nested in.
+    fn inherits_root(&self) -> bool {
+        self.within.is_some_and(|outer| outer.root() == self.location.root())
+    }
 }
 
 struct Check<'a> {
@@ -144,48 +162,41 @@ impl Check<'_> {
         Ok(named)
     }
 
-    /// The locations that redirects will end in, by a sample of each format.
+    /// Redirects have to end in a part of the target, by a sample of each format.
     fn routes(
         &self,
         target: Location,
         formats: &Formats,
         is_on: impl Fn(Location) -> bool,
-    ) -> Result<Vec<Location>, Refused> {
-        formats
-            .iter()
-            .map(|format| {
-                let uri = self.file_uri(format.extension());
-                let is_part = |l| Routes::is_part(l, target, &self.download.target);
-                let selected = self.select(&uri, is_part);
-                match selected.location {
-                    Some(location) if is_on(location) => self.fail(format_args!(
-                        "\"{}\", a file of target \"{}\", would be handled by location {}, which \
-                         has \"xspace_download\" itself",
-                        Text(&uri),
-                        Text(&self.download.target),
-                        Shown(location)
-                    )),
-                    Some(location) if selected.counts => Ok(location),
-                    Some(other) => self.fail(format_args!(
-                        "\"{}\", a file of target \"{}\", would be served by location {} instead \
-                         of location {}; \"location ^~ …\" keeps regex locations out",
-                        Text(&uri),
-                        Text(&self.download.target),
-                        Shown(other),
-                        Shown(target)
-                    )),
-                    None => self.fail(format_args!(
-                        "no location matches \"{}\", a file of target \"{}\"",
-                        Text(&uri),
-                        Text(&self.download.target)
-                    )),
-                }
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .map(|mut locations| {
-                locations.dedup();
-                locations
-            })
+    ) -> Result<(), Refused> {
+        formats.iter().try_for_each(|format| {
+            let uri = self.file_uri(format.extension());
+            let is_part = |l| Routes::is_part(l, target, &self.download.target);
+            let selected = self.select(&uri, is_part);
+            match selected.location {
+                Some(location) if is_on(location) => self.fail(format_args!(
+                    "\"{}\", a file of target \"{}\", would be handled by location {}, which \
+                     has \"xspace_download\" itself",
+                    Text(&uri),
+                    Text(&self.download.target),
+                    Shown(location)
+                )),
+                Some(_) if selected.counts => Ok(()),
+                Some(other) => self.fail(format_args!(
+                    "\"{}\", a file of target \"{}\", would be served by location {} instead \
+                     of location {}; \"location ^~ …\" keeps regex locations out",
+                    Text(&uri),
+                    Text(&self.download.target),
+                    Shown(other),
+                    Shown(target)
+                )),
+                None => self.fail(format_args!(
+                    "no location matches \"{}\", a file of target \"{}\"",
+                    Text(&uri),
+                    Text(&self.download.target)
+                )),
+            }
+        })
     }
 
     /// A request for a space, with and without suffix, has to end in the location.
@@ -218,15 +229,12 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// There has to be a directory to look in.
-    fn directory(&self, target: Location) -> Result<(), Refused> {
+    /// Checks `xspace_directory`.
+    fn directory(&self) -> Result<(), Refused> {
         match &self.lcf.directory {
-            Some(Directory::Off(_))
-                if self.lcf.catalog().is_some() || self.lcf.lookup().is_some() =>
+            Some(Directory::Off(place))
+                if self.lcf.catalog().is_none() && self.lcf.lookup().is_none() =>
             {
-                return Ok(());
-            }
-            Some(Directory::Off(place)) => {
                 self.conf.log_at(
                     Level::Emerg,
                     place,
@@ -235,35 +243,64 @@ impl Check<'_> {
                         Shown(self.download.location)
                     ),
                 );
-                return Err(Refused);
+                Err(Refused)
             }
             Some(Directory::Path(path)) => {
-                self.warn_of_unreadable(path);
-                return Ok(());
+                if let Err(error) = fs::read_dir(OsStr::from_bytes(path)) {
+                    self.warn_of_unreadable(path, "target", &self.download.target, &error);
+                }
+                Ok(())
             }
-            None => {}
+            Some(Directory::Off(_)) | None => Ok(()),
         }
+    }
 
-        let root = target.root();
-        if root.has_variables {
-            return Ok(());
-        }
-        let below = self.download.target.get(root.alias.unwrap_or(0)..).unwrap_or_default();
-        let path = [root.path, below].concat();
-        let inherits_root = root.alias.is_none() && root.path.as_ptr() == self.server_root();
-        if target.has_content_handler() && inherits_root {
-            // `mp4` is one that does serve from the server's root.
-            if fs::read_dir(OsStr::from_bytes(&path)).is_err() {
+    /// Without `xspace_directory` there has to be a directory to look in for each part of the
+    /// target.
+    fn directories(&self, parts: &[Part]) {
+        let target = &self.download.target;
+        let server_root = self.download.server.root().path.as_ptr();
+        let mut known = Vec::new();
+        for part in parts {
+            let Part { location, .. } = *part;
+            let root = location.root();
+            let inherits_root = part.inherits_root() || root.path.as_ptr() == server_root;
+            if root.has_variables || (part.inherits_root() && !location.has_content_handler()) {
+                continue;
+            }
+            let path = self.directory_of(location);
+            let read = fs::read_dir(OsStr::from_bytes(&path));
+            let Some(error) = read.err().filter(|_| !known.contains(&path)) else { continue };
+            if location.has_content_handler() && inherits_root {
+                // `mp4` is one that does serve from the server's root.
                 self.warn(format_args!(
                     "target location {} has a content handler and no directory of its own, \
                      \"xspace_directory\" is missing",
-                    Shown(target)
+                    Shown(location)
                 ));
+            } else if location.is_regex() || self.uri_of(location).len() > target.len() {
+                self.warn_of_unreadable(&path, "target location", location.name(), &error);
+            } else {
+                self.warn_of_unreadable(&path, "target", target, &error);
             }
-            return Ok(());
+            known.push(path);
         }
-        self.warn_of_unreadable(&path);
-        Ok(())
+    }
+
+    /// The beginning of the URI of each file in a part of the target.
+    fn uri_of(&self, part: Location) -> &[u8] {
+        let target = &self.download.target;
+        if part.has_name_below(target) { part.name() } else { target }
+    }
+
+    /// The directory that files in a part of the target are in.
+    fn directory_of(&self, part: Location) -> Vec<u8> {
+        let root = part.root();
+        let below = self.uri_of(part).get(root.alias.unwrap_or(0)..).unwrap_or_default();
+        let mut path = [root.path, below].concat();
+        // What follows the last slash is the beginning of a file's name.
+        path.truncate(path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1));
+        path
     }
 
     /// The lookup has to come to a location that answers it.
@@ -308,23 +345,21 @@ impl Check<'_> {
         }
     }
 
-    fn server_root(&self) -> *const u8 {
-        self.download.server.root().path.as_ptr()
+    fn warn_of_unreadable(&self, path: &[u8], kind: &str, of: &[u8], error: &io::Error) {
+        self.warn(format_args!(
+            "directory \"{}\" of {kind} \"{}\" cannot be read ({})",
+            Text(path),
+            Text(of),
+            Errno(error)
+        ));
     }
 
-    fn warn_of_unreadable(&self, path: &[u8]) {
-        if let Err(error) = fs::read_dir(OsStr::from_bytes(path)) {
-            self.warn(format_args!(
-                "directory \"{}\" of target \"{}\" cannot be read ({})",
-                Text(path),
-                Text(&self.download.target),
-                Errno(&error)
-            ));
-        }
-    }
-
-    fn warn_of_open_target(&self, location: Location) {
-        if !location.is_internal() {
+    /// `serving` are all parts that serve files.
+    fn warn_of_open_part(&self, part: &Part, serving: &[Part]) {
+        let Part { location, within } = *part;
+        // Nested locations inherit `internal`.
+        let is_told = within.is_some_and(|outer| serving.iter().any(|part| part.location == outer));
+        if !location.is_internal() && !is_told {
             self.warn(format_args!(
                 "target location {} of \"xspace_download\" is not \"internal\"",
                 Shown(location)
@@ -333,8 +368,8 @@ impl Check<'_> {
         let root = location.root();
         let Some(alias) = root.alias.filter(|_| !root.has_variables) else { return };
         // The end of what `alias` replaces: the location's own prefix, or that of one around it.
-        let replaced = self.download.target.get(..alias).unwrap_or_default();
-        if replaced.len() == alias && root.path.ends_with(b"/") != replaced.ends_with(b"/") {
+        let replaced = self.uri_of(location).get(..alias).unwrap_or_default();
+        if root.path.ends_with(b"/") != replaced.ends_with(b"/") && !part.inherits_root() {
             self.warn(format_args!(
                 "\"alias\" of target location {} and the location differ in the trailing slash",
                 Shown(location)
@@ -392,26 +427,39 @@ impl Check<'_> {
         self.download.server.select_prefix(&[&self.download.target, &b"\x01"[..]].concat())
     }
 
-    /// The locations that files of the target can be in, without those that regular expressions
-    /// further out may select.
-    fn parts(&self, target: Location) -> Vec<Location> {
+    /// The locations that URIs below the target can select, the target's first, without those that
+    /// regular expressions further out may select.
+    fn parts(&self, target: Location) -> Vec<Part> {
         let uri = &self.download.target;
         let mut parts = Vec::new();
-        let mut outer = vec![(self.download.server, false)];
-        while let Some((location, is_inside)) = outer.pop() {
+        let mut outer = vec![(self.download.server, None)];
+        while let Some((location, within)) = outer.pop() {
             for child in location.children() {
-                let is_part =
-                    Routes::is_part(child, target, uri) || (is_inside && child.is_regex());
+                let is_along = child.has_name_along(uri);
+                // In a regex location names may be shorter again.
+                let is_inside = within.is_some() && (child.is_regex() || is_along);
+                let is_part = is_inside || Routes::is_part(child, target, uri);
                 if is_part {
-                    parts.push(child);
+                    parts.push(Part { location: child, within });
                 }
                 // Files may pass others with a shorter name on the way to these.
-                if is_part || child.has_name_along(uri) {
-                    outer.push((child, is_inside || is_part));
+                if is_part || is_along {
+                    outer.push((child, if is_part { Some(child) } else { within }));
                 }
             }
         }
+        parts.sort_by_key(|part| part.location != target);
         parts
+    }
+
+    /// Whether a part can serve a file: not if `return` answers every request there, nor if it is
+    /// an exact location for something else, as for the directory itself.
+    fn serves(&self, part: Location, formats: &Formats) -> bool {
+        let is_file = || {
+            let has = |name| formats.iter().any(|format| has_extension(name, format.extension()));
+            core::str::from_utf8(part.name()).is_ok_and(has)
+        };
+        (!part.is_exact() || is_file()) && !self.conf.always_returns(part)
     }
 
     /// What a URI selects in the server; nothing if a regular expression fails.

@@ -85,7 +85,7 @@ impl Format {
 }
 
 /// Whether a path ends in a dot and this extension, in any case.
-pub(crate) fn has_extension(path: &str, extension: &str) -> bool {
+pub fn has_extension(path: &str, extension: &str) -> bool {
     path.len()
         .checked_sub(extension.len())
         .and_then(|at| path.as_bytes().split_at_checked(at))

@@ -9,8 +9,8 @@ use core::ffi::c_void;
 use core::mem;
 
 use nginx_sys::{
-    ngx_array_t, ngx_http_script_copy_var_code, ngx_http_script_set_var_code,
-    ngx_http_script_var_code_t,
+    ngx_array_t, ngx_http_script_copy_var_code, ngx_http_script_return_code,
+    ngx_http_script_set_var_code, ngx_http_script_var_code_t,
 };
 #[cfg(ngx_feature = "pcre")]
 use nginx_sys::{
@@ -46,6 +46,15 @@ impl Script {
         })
     }
 
+    /// Whether the first code is one of a function.
+    fn begins_with(self, function: *const c_void) -> bool {
+        // SAFETY: as for `find`; a script that is not null has a code.
+        unsafe {
+            let codes = self.0.as_ref().filter(|codes| codes.nelts >= mem::size_of::<usize>());
+            codes.is_some_and(|codes| codes.elts.cast::<*const c_void>().read() == function)
+        }
+    }
+
     /// The variables that the codes of a function are about.
     fn variables(self, function: *const c_void) -> impl Iterator<Item = usize> {
         // SAFETY: both functions this is called with have codes of this type.
@@ -61,6 +70,11 @@ impl Conf<'_> {
     /// field of the rewrite module's configuration (`ngx_array_t *codes`).
     fn rewrites(&self, location: Location) -> Script {
         Script(self.first_pointer(c"ngx_http_rewrite_module", location).cast())
+    }
+
+    /// Whether `return` answers every request in a location, as its first directive of these.
+    pub(crate) fn always_returns(&self, location: Location) -> bool {
+        self.rewrites(location).begins_with(ngx_http_script_return_code as *const c_void)
     }
 
     /// A variable in the `root` or `alias` of a location that `set` gives a value in the location

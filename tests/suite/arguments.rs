@@ -292,3 +292,43 @@ fn nginx_t_warns_where_they_are_wanted() {
                 location ^~ /downloads/ { internal; alias {dir}/downloads/; add_header X-A $args; }";
     fine_site("nginx serves the file", Site::new().server(open));
 }
+
+#[test]
+fn nginx_t_warns_of_each_part_of_the_target() {
+    let target = "internal; alias {dir}/downloads/;";
+    let proxied = "internal; proxy_pass http://127.0.0.1:{port}; limit_rate $arg_r;";
+    let beside = |location: &str| {
+        format!("location ^~ /downloads/ {{ {target} }} location {location} {{ {proxied} }}")
+    };
+    let within = |location: &str| {
+        format!("location ^~ /downloads/ {{ {target} location {location} {{ {proxied} }} }}")
+    };
+    for (name, parts) in [
+        ("/downloads/s3/", beside("/downloads/s3/")),
+        ("/downloads/s3-", beside("^~ /downloads/s3-")),
+        ("/downloads/s3/a.mp3", beside("= /downloads/s3/a.mp3")),
+        ("/downloads/s3/", within("/downloads/s3/")),
+        ("^/downloads/s3/", within("~ ^/downloads/s3/")),
+    ] {
+        let with = |download: &str| {
+            format!(
+                "location ^~ /download/ {{ xspace_download /downloads/; #!
+                     xspace_directory {{dir}}/downloads; {download} }}
+                 {parts}"
+            )
+        };
+        let message = format!("\"$arg_r\" is empty in target location \"{name}\": without");
+        warning(&parts, &with(""), &message);
+        for said in ["on", "off"] {
+            fine_site(&parts, Site::new().server(&with(&format!("xspace_pass_args {said};"))));
+        }
+    }
+    // These serve no file of the target.
+    for location in ["= /downloads/s3/list.html", "/down"] {
+        let server = format!(
+            "location ^~ /download/ {{ xspace_download /downloads/; }} {}",
+            beside(location)
+        );
+        fine_site(location, Site::new().server(&server));
+    }
+}

@@ -876,14 +876,13 @@ fn location_inside_the_target_must_not_lead_back() {
 #[test]
 fn longer_sibling_of_the_target_belongs_to_it() {
     for sibling in ["^~ /d/x", "/d/x.", "= /d/x.wav"] {
-        fine(
-            sibling,
-            &format!(
-                "location ^~ /download/ {{ xspace_download /d/; xspace_formats wav; }}
-                 location ^~ /d/ {{ internal; alias {{dir}}/downloads/; }}
-                 location {sibling} {{ internal; root {{dir}}; }}"
-            ),
-        );
+        let site = Site::new().server(&format!(
+            "location ^~ /download/ {{ xspace_download /d/; xspace_formats wav; }}
+             location ^~ /d/ {{ internal; alias {{dir}}/downloads/; }}
+             location {sibling} {{ internal; root {{dir}}; }}"
+        ));
+        site.make_dir("d");
+        fine_site(sibling, site);
     }
     warning(
         "open",
@@ -940,5 +939,191 @@ fn content_handler_in_a_block_is_warned_of() {
             ),
             "a content handler never acts in location \"/download/\" beside \"xspace_download\"",
         );
+    }
+}
+
+/// Locations that belong to the target, beside [`TARGET`] or in it, with what is in them.
+fn parts(more: &str) -> [(&'static str, String); 5] {
+    let beside = |location: &str| format!("{TARGET} location {location} {{ {more} }}");
+    let within = |location: &str| {
+        format!(
+            "location ^~ /downloads/ {{
+                 internal; alias {{dir}}/downloads/; location {location} {{ {more} }}
+             }}"
+        )
+    };
+    [
+        ("/downloads/p-", beside("^~ /downloads/p-")),
+        ("/downloads/vip/", beside("/downloads/vip/")),
+        ("/downloads/vip/a.MP3", beside("= /downloads/vip/a.MP3")),
+        ("/downloads/2025/", within("/downloads/2025/")),
+        ("^/downloads/video/", within("~ ^/downloads/video/")),
+    ]
+}
+
+/// The target's locations beside a location with the module on, and with these directives there.
+fn with_parts(download: &str, parts: &str) -> String {
+    format!("location ^~ /download/ {{\n xspace_download /downloads/; #!\n {download} }}\n{parts}")
+}
+
+/// How many warnings `nginx -t` gives.
+fn warnings(server: &str) -> usize {
+    Site::new().server(server).check().output.matches("[warn]").count()
+}
+
+#[test]
+fn each_part_of_the_target_has_to_be_internal() {
+    for (name, server) in parts("alias {dir}/downloads/$uri;").into_iter().take(3) {
+        let server = with_parts("", &server);
+        warning(
+            name,
+            &server,
+            &format!("target location \"{name}\" of \"xspace_download\" is not \"internal\""),
+        );
+        assert_eq!(warnings(&server), 1, "{name}");
+        fine(name, &server.replace("alias {dir}/downloads/$uri", "internal; alias {dir}/x/$uri"));
+    }
+    // One `internal` is enough for what is nested.
+    for (name, server) in parts("limit_rate 1m;").into_iter().skip(3) {
+        fine(name, &with_parts("", &server));
+        let open = with_parts("", &server.replace("internal;", ""));
+        warning(name, &open, "target location \"/downloads/\" of \"xspace_download\" is not");
+        assert_eq!(warnings(&open), 1, "{name}");
+    }
+    // What is open although the location around it answers nobody.
+    let server = "location ^~ /downloads/ {
+                      return 404;
+                      location ^~ /downloads/a/ { alias {dir}/downloads/; }
+                  }";
+    warning("nested", &with_parts("", server), "target location \"/downloads/a/\" of");
+    assert_eq!(warnings(&with_parts("", server)), 1);
+}
+
+#[test]
+fn open_location_that_serves_no_file_of_the_target_is_not_warned_of() {
+    for open in [
+        "location / { root {dir}; }",
+        "location ^~ /down { root {dir}; }",
+        "location = /downloads { return 404; }",
+        "location = /downloads/ { root {dir}; autoindex on; }",
+        "location = /downloads/about.html { root {dir}; }",
+        "location ~ ^/downloads/.*\\.html$ { root {dir}; }",
+        "location /downloads/tmp/ { return 404; }",
+        "location /downloads/more/ { xspace_download /more/; }
+         location /more/ { internal; alias {dir}/downloads/; }",
+    ] {
+        let server = with_parts("", &format!("{TARGET}{open}"));
+        assert_eq!(warnings(&server), 0, "{open}");
+        fine(open, &server);
+    }
+    // A location around that of the target.
+    fine(
+        "around",
+        &with_parts(
+            "",
+            "location / {
+                 root {dir};
+                 location ^~ /downloads/ { internal; location ~ \\.mp4$ { limit_rate 1m; } }
+                 location ~ \\.html$ { expires 1h; }
+             }",
+        ),
+    );
+}
+
+#[test]
+fn alias_of_each_part_is_compared_with_its_own_location() {
+    for (name, more) in [
+        ("/downloads/p-", "internal; alias {dir}/downloads/;"),
+        ("/downloads/vip/", "internal; alias {dir}/downloads;"),
+        ("/downloads/2025/", "internal; alias {dir}/downloads;"),
+    ] {
+        let part = parts(more).into_iter().find(|part| part.0 == name).expect("a part");
+        let server = with_parts("", &part.1);
+        warning(
+            name,
+            &server,
+            &format!(
+                "\"alias\" of target location \"{name}\" and the location differ in the trailing \
+                 slash"
+            ),
+        );
+        assert_eq!(warnings(&server), 1, "{name}");
+    }
+    // What is nested has the same `alias`, and is not named once more.
+    let server = "location ^~ /downloads/ {
+                      internal; alias {dir}/downloads; location /downloads/2025/ { expires 1h; }
+                  }";
+    assert_eq!(warnings(&with_parts("", server)), 1);
+}
+
+#[test]
+fn directory_of_each_part_has_to_be_readable() {
+    for (index, alias, directory) in [
+        (0, "alias {dir}/none/p-", "{dir}/none/"),
+        (0, "root {dir}/none", "{dir}/none/downloads/"),
+        (1, "alias {dir}/none/", "{dir}/none/"),
+        (2, "alias {dir}/none/a.MP3", "{dir}/none/"),
+        (3, "alias {dir}/none/", "{dir}/none/"),
+        (4, "root {dir}/none", "{dir}/none/downloads/"),
+    ] {
+        let (name, server) = &parts(&format!("internal; {alias};"))[index];
+        let server_text = with_parts("", server);
+        warning(
+            name,
+            &server_text,
+            &format!("directory \"{directory}\" of target location \"{name}\" cannot be read (2: "),
+        );
+        assert_eq!(warnings(&server_text), 1, "{name}");
+        fine(name, &with_parts("xspace_directory {dir}/downloads;", server));
+    }
+    for (name, server) in parts("internal; proxy_pass http://127.0.0.1:9;") {
+        // The regex location inherits a directory that is there.
+        if name == "^/downloads/video/" {
+            fine(name, &with_parts("", &server));
+            continue;
+        }
+        warning(
+            name,
+            &with_parts("", &server),
+            &format!(
+                "target location \"{name}\" has a content handler and no directory of its own, \
+                 \"xspace_directory\" is missing"
+            ),
+        );
+        assert_eq!(warnings(&with_parts("", &server)), 1, "{name}");
+        fine(name, &with_parts("xspace_directory {dir}/downloads;", &server));
+    }
+}
+
+#[test]
+fn directory_of_a_part_that_will_do_is_not_warned_of() {
+    for (name, server) in parts("internal; alias {dir}/downloads/$uri;") {
+        fine(name, &with_parts("", &server));
+    }
+    for (what, server) in [
+        (
+            "the beginning of files' names",
+            "location ^~ /downloads/p- { internal; alias {dir}/downloads/p-; }",
+        ),
+        (
+            "the same directory once more",
+            "location /downloads/vip/ { internal; alias {dir}/downloads/; }",
+        ),
+        ("answers nobody", "location /downloads/tmp/ { internal; return 404; }"),
+        ("has the module on", "location ^~ /downloads/x/ { xspace_download /downloads/; }"),
+    ] {
+        fine(what, &with_parts("", &format!("{TARGET}{server}")));
+    }
+    // No file is in the directory yet that the nested location's files would be in.
+    let nested = "location ^~ /downloads/ {
+                      internal; alias {dir}/downloads/; location /downloads/2025/ { expires 1h; }
+                  }";
+    fine("inherits", &with_parts("", nested));
+    // One directory that is missing is one warning.
+    for nested in ["~ \\.mp4$ { expires 1h; }", "~ \\.mp4$ { proxy_pass http://127.0.0.1:9; }"] {
+        let server = format!(
+            "location ^~ /downloads/ {{ internal; alias {{dir}}/none/; location {nested} }}"
+        );
+        assert_eq!(warnings(&with_parts("", &server)), 1, "{nested}");
     }
 }
