@@ -1,4 +1,5 @@
-//! Sets Content-Type and Content-Disposition of a recording, and of nothing else.
+//! Sets Content-Type and Content-Disposition of a recording, and of nothing else, and takes back the
+//! field of a refusal that is not answered.
 //!
 //! The filter runs behind `not_modified` and before `range_header`: a 304 is known, a 206 or 416
 //! that nginx itself makes is not. A 416 comes here twice, as the 200 that it was to be and as an

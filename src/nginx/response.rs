@@ -264,6 +264,19 @@ impl<'r> Request<'r> {
         self.remove_fields(|field| ptr::eq(field.key.data, name.as_ptr()));
     }
 
+    /// Whether the response has a field of this name, in any case, that others have added.
+    pub(crate) fn has_field_beside(&self, name: &'static str) -> bool {
+        // SAFETY: see above; the list is valid, and nobody changes it meanwhile.
+        unsafe {
+            fields(&raw mut (*self.as_raw()).headers_out.headers.part).any(|field| {
+                let key = bytes_of(&(*field).key);
+                (*field).hash != 0
+                    && key.eq_ignore_ascii_case(name.as_bytes())
+                    && !ptr::eq(key.as_ptr(), name.as_ptr())
+            })
+        }
+    }
+
     /// Leaves out of the response the field whose value is just these bytes, not a copy of them.
     pub(crate) fn remove_field_of_value(&self, value: &'r [u8]) {
         self.remove_fields(|field| ptr::eq(field.value.data, value.as_ptr()));

@@ -47,7 +47,8 @@ fn pages(status: u16) -> Vec<(String, u16, Author)> {
         (page("= @fine"), 200, Author::Application),
         // The status is the same, the answer is not.
         (page("= @same"), status, Author::Application),
-        (page("@fine"), status, Author::Both),
+        (page("@same"), status, Author::Application),
+        (page("@fine"), status, Author::Application),
     ]
 }
 
@@ -55,8 +56,6 @@ fn pages(status: u16) -> Vec<(String, u16, Author)> {
 enum Author {
     Module,
     Application,
-    /// NGINX gives what the application says the status of the refusal.
-    Both,
     Nobody,
 }
 
@@ -96,7 +95,6 @@ fn check(refusal: &Refusal, site: impl Fn(&Application, &str) -> Site) {
             let expected: Vec<&str> = match author {
                 Author::Module => own.to_vec(),
                 Author::Application => vec![OTHER],
-                Author::Both => own.iter().copied().chain([OTHER]).collect(),
                 Author::Nobody => vec![],
             };
             assert_eq!(values(&response, name), expected, "{what}: {response:?}");
