@@ -50,21 +50,27 @@ pub(crate) fn refreshes(
     sources.try_for_each(|source| {
         let path = Text(source.path().as_os_str().as_bytes());
         if let Some(lack) = lack.filter(|_| source.optional) {
-            let message = not_read_again(lack, "it");
-            let message = format_args!("catalogue \"{path}\" cannot be \"optional\": {message}");
-            cycle.log_at(Level::Emerg, &source.place, message);
+            let why = not_read_again(lack, "it");
+            cycle.log_at(
+                Level::Emerg,
+                &source.place,
+                format_args!("catalogue \"{path}\" cannot be \"optional\": {why}"),
+            );
             return Err(Refused);
         }
         if let Some(lack) = lack {
             let message = not_read_again(lack, &format!("catalogue \"{path}\""));
             cycle.log_at(Level::Warn, &source.place, message);
         } else if let Some(user) = user.filter(|user| !can_read(user, source.path())) {
-            let message = format_args!(
-                "catalogue \"{path}\" cannot be read by the workers' user \"{}\", who will not see \
-                 its changes",
-                user.name
+            cycle.log_at(
+                Level::Warn,
+                &source.place,
+                format_args!(
+                    "catalogue \"{path}\" cannot be read by the workers' user \"{}\", who will not \
+                     see its changes",
+                    user.name
+                ),
             );
-            cycle.log_at(Level::Warn, &source.place, message);
         }
         Ok(())
     })

@@ -547,12 +547,13 @@ impl Builder {
 
     fn add_file<E: serde_core::de::Error>(&mut self, path: &str) -> Result<(), E> {
         if let Some(why) = why_not_a_path(path) {
-            let message = format_args!("invalid path {}: {why}", Quoted(path));
-            return Err(self.fault(Cause::Path, message));
+            let path = Quoted(path);
+            return Err(self.fault(Cause::Path, format_args!("invalid path {path}: {why}")));
         }
         if self.file_count == MAX_FILES {
-            let message = format_args!("more than {MAX_FILES} files");
-            return Err(self.fault(Cause::TooManyFiles, message));
+            return Err(
+                self.fault(Cause::TooManyFiles, format_args!("more than {MAX_FILES} files"))
+            );
         }
         if self.files.try_reserve(path.len() + 1).is_err() {
             return Err(self.fatal(CatalogError::no_memory()));

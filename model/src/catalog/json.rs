@@ -80,8 +80,10 @@ impl<'de> Visitor<'de> for EntrySeed<'_> {
         while let Some(key) = map.next_key_seed(KeySeed(self.0))? {
             let again = |seen: &mut bool| core::mem::replace(seen, true);
             if seen.get_mut(key as usize).is_some_and(again) {
-                let message = format_args!("\"{}\" is there twice", key.name());
-                return Err(self.0.fault(Cause::KeyTwice, message));
+                let name = key.name();
+                return Err(self
+                    .0
+                    .fault(Cause::KeyTwice, format_args!("\"{name}\" is there twice")));
             }
             map.next_value_seed(FieldSeed(self.0, key))?;
         }
