@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
@@ -19,7 +19,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use xspace_tests::{Nginx, Protocol, Request, Site, build, bytes, deadline, memory, same_bytes};
+use xspace_tests::{
+    Nginx, Protocol, Request, Site, build, bytes, deadline, memory, poll, same_bytes,
+};
 
 use crate::common::{ID, OTHER, ask};
 
@@ -1123,6 +1125,7 @@ struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<()>>,
+    addresses: [SocketAddr; 2],
 }
 
 /// How many spaces the catalogues of a [`Load`] have.
@@ -1159,7 +1162,8 @@ impl Load {
                 thread::sleep(Duration::from_millis(5));
             }
         }));
-        Self { stop, done, clients }
+        let addresses = [Protocol::Http1, Protocol::Http2].map(|protocol| nginx.address(protocol));
+        Self { stop, done, clients, addresses }
     }
 
     /// Waits until each client can have asked a few times more.
@@ -1175,6 +1179,12 @@ impl Load {
     fn finish(self) {
         self.stop.store(true, Ordering::Release);
         for client in self.clients {
+            // A connection that has woken a worker which is just leaving (EPOLLEXCLUSIVE) is taken
+            // by another one only when the next connection comes.
+            poll(|| {
+                let _ = self.addresses.map(TcpStream::connect);
+                client.is_finished()
+            });
             client.join().expect("no request failed");
         }
     }
