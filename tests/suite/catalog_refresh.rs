@@ -931,8 +931,8 @@ fn file_on_a_mount_that_hangs_holds_up_no_request_and_no_other_catalogue() {
     nginx.signal_worker(worker, libc::SIGTERM);
     hanging.end();
     nginx.wait_gone(worker);
-    nginx.wait_taken(2);
-    nginx.assert_title("three", "read by the next worker");
+    // The old worker may still have taken it.
+    nginx.wait_title("three", "read by the next worker");
     assert_eq!(nginx.counts().1, 0, "{}", nginx.error_log());
 }
 
