@@ -114,7 +114,8 @@ suite-debian: debian-module test-packages ## Run the test suite on Debian's own 
 # NGINX without all that can be left out, and the module for it. What needs more is passed over. A
 # module that was built for an NGINX with nothing but --with-compat loads into one with threads too,
 # and reads catalogues in them.
-POOREST := $(addsuffix ::,catalog conditional formats headers layout linking methods names ranges serving)
+POOREST := $(addsuffix ::,catalog catalog_entries conditional formats headers layout linking log_lines \
+               methods names ranges serving)
 .PHONY: suite-poorest
 suite-poorest: build/nginx module-poorest module-plain test-packages ## Run tests on an NGINX without all that it can be built without
 	$(call suite,$(CURDIR)/build/poorest/objs/nginx,$(CURDIR)/build/poorest/$(MODULE),,NGINX with nothing that it can do without,$(POOREST))

@@ -334,19 +334,15 @@ impl<'r> Record<'r> {
         if !request.has_other_content_handler(known.copied().unwrap_or_default()) {
             return;
         }
+        if rewriting == Rewriting::IsDone && was_removed {
+            return;
+        }
+        request.debug(format_args!("xspace arguments removed"));
+        request.remove_args(self.args.get());
         match rewriting {
-            Rewriting::Begins => {
-                request.debug(format_args!("xspace arguments removed"));
-                request.remove_args(self.args.get());
-                self.args_removed.set(true);
-            }
-            Rewriting::IsDone if was_removed => {}
+            Rewriting::Begins => self.args_removed.set(true),
             // The block of an `if` has another content handler than the location.
-            Rewriting::IsDone => {
-                request.debug(format_args!("xspace arguments removed"));
-                request.remove_args(self.args.get());
-                request.remove_args_behind_others(self.args.get());
-            }
+            Rewriting::IsDone => request.remove_args_behind_others(self.args.get()),
         }
     }
 

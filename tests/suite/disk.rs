@@ -444,18 +444,3 @@ fn log_of_a_miss_names_the_file_that_is_there() {
         nginx.wait_error(&[&format!("no file for space \"{id}\""), parts[0], parts[1]]);
     }
 }
-
-#[test]
-fn directory_may_depend_on_the_format() {
-    let nginx = Site::new()
-        .http("map $uri $kind { volatile; ~\\.mp4$ video; default audio; }")
-        .server(
-            "location ^~ /download/ { xspace_download /downloads/; }
-             location ^~ /downloads/ { internal; alias {dir}/$kind/; }",
-        )
-        .file("video/film.mp4", "a film")
-        .file("audio/talk.mp3", "a talk")
-        .start();
-    assert_eq!(nginx.get("/download/film").text(), "a film");
-    assert_eq!(nginx.get("/download/talk").text(), "a talk");
-}

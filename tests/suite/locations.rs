@@ -241,17 +241,20 @@ fn traces_of_try_files_do_not_change_where_a_file_is_looked_for() {
 
 #[test]
 fn values_of_one_candidate_are_not_those_of_the_next() {
-    let nginx = Site::new()
-        .http("map $uri $kind { ~\\.mp4$ video; default audio; }")
-        .server(
-            "location ^~ /download/ { xspace_download /downloads/; }
-             location ^~ /downloads/ { internal; alias {dir}/$kind/; }",
-        )
-        .file("video/film.mp4", "a film")
-        .file("audio/talk.mp3", "a talk")
-        .start();
-    assert_eq!(nginx.get("/download/film").text(), "a film");
-    assert_eq!(nginx.get("/download/talk").text(), "a talk");
+    // NGINX keeps the value of a map for the request unless it is volatile.
+    for parameter in ["", "volatile; "] {
+        let nginx = Site::new()
+            .http(&format!("map $uri $kind {{ {parameter}~\\.mp4$ video; default audio; }}"))
+            .server(
+                "location ^~ /download/ { xspace_download /downloads/; }
+                 location ^~ /downloads/ { internal; alias {dir}/$kind/; }",
+            )
+            .file("video/film.mp4", "a film")
+            .file("audio/talk.mp3", "a talk")
+            .start();
+        assert_eq!(nginx.get("/download/film").text(), "a film", "{parameter}");
+        assert_eq!(nginx.get("/download/talk").text(), "a talk", "{parameter}");
+    }
 }
 
 #[test]
