@@ -113,7 +113,7 @@ suite-debian: debian-module test-packages ## Run the test suite on Debian's own 
 
 # NGINX without all that can be left out, and the module for it. What needs more is passed over. A
 # module that was built for an NGINX with nothing but --with-compat loads into one with threads too,
-# and reads catalogues in them.
+# and reads catalogs in them.
 POOREST := $(addsuffix ::,catalog catalog_entries conditional formats headers layout linking log_lines \
                methods names ranges serving)
 .PHONY: suite-poorest
@@ -159,7 +159,7 @@ fuzz-server: build test-packages ## Throw REQUESTS=1000000 malformed requests at
 	$(call long,Fuzzing a server,XSPACE_TEST_FUZZ_REQUESTS=$(REQUESTS) XSPACE_TEST_FUZZ_SEED=$(SEED),fuzz_server::)
 
 .PHONY: soak
-soak: build test-packages ## Send REQUESTS=1000000 requests of all kinds, with reloads and new catalogues
+soak: build test-packages ## Send REQUESTS=1000000 requests of all kinds, with reloads and new catalogs
 	$(call long,Soak test,XSPACE_TEST_SOAK_REQUESTS=$(REQUESTS),soak::)
 
 .PHONY: test-faults

@@ -1,4 +1,4 @@
-//! The catalogues of a configuration: read with it, and again by each worker process when their
+//! The catalogs of a configuration: read with it, and again by each worker process when their
 //! files change.
 
 #![forbid(unsafe_code)]
@@ -23,13 +23,13 @@ use crate::nginx::worker::{self, Cycle, TimerHandle};
 /// How often a file is looked at unless `refresh` says otherwise.
 pub(crate) const DEFAULT_REFRESH: Duration = Duration::from_secs(5);
 
-/// A catalogue's file and what was read from it last. All locations that name the file share it.
+/// A catalog's file and what was read from it last. All locations that name the file share it.
 #[derive(Debug)]
 pub(crate) struct Source {
     path: &'static [u8],
     /// How often the file is looked at; `None`: only at start and reload.
     pub(crate) refresh: Option<Duration>,
-    /// Whether there may be no catalogue yet.
+    /// Whether there may be no catalog yet.
     pub(crate) optional: bool,
     /// `refresh` as the value of Retry-After (RFC 9110, section 10.2.3): whole seconds.
     pub(crate) retry_after: Box<str>,
@@ -78,7 +78,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// Why the catalogue can't be taken: the configuration is not valid then.
+    /// Why the catalog can't be taken: the configuration is not valid then.
     pub(crate) fn load(&self) -> Result<Report, String> {
         // A file that is being written to has another chance: a reload must not fail by chance.
         const TRIES: usize = 10;
@@ -99,7 +99,7 @@ impl Source {
         Err("it is being written to all the time".into())
     }
 
-    /// The catalogue, for as long as a handler does not return to the event loop: what is read
+    /// The catalog, for as long as a handler does not return to the event loop: what is read
     /// later takes its place. `None` as long as an optional one was not read.
     pub(crate) fn current(&self) -> Ref<'_, Option<Box<Catalog>>> {
         self.current.borrow()
@@ -140,7 +140,7 @@ impl Source {
         }
     }
 
-    /// Takes what a thread has read. The last good catalogue stays if that is nothing.
+    /// Takes what a thread has read. The last good catalog stays if that is nothing.
     fn take(&self, reading: Reading, log: Option<Log>) {
         let path = Text(self.path);
         let write = |level, message: fmt::Arguments<'_>| {
@@ -157,28 +157,28 @@ impl Source {
                 let count = report.usable;
                 write(
                     Level::Notice,
-                    format_args!("catalogue \"{path}\" was read again: {count} spaces"),
+                    format_args!("catalog \"{path}\" was read again: {count} spaces"),
                 );
                 let level = if report.may_withhold { Level::Error } else { Level::Warn };
                 for line in report.lines() {
-                    write(level, format_args!("catalogue \"{path}\": {line}"));
+                    write(level, format_args!("catalog \"{path}\": {line}"));
                 }
             }
             Reading::Refused(why, state) => {
                 self.state.replace(Some(state));
                 let stays =
                     if self.current().is_some() { "stays as it was" } else { "was not read" };
-                write(Level::Error, format_args!("catalogue \"{path}\" {stays}: {why}"));
+                write(Level::Error, format_args!("catalog \"{path}\" {stays}: {why}"));
             }
         }
     }
 }
 
-/// Frees a catalogue that nothing refers to any more. A large one would hold up the event loop
+/// Frees a catalog that nothing refers to any more. A large one would hold up the event loop
 /// meanwhile: a thread does that.
 fn retire(catalog: Option<Box<Catalog>>, threads: Option<ThreadPool>) {
     if let (Some(catalog), Some(pool), true) = (catalog, threads, worker::is_worker()) {
-        // If that can't be done, the catalogue is freed here after all.
+        // If that can't be done, the catalog is freed here after all.
         let _ = pool.run(move || drop(catalog), |_| {});
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the catalogues while nginx reads its configuration: `nginx -t` refuses a bad one.
+//! Reads the catalogs while nginx reads its configuration: `nginx -t` refuses a bad one.
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +14,7 @@ use crate::nginx::log::{Level, Text};
 use crate::nginx::user::{Wish, WorkerUser};
 use crate::nginx::worker::{Cycle, NoThreads};
 
-/// Reads the catalogues.
+/// Reads the catalogs.
 pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refused> {
     for source in sources {
         let path = Text(source.path().as_os_str().as_bytes());
@@ -25,13 +25,13 @@ pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refuse
         };
         match source.load() {
             Ok(report) => {
-                report.lines().for_each(|line| warn(format!("catalogue \"{path}\": {line}")));
+                report.lines().for_each(|line| warn(format!("catalog \"{path}\": {line}")));
             }
             Err(why) if source.optional => warn(format!(
-                "catalogue \"{path}\" is not there, what needs it is answered with 503 until it can \
+                "catalog \"{path}\" is not there, what needs it is answered with 503 until it can \
                  be read: {why}"
             )),
-            Err(why) => return refuse(format!("invalid catalogue \"{path}\": {why}")),
+            Err(why) => return refuse(format!("invalid catalog \"{path}\": {why}")),
         }
     }
     Ok(())
@@ -54,19 +54,19 @@ pub(crate) fn refreshes(
             cycle.log_at(
                 Level::Emerg,
                 &source.place,
-                format_args!("catalogue \"{path}\" cannot be \"optional\": {why}"),
+                format_args!("catalog \"{path}\" cannot be \"optional\": {why}"),
             );
             return Err(Refused);
         }
         if let Some(lack) = lack {
-            let message = not_read_again(lack, &format!("catalogue \"{path}\""));
+            let message = not_read_again(lack, &format!("catalog \"{path}\""));
             cycle.log_at(Level::Warn, &source.place, message);
         } else if let Some(user) = user.filter(|user| !can_read(user, source.path())) {
             cycle.log_at(
                 Level::Warn,
                 &source.place,
                 format_args!(
-                    "catalogue \"{path}\" cannot be read by the workers' user \"{}\", who will not \
+                    "catalog \"{path}\" cannot be read by the workers' user \"{}\", who will not \
                      see its changes",
                     user.name
                 ),

@@ -1,4 +1,4 @@
-//! Reads a catalogue's file, and tells whether it has changed. Blocks: at start and reload in the
+//! Reads a catalog's file, and tells whether it has changed. Blocks: at start and reload in the
 //! master process, later only in threads.
 
 #![forbid(unsafe_code)]
@@ -47,7 +47,7 @@ impl State {
 pub(crate) enum Reading {
     /// The file is as it was.
     Unchanged,
-    /// A catalogue, what is to be said of it, and the state of the file that it was read from.
+    /// A catalog, what is to be said of it, and the state of the file that it was read from.
     Read(Catalog, Report, State),
     /// The file can't be taken in this state.
     Refused(String, State),

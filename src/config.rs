@@ -63,7 +63,7 @@ pub(crate) enum Switch<T> {
 #[derive(Clone, Debug)]
 pub(crate) struct CatalogUse {
     pub(crate) source: Rc<Source>,
-    /// Whether an id that is not in the catalogue is not found.
+    /// Whether an id that is not in the catalog is not found.
     pub(crate) only: bool,
 }
 

@@ -246,7 +246,7 @@ pub(crate) fn catalog(lcf: &mut LocationConf, main: &MainConf, conf: &Conf<'_>) 
     let refresh = refresh.unwrap_or(Some(DEFAULT_REFRESH));
     if optional && refresh.is_none() {
         return Err(Refusal::Invalid(format!(
-            "catalogue \"{}\" cannot be \"optional\": with \"refresh=off\" it is not read again",
+            "catalog \"{}\" cannot be \"optional\": with \"refresh=off\" it is not read again",
             Text(path)
         )));
     }
@@ -277,7 +277,7 @@ pub(crate) fn lookup(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> O
     Err(Refusal::Invalid(format!("invalid URI \"{uri}\" in \"xspace_lookup\": {why}")))
 }
 
-/// The source of a catalogue's file: the one that another directive has made, or a new one.
+/// The source of a catalog's file: the one that another directive has made, or a new one.
 fn source(
     main: &MainConf,
     conf: &Conf<'_>,
@@ -289,14 +289,14 @@ fn source(
     if let Some(source) = catalogs.iter().find(|source| source.has_path(path)) {
         if source.refresh != refresh {
             return Err(Refusal::Invalid(format!(
-                "another \"refresh\" for catalogue \"{}\" than in {}",
+                "another \"refresh\" for catalog \"{}\" than in {}",
                 Text(path),
                 source.place
             )));
         }
         if source.optional != optional {
             return Err(Refusal::Invalid(format!(
-                "\"optional\" for catalogue \"{}\" in one place only, not as in {}",
+                "\"optional\" for catalog \"{}\" in one place only, not as in {}",
                 Text(path),
                 source.place
             )));

@@ -453,7 +453,7 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
             Ok(()) => OK,
             Err(why) => {
                 if let Some(log) = log {
-                    log.write(Level::Emerg, 0, format_args!("catalogues can't be watched: {why}"));
+                    log.write(Level::Emerg, 0, format_args!("catalogs can't be watched: {why}"));
                 }
                 ERROR
             }

@@ -123,7 +123,7 @@ impl<'r> Task<'_, 'r> {
     fn decide(&self) -> Result<Answer<'r>, Stop<'r>> {
         self.check_method()?;
         let (id, selection) = self.asked()?;
-        // Both go when this function returns: a request must not hold on to a catalogue.
+        // Both go when this function returns: a request must not hold on to a catalog.
         let (told, current);
         let (entry, source) = if let Some(by_lookup) = self.told_by_lookup(id, selection)? {
             told = by_lookup;
@@ -181,7 +181,7 @@ impl<'r> Task<'_, 'r> {
         Ok((id, selection))
     }
 
-    /// What the lookup says of the space, if there is one: a catalogue of this space. `None`: others
+    /// What the lookup says of the space, if there is one: a catalog of this space. `None`: others
     /// decide.
     #[inline(always)]
     fn told_by_lookup(
@@ -192,7 +192,7 @@ impl<'r> Task<'_, 'r> {
         self.lcf.lookup().map_or(Ok(None), |lookup| self.told_by(lookup, id, selection))
     }
 
-    /// The entry of the space in a catalogue; `entries` is `None` as long as that was not read.
+    /// The entry of the space in a catalog; `entries` is `None` as long as that was not read.
     #[inline(always)]
     fn entry_in<'c>(
         &self,
@@ -204,14 +204,14 @@ impl<'r> Task<'_, 'r> {
         match entries.get(id) {
             Ok(None) if catalog.only => {
                 self.log_not_found(format_args!(
-                    "space \"{id}\" is not in the catalogue \"{}\"",
+                    "space \"{id}\" is not in the catalog \"{}\"",
                     Text(catalog.source.path().as_os_str().as_bytes())
                 ));
                 Err(self.refuse(Outcome::NotFound, 404).into())
             }
             Ok(entry) => {
                 let is_there = entry.is_some();
-                self.request.debug(format_args!("xspace catalogue: entry {is_there}"));
+                self.request.debug(format_args!("xspace catalog: entry {is_there}"));
                 Ok(entry)
             }
             Err(cause) => Err(self.unusable(catalog, id, cause).into()),
@@ -317,7 +317,7 @@ impl<'r> Task<'_, 'r> {
         }
     }
 
-    /// The catalogue has an entry that tells nothing: it may have been to withhold the recording.
+    /// The catalog has an entry that tells nothing: it may have been to withhold the recording.
     #[cold]
     #[inline(never)]
     fn unusable(&self, catalog: &CatalogUse, id: SpaceId<'_>, cause: Cause) -> Answer<'r> {
@@ -325,12 +325,12 @@ impl<'r> Task<'_, 'r> {
         self.request.log(
             Level::Error,
             0,
-            format_args!("entry of space \"{id}\" in catalogue \"{path}\" is unusable: {cause}"),
+            format_args!("entry of space \"{id}\" in catalog \"{path}\" is unusable: {cause}"),
         );
         self.refuse(Outcome::Error, 500)
     }
 
-    /// An optional catalogue was not read yet.
+    /// An optional catalog was not read yet.
     #[cold]
     #[inline(never)]
     fn not_read(&self, catalog: &'static CatalogUse, id: SpaceId<'_>) -> Stop<'r> {
@@ -339,7 +339,7 @@ impl<'r> Task<'_, 'r> {
         self.request.log(
             Level::Error,
             0,
-            format_args!("catalogue \"{path}\", which space \"{id}\" needs, was not read yet"),
+            format_args!("catalog \"{path}\", which space \"{id}\" needs, was not read yet"),
         );
         let retry_after = source.retry_after.as_bytes();
         match self.record.add_refusal_field(self.request, 503, "Retry-After", [retry_after]) {

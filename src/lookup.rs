@@ -49,9 +49,9 @@ enum Unusable {
 pub(crate) enum Told {
     /// There is no answer yet.
     NotYet,
-    /// The entry of the space: a catalogue of this one.
+    /// The entry of the space: a catalog of this one.
     Entry(Catalog),
-    /// Catalogue and directory decide.
+    /// Catalog and directory decide.
     Undecided,
     Denied(Denial),
     /// The answer means nothing; the log says why.

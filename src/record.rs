@@ -99,7 +99,7 @@ pub(crate) struct Record<'r> {
     /// What an application was asked, once it was. Most sites have no lookup: boxed, it makes
     /// their records no larger.
     pub(crate) lookup: OnceCell<Box<Lookup<'r>>>,
-    /// The space's title, once lookup or catalogue have said it; a copy in the request's pool.
+    /// The space's title, once lookup or catalog have said it; a copy in the request's pool.
     title: Cell<Option<CleanTitle<'r>>>,
     pub(crate) disposition: Cell<Disposition>,
     pub(crate) outcome: Cell<Option<Outcome>>,
@@ -258,7 +258,7 @@ impl<'r> Record<'r> {
         self.stayed.get() || request.error_state() != (0, false)
     }
 
-    /// The space's title, if lookup or catalogue have said one.
+    /// The space's title, if lookup or catalog have said one.
     pub(crate) fn title(&self) -> Option<CleanTitle<'r>> {
         self.title.get()
     }

@@ -1,4 +1,4 @@
-//! The catalogue: what it costs to start with, to keep, to ask and to read again.
+//! The catalog: what it costs to start with, to keep, to ask and to read again.
 
 mod check;
 pub mod data;

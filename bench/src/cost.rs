@@ -55,12 +55,12 @@ const fn base(variant: Variant, place: usize) -> Row {
 
 /// The rows, with static files in the same nginx at these places.
 const PLAIN: usize = 0;
-const BESIDE_CATALOGUE: usize = 1;
+const BESIDE_CATALOG: usize = 1;
 const CACHED: usize = 2;
 const DEBIAN: usize = 3;
 const ROWS: [Row; 23] = [
     base(variants::STATIC_FILES, PLAIN),
-    base(variants::STATIC_BESIDE_CATALOGUE, BESIDE_CATALOGUE),
+    base(variants::STATIC_BESIDE_CATALOG, BESIDE_CATALOG),
     base(variants::STATIC_CACHED, CACHED),
     row(variants::DEBIAN_STATIC, DEBIAN),
     row(variants::TRIED, PLAIN),
@@ -68,20 +68,20 @@ const ROWS: [Row; 23] = [
     with_goal(variants::DIRECTORY_FIRST, PLAIN, 1.20, 1.0),
     with_goal(variants::DIRECTORY_ATTACHMENT, PLAIN, 1.27, 1.0),
     with_goal(variants::DIRECTORY_FOURTH, PLAIN, 1.27, 4.0),
-    with_goal(variants::CATALOGUE, BESIDE_CATALOGUE, 1.20, 1.0),
-    row(variants::CATALOGUE_OFF, PLAIN),
-    row(variants::CATALOGUE_BEYOND_ASCII, BESIDE_CATALOGUE),
+    with_goal(variants::CATALOG, BESIDE_CATALOG, 1.20, 1.0),
+    row(variants::CATALOG_OFF, PLAIN),
+    row(variants::CATALOG_BEYOND_ASCII, BESIDE_CATALOG),
     row(variants::LOOKUP_BY_NGINX, PLAIN),
     row(variants::TRIED_CACHED, CACHED),
     with_goal(variants::DIRECTORY_CACHED, CACHED, 1.22, 0.0),
     row(variants::FOURTH_CACHED, CACHED),
-    row(variants::CATALOGUE_CACHED, CACHED),
+    row(variants::CATALOG_CACHED, CACHED),
     row(variants::LOOKUP_BY_NGINX_CACHED, CACHED),
     row(variants::DEBIAN_TRIED, DEBIAN),
     row(variants::DEBIAN_LUA, DEBIAN),
     row(variants::DEBIAN_NJS, DEBIAN),
     row(variants::DEBIAN_DIRECTORY, DEBIAN),
-    row(variants::DEBIAN_CATALOGUE, DEBIAN),
+    row(variants::DEBIAN_CATALOG, DEBIAN),
 ];
 
 /// What was measured of a row.
@@ -166,7 +166,7 @@ pub fn measure(bench: &Workbench) -> Result<()> {
     );
     println!(
         "\n  Static files are compared with in the same nginx: with open_file_cache, beside a\n  \
-         catalogue (whose threads make some of the C library dearer), on Debian's nginx."
+         catalog (whose threads make some of the C library dearer), on Debian's nginx."
     );
     if !bench.quick {
         bench.keep_plot(

@@ -1,4 +1,4 @@
-//! How costs grow: with connections, with files in the directory, with entries of the catalogue.
+//! How costs grow: with connections, with files in the directory, with entries of the catalog.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ pub fn measure(bench: &Workbench) -> Result<()> {
 
 /// What is compared; the first one is what the others are compared with.
 const VARIANTS: [Variant; 3] =
-    [variants::STATIC_FILES, variants::DIRECTORY_FIRST, variants::CATALOGUE];
+    [variants::STATIC_FILES, variants::DIRECTORY_FIRST, variants::CATALOG];
 
 fn connections(bench: &Workbench) -> Result<Value> {
     const LEN: usize = 4096;
@@ -159,14 +159,14 @@ fn files(bench: &Workbench) -> Result<Value> {
     })
 }
 
-/// Entries of the catalogue.
+/// Entries of the catalog.
 fn entries(bench: &Workbench) -> Result<Value> {
     let recordings = data::recordings(bench)?;
     let growth = Growth {
         of: "entries",
-        title: "Entries of the catalogue",
+        title: "Entries of the catalog",
         counts: if bench.quick { &[1000, 10_000] } else { &[1000, 10_000, 100_000, 1_000_000] },
-        ours: variants::CATALOGUE,
+        ours: variants::CATALOG,
     };
     growth.measure(bench, |count| {
         let catalog = data::catalog(bench, count, data::State::Old)?;

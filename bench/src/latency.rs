@@ -23,7 +23,7 @@ const VARIANTS: [Variant; 5] = [
     variants::STATIC_FILES,
     variants::TRIED,
     variants::DIRECTORY_FIRST,
-    variants::CATALOGUE,
+    variants::CATALOG,
     variants::LOOKUP_BY_NGINX,
 ];
 

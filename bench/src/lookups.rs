@@ -35,7 +35,7 @@ const VARIANTS: [(Variant, Asks); 8] = [
     (variants::AUTHORIZED_BY_FLASK, Asks::New),
     (variants::LOOKUP, Asks::New),
     (variants::LOOKUP_CACHED, Asks::New),
-    (variants::CATALOGUE, Asks::Nobody),
+    (variants::CATALOG, Asks::Nobody),
     (variants::DIRECTORY_FIRST, Asks::Nobody),
     (variants::STATIC_FILES, Asks::Nobody),
 ];

@@ -16,7 +16,7 @@ use crate::workbench::{Result, Workbench};
 const PART: &str = "size";
 
 const VARIANTS: [Variant; 3] =
-    [variants::STATIC_FILES, variants::DIRECTORY_FIRST, variants::CATALOGUE];
+    [variants::STATIC_FILES, variants::DIRECTORY_FIRST, variants::CATALOG];
 
 /// Measures module, `nginx -t` and start.
 pub fn measure(bench: &Workbench) -> Result<()> {

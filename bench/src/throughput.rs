@@ -24,13 +24,13 @@ const VARIANTS: [Variant; 15] = [
     variants::FLASK_SEND_FILE,
     variants::DIRECTORY_FIRST,
     variants::DIRECTORY_FOURTH,
-    variants::CATALOGUE,
+    variants::CATALOG,
     variants::LOOKUP_BY_NGINX,
     variants::STATIC_CACHED,
     variants::TRIED_CACHED,
     variants::DIRECTORY_CACHED,
     variants::FOURTH_CACHED,
-    variants::CATALOGUE_CACHED,
+    variants::CATALOG_CACHED,
     variants::LOOKUP_BY_NGINX_CACHED,
 ];
 
@@ -41,7 +41,7 @@ const DEBIAN: [Variant; 6] = [
     variants::DEBIAN_LUA,
     variants::DEBIAN_NJS,
     variants::DEBIAN_DIRECTORY,
-    variants::DEBIAN_CATALOGUE,
+    variants::DEBIAN_CATALOG,
 ];
 
 /// By HTTP/2 and HTTP/3: the protocol is the same for all of them.
@@ -50,7 +50,7 @@ const FEW: [Variant; 5] = [
     variants::TRIED,
     variants::FLASK_X_ACCEL,
     variants::DIRECTORY_FIRST,
-    variants::CATALOGUE,
+    variants::CATALOG,
 ];
 
 const KIB: usize = 1024;

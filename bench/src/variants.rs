@@ -49,7 +49,7 @@ pub struct Variant {
     pub on: On,
     pub modules: Modules,
     /// Inside `server {}`: `{dir}` is the directory of the recordings, `{fourth}` one with
-    /// recordings in the last format, `{catalog}` the catalogue, `{app}` where the application is.
+    /// recordings in the last format, `{catalog}` the catalog, `{app}` where the application is.
     pub locations: &'static str,
     /// What is asked for.
     pub uri: &'static str,
@@ -236,13 +236,12 @@ pub const DIRECTORY_FIRST: Variant = ours("directory", DIRECTORY, URI);
 pub const DIRECTORY_ATTACHMENT: Variant =
     ours("directory, ?attachment=1", DIRECTORY, "/download/1lDxLnrWjwkGm?attachment=1");
 pub const DIRECTORY_FOURTH: Variant = ours("directory, fourth format", FOURTH, URI);
-pub const CATALOGUE: Variant = ours("catalogue", CATALOG, URI);
-pub const CATALOGUE_OFF: Variant = ours("catalogue, refresh=off", CATALOG_OFF, URI);
-pub const CATALOGUE_BEYOND_ASCII: Variant =
-    ours("catalogue, title beyond ASCII", CATALOG, "/download/1YqKDqWqdPLGV");
+pub const CATALOG: Variant = ours("catalog", CATALOG, URI);
+pub const CATALOG_OFF: Variant = ours("catalog, refresh=off", CATALOG_OFF, URI);
+pub const CATALOG_BEYOND_ASCII: Variant =
+    ours("catalog, title beyond ASCII", CATALOG, "/download/1YqKDqWqdPLGV");
 /// Threads make some of the C library's functions dearer, whoever calls them.
-pub const STATIC_BESIDE_CATALOGUE: Variant =
-    ours("static, beside a catalogue", CATALOG, STATIC_URI);
+pub const STATIC_BESIDE_CATALOG: Variant = ours("static, beside a catalog", CATALOG, STATIC_URI);
 pub const LOOKUP_BY_NGINX: Variant = ours("lookup, answered by nginx", LOOKUP_OF_NGINX, URI);
 pub const LOOKUP: Variant = ours("lookup, answered by Flask", LOOKUP_OF_FLASK, URI);
 pub const LOOKUP_CACHED: Variant = ours("the same, kept for a second", CACHED_LOOKUP_OF_FLASK, URI);
@@ -252,7 +251,7 @@ pub const STATIC_CACHED: Variant = cached("static, open_file_cache", STATIC_FILE
 pub const TRIED_CACHED: Variant = cached("try_files, open_file_cache", TRIED);
 pub const DIRECTORY_CACHED: Variant = cached("directory, open_file_cache", DIRECTORY_FIRST);
 pub const FOURTH_CACHED: Variant = cached("fourth format, open_file_cache", DIRECTORY_FOURTH);
-pub const CATALOGUE_CACHED: Variant = cached("catalogue, open_file_cache", CATALOGUE);
+pub const CATALOG_CACHED: Variant = cached("catalog, open_file_cache", CATALOG);
 pub const LOOKUP_BY_NGINX_CACHED: Variant = cached("lookup, open_file_cache", LOOKUP_BY_NGINX);
 
 pub const DEBIAN_STATIC: Variant = debian("static", STATIC_FILES);
@@ -262,7 +261,7 @@ pub const DEBIAN_LUA: Variant =
 pub const DEBIAN_NJS: Variant =
     debian("njs", Variant { modules: Modules::Njs, locations: NJS, ..TRIED });
 pub const DEBIAN_DIRECTORY: Variant = debian("directory", DIRECTORY_FIRST);
-pub const DEBIAN_CATALOGUE: Variant = debian("catalogue", CATALOGUE);
+pub const DEBIAN_CATALOG: Variant = debian("catalog", CATALOG);
 
 /// The files that all variants serve, and what else they need.
 #[derive(Debug)]
@@ -273,7 +272,7 @@ pub struct Files {
     recording: Vec<u8>,
 }
 
-/// How many spaces the catalogue has.
+/// How many spaces the catalog has.
 const ENTRIES: u32 = 1000;
 
 impl Files {

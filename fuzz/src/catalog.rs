@@ -1,4 +1,4 @@
-//! Catalogues and entries: any bytes.
+//! Catalogs and entries: any bytes.
 
 use std::fmt;
 use std::path::{Component, Path};
@@ -13,9 +13,9 @@ use serde_json::Value;
 use crate::is_id;
 
 /// An id that the fuzzer does not hit upon.
-const OTHER: &[u8] = b"an-id-that-is-in-no-catalogue-0123456789-abcdefghijklmnopqrstuvwxyz";
+const OTHER: &[u8] = b"an-id-that-is-in-no-catalog-0123456789-abcdefghijklmnopqrstuvwxyz";
 
-/// Reads the bytes as a catalogue, and as one entry. What is accepted has to be just what another
+/// Reads the bytes as a catalog, and as one entry. What is accepted has to be just what another
 /// reader of JSON finds there, and harmless.
 pub fn catalog(data: &[u8]) {
     let text = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// What is said of a catalogue is consistent, and goes to a log.
+/// What is said of a catalog is consistent, and goes to a log.
 fn told(catalog: &Catalog, report: &Report) {
     assert_eq!(report.usable + report.unusable.count, catalog.len());
     for faults in [&report.unusable, &report.skipped] {
@@ -94,7 +94,7 @@ fn whole(members: &[(String, Value)], catalog: &Catalog, report: &Report) {
         match catalog.get(id) {
             Ok(found) => {
                 entry(value, found.expect("an entry for each id"));
-                // An entry means the same in a catalogue and alone.
+                // An entry means the same in a catalog and alone.
                 let text = serde_json::to_vec(value).expect("JSON");
                 let alone = Catalog::read_entry(id, &text).expect("an entry that was taken before");
                 let alone = alone.get(id).ok().flatten();
@@ -210,7 +210,7 @@ pub(crate) fn refused(error: &CatalogError) {
     assert!(!message.is_empty() && !message.chars().any(|c| c.is_ascii_control()), "{message:?}");
 }
 
-/// Reads the bytes behind the first one as a catalogue, with an allocator that is told to grant so
+/// Reads the bytes behind the first one as a catalog, with an allocator that is told to grant so
 /// many large blocks and no more. Where memory is asked for infallibly the process ends; what is
 /// taken all the same is the same as with more memory.
 pub fn catalog_memory(data: &[u8], grant: impl Fn(Option<u8>)) {

@@ -1,6 +1,6 @@
-//! The catalogue: for each space its title and files, or the status that it is answered with.
+//! The catalog: for each space its title and files, or the status that it is answered with.
 //!
-//! A catalogue is read once and then only looked at. Sites have a million spaces, so all text
+//! A catalog is read once and then only looked at. Sites have a million spaces, so all text
 //! stands in one string and an entry is a few numbers: there is little to allocate, and little to
 //! free.
 
@@ -75,7 +75,7 @@ impl Status {
     }
 }
 
-/// What the catalogue, or a lookup, says of a space.
+/// What the catalog, or a lookup, says of a space.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'c> {
     /// The title, without control characters; never empty.
@@ -200,7 +200,7 @@ impl Packed {
     }
 }
 
-/// A place in a catalogue's entries, with the hash of the id there: the table can grow without
+/// A place in a catalog's entries, with the hash of the id there: the table can grow without
 /// looking at the entries.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -225,14 +225,14 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Reads a catalogue: one JSON object of ids and entries. A UTF-8 byte order mark before it is
+    /// Reads a catalog: one JSON object of ids and entries. A UTF-8 byte order mark before it is
     /// skipped.
     ///
-    /// Memory for what grows with the catalogue is asked for fallibly; everything else is bounded.
+    /// Memory for what grows with the catalog is asked for fallibly; everything else is bounded.
     ///
     /// # Errors
     ///
-    /// What is wrong with the catalogue as a whole: it can't be read, is not JSON, not an object or
+    /// What is wrong with the catalog as a whole: it can't be read, is not JSON, not an object or
     /// cut off, or there is no memory for it. What is wrong with a single entry makes that one
     /// unusable and is in the report.
     pub fn read(reader: impl io::Read) -> Result<(Self, Report), CatalogError> {
@@ -247,7 +247,7 @@ impl Catalog {
         Ok((catalog, report))
     }
 
-    /// Reads one entry, as a lookup answers it, and makes a catalogue of it. A UTF-8 byte order
+    /// Reads one entry, as a lookup answers it, and makes a catalog of it. A UTF-8 byte order
     /// mark before it is skipped.
     ///
     /// # Errors
@@ -354,7 +354,7 @@ impl Catalog {
     }
 }
 
-/// A catalogue while it is read, and the parts of the entry that is being read.
+/// A catalog while it is read, and the parts of the entry that is being read.
 #[derive(Default)]
 struct Builder {
     catalog: Catalog,
@@ -372,14 +372,14 @@ struct Builder {
     takes_half_surrogates: bool,
     /// What makes the entry unusable.
     cause: Cause,
-    /// What makes the whole catalogue unusable.
+    /// What makes the whole catalog unusable.
     fatal: Option<CatalogError>,
 }
 
 type Read<T> = Result<T, serde_json::Error>;
 
 impl Builder {
-    /// Reads the entry that a member of the catalogue is.
+    /// Reads the entry that a member of the catalog is.
     fn read_member<R: io::Read>(
         &mut self,
         members: &Members<R>,
@@ -497,7 +497,7 @@ impl Builder {
         E::custom(message)
     }
 
-    /// Notes why no catalogue comes of it.
+    /// Notes why no catalog comes of it.
     fn fatal<E: serde_core::de::Error>(&mut self, error: CatalogError) -> E {
         let custom = E::custom(&error);
         self.fatal = Some(error);
@@ -568,7 +568,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Adds the entry that was read to the catalogue.
+    /// Adds the entry that was read to the catalog.
     fn end<E: serde_core::de::Error>(&mut self) -> Result<(), E> {
         self.add_entry().map_err(|error| self.fatal(error))
     }
@@ -627,7 +627,7 @@ impl Builder {
 }
 
 impl Catalog {
-    /// Sees to it that there is memory for one more entry. Growing by itself, a large catalogue
+    /// Sees to it that there is memory for one more entry. Growing by itself, a large catalog
     /// would end the process when there is none.
     fn reserve(&mut self, text_len: usize) -> Result<(), CatalogError> {
         let spread = |place: &Place| Place::spread(place.hash);
@@ -861,7 +861,7 @@ mod tests {
         }
     }
 
-    /// Reads a catalogue with an entry for `a`, and checks that it is unusable.
+    /// Reads a catalog with an entry for `a`, and checks that it is unusable.
     fn unusable(json: impl AsRef<[u8]>, what: &str) -> (Cause, Report) {
         let (catalog, report) = read(json).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(report.unusable.count, 1, "{what}: {report:?}");
@@ -1197,7 +1197,7 @@ mod tests {
         }
     }
 
-    /// What a catalogue says by a plain reading of the whole: for each id its entry as `shown`, or
+    /// What a catalog says by a plain reading of the whole: for each id its entry as `shown`, or
     /// nothing if that is unusable.
     fn plainly(json: &str) -> Option<BTreeMap<String, Option<String>>> {
         /// An object with all of its members, those of the same name too.

@@ -353,7 +353,7 @@ pub(crate) fn clean_into(clean: &mut String, title: &str) {
     if !title.is_ascii() {
         return clean.extend(cleaned(title.chars(), in_title, '-'));
     }
-    // The same byte by byte, for a catalogue has a million titles.
+    // The same byte by byte, for a catalog has a million titles.
     let mut gap = false;
     for &b in title.as_bytes() {
         if b.is_ascii_alphanumeric() || b == b'_' {
@@ -478,7 +478,7 @@ pub(crate) mod tests {
         with_title(title, |title| use_it(FileName::with_title(title, id, "mp3")))
     }
 
-    /// A title as a catalogue has it, handed to `use_it`.
+    /// A title as a catalog has it, handed to `use_it`.
     pub(crate) fn with_title<R>(
         title: Option<&str>,
         use_it: impl FnOnce(Option<CleanTitle<'_>>) -> R,

@@ -117,9 +117,9 @@ pub enum Fault {
 /// What an answer means.
 #[derive(Debug)]
 pub enum Verdict {
-    /// The entry of the space, in place of the catalogue's: a catalogue of this one.
+    /// The entry of the space, in place of the catalog's: a catalog of this one.
     Entry(Catalog),
-    /// Catalogue and directory decide.
+    /// Catalog and directory decide.
     Undecided,
     /// The client is refused.
     Denied(Denial),

@@ -1,13 +1,13 @@
-//! Memory of what the module keeps outside nginx's pools: catalogues.
+//! Memory of what the module keeps outside nginx's pools: catalogs.
 //!
 //! A C library keeps freed memory for blocks to come, glibc in heaps that belong to threads, with
-//! single blocks of up to 32 MB in them. A catalogue of a million spaces is read in any thread of
+//! single blocks of up to 32 MB in them. A catalog of a million spaces is read in any thread of
 //! nginx's pool and freed in any other, and each of their heaps would keep some of it. So large
 //! blocks are mapped from the system one by one, and go back there as soon as they are freed.
 //!
 //! Where there is no more memory, nginx fails the request and goes on; Rust's own types end the
 //! process. What they need for one request is small, so a reserve serves them when the system does
-//! not. A catalogue asks before it grows.
+//! not. A catalog asks before it grows.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;

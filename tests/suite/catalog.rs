@@ -1,4 +1,4 @@
-//! Requests for spaces that a catalogue knows.
+//! Requests for spaces that a catalog knows.
 
 use xspace_tests::{
     Nginx, Protocol, Request, Response, Site, build, bytes, real_recording, same_bytes,
@@ -14,7 +14,7 @@ const SAYS: &str =
     "add_header X-Says '$xspace_outcome|$xspace_source|$xspace_format|$xspace_file|$xspace_title'
      always;";
 
-/// A site whose catalogue has these entries, and what `xspace_catalog` has behind the path.
+/// A site whose catalog has these entries, and what `xspace_catalog` has behind the path.
 fn with_catalog(entries: &str, parameters: &str) -> Site {
     with_directives(entries, parameters, "", "")
 }
@@ -324,7 +324,7 @@ fn format_that_the_entry_does_not_name_is_404() {
     assert_eq!(nginx.get(&format!("{PATH}?format=audio")).text(), "mp3");
 }
 
-/// Names that have a meaning somewhere between a catalogue, a URI and a file system.
+/// Names that have a meaning somewhere between a catalog, a URI and a file system.
 const ODD_NAMES: [&str; 36] = [
     "100%",
     "%41",
@@ -541,7 +541,7 @@ fn only_makes_other_ids_404() {
 #[test]
 fn only_logs_as_a_missing_file_is_logged() {
     let nginx = with_catalog("", "only").start();
-    assert_no_recording(&nginx.get(MISSING_PATH), 404, "an empty catalogue");
+    assert_no_recording(&nginx.get(MISSING_PATH), 404, "an empty catalog");
     nginx.wait_error(&["[error]", MISSING, "catalog.json"]);
     let nginx = with_directives("", "only", "", "log_not_found off;").start();
     assert_no_recording(&nginx.get(MISSING_PATH), 404, "log_not_found off");
@@ -550,7 +550,7 @@ fn only_logs_as_a_missing_file_is_logged() {
 }
 
 #[test]
-fn empty_catalogue_leaves_the_directory() {
+fn empty_catalog_leaves_the_directory() {
     let nginx = with_catalog("", "").file(FILE, recording()).start();
     assert_recording(&nginx.get(PATH), "by id");
     assert_no_recording(&nginx.get(MISSING_PATH), 404, "missing");
@@ -586,7 +586,7 @@ fn ids_of_every_length_and_letter_are_found() {
 }
 
 #[test]
-fn large_catalogue_is_searched() {
+fn large_catalog_is_searched() {
     let entries: Vec<String> = (0..50_000)
         .map(|n| format!("\"s{n}\": {{ \"title\": \"Talk {n}\", \"files\": [\"a.mp3\"] }}"))
         .collect();
@@ -1017,7 +1017,7 @@ fn head_of_a_named_file() {
 }
 
 #[test]
-fn methods_are_decided_before_the_catalogue() {
+fn methods_are_decided_before_the_catalog() {
     let entries = format!(r#""{ID}": "a.mp3", "{OTHER}": {{ "status": 410 }}"#);
     let nginx = with_catalog(&entries, "").file("downloads/a.mp3", "a").start();
     for protocol in nginx.protocols() {
@@ -1032,7 +1032,7 @@ fn methods_are_decided_before_the_catalogue() {
 }
 
 #[test]
-fn who_may_not_fetch_learns_nothing_of_the_catalogue() {
+fn who_may_not_fetch_learns_nothing_of_the_catalog() {
     if !build().require("http_access") {
         return;
     }
@@ -1113,7 +1113,7 @@ fn inherited_and_switched_off() {
 }
 
 #[test]
-fn regex_exact_and_named_locations_use_the_catalogue() {
+fn regex_exact_and_named_locations_use_the_catalog() {
     if !build().require("pcre") {
         return;
     }
@@ -1188,6 +1188,6 @@ fn sub_request_for_a_status_entry_does_no_harm() {
         let page = nginx.send(protocol, &Request::get("/page/gone.html"));
         assert_no_recording(&page, 200, "a page with none in it");
         let guarded = nginx.send(protocol, &Request::get("/guarded/x.html"));
-        assert_no_recording(&guarded, 403, "refused by the catalogue");
+        assert_no_recording(&guarded, 403, "refused by the catalog");
     }
 }

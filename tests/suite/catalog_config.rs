@@ -1,4 +1,4 @@
-//! What `nginx -t` says about a catalogue.
+//! What `nginx -t` says about a catalog.
 
 use std::process::Command;
 
@@ -23,7 +23,7 @@ fn with_catalog() -> Site {
 #[track_caller]
 fn refused(json: impl AsRef<[u8]>, message: &str) {
     let what = String::from_utf8_lossy(json.as_ref()).into_owned();
-    let message = format!("catalogue \"{{dir}}/catalog.json\": {message}");
+    let message = format!("catalog \"{{dir}}/catalog.json\": {message}");
     expect_site("emerg", &what, with_catalog().file("catalog.json", json), &message);
 }
 
@@ -31,7 +31,7 @@ fn refused(json: impl AsRef<[u8]>, message: &str) {
 #[track_caller]
 fn warned(json: impl AsRef<[u8]>, message: &str) {
     let what = String::from_utf8_lossy(json.as_ref()).into_owned();
-    let message = format!("catalogue \"{{dir}}/catalog.json\": {message}");
+    let message = format!("catalog \"{{dir}}/catalog.json\": {message}");
     expect_site("warn", &what, with_catalog().file("catalog.json", json), &message);
 }
 
@@ -47,7 +47,7 @@ fn missing_file_is_refused() {
         "emerg",
         "missing",
         with_catalog(),
-        "catalogue \"{dir}/catalog.json\": …2: No such file or directory",
+        "catalog \"{dir}/catalog.json\": …2: No such file or directory",
     );
     let site = with_catalog();
     site.symlink("nowhere.json", "catalog.json");
@@ -55,16 +55,16 @@ fn missing_file_is_refused() {
         "emerg",
         "a dangling link",
         site,
-        "catalogue \"{dir}/catalog.json\": …2: No such file or directory",
+        "catalog \"{dir}/catalog.json\": …2: No such file or directory",
     );
     let site = with_catalog();
     site.symlink("catalog.json", "catalog.json");
-    expect_site("emerg", "a link to itself", site, "catalogue \"{dir}/catalog.json\": …40: ");
+    expect_site("emerg", "a link to itself", site, "catalog \"{dir}/catalog.json\": …40: ");
     expect_site(
         "emerg",
         "below a file",
         with_directive("xspace_catalog {dir}/file/catalog.json;").file("file", ""),
-        "catalogue \"{dir}/file/catalog.json\": …20: Not a directory",
+        "catalog \"{dir}/file/catalog.json\": …20: Not a directory",
     );
 }
 
@@ -75,7 +75,7 @@ fn unreadable_file_is_refused() {
         "emerg",
         "cannot be read",
         with_directive("xspace_catalog /proc/self/mem;"),
-        "catalogue \"/proc/self/mem\": ",
+        "catalog \"/proc/self/mem\": ",
     );
     // SAFETY: geteuid() has no preconditions.
     if unsafe { libc::geteuid() } == 0 {
@@ -84,7 +84,7 @@ fn unreadable_file_is_refused() {
     }
     let site = with_catalog().file("catalog.json", "{}");
     site.chmod("catalog.json", 0);
-    expect_site("emerg", "cannot be opened", site, "catalogue \"{dir}/catalog.json\": …13: ");
+    expect_site("emerg", "cannot be opened", site, "catalog \"{dir}/catalog.json\": …13: ");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn file_that_workers_may_not_read_is_warned_of() {
         return;
     }
     let message =
-        "catalogue \"{dir}/secret/catalog.json\" cannot be read by the workers' user \"nobody\"";
+        "catalog \"{dir}/secret/catalog.json\" cannot be read by the workers' user \"nobody\"";
     for (file, directory) in
         [(0o600, 0o755), (0o640, 0o755), (0o700, 0o755), (0, 0o755), (0o644, 0o700)]
     {
@@ -196,7 +196,7 @@ fn directory_is_refused() {
         "emerg",
         "a directory",
         site,
-        "catalogue \"{dir}/catalog.json\": …not a regular file",
+        "catalog \"{dir}/catalog.json\": …not a regular file",
     );
 }
 
@@ -205,7 +205,7 @@ fn fifo_is_refused_without_waiting_for_it() {
     let site = with_catalog();
     let path = site.dir().join("catalog.json");
     assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
-    expect_site("emerg", "a FIFO", site, "catalogue \"{dir}/catalog.json\": …not a regular file");
+    expect_site("emerg", "a FIFO", site, "catalog \"{dir}/catalog.json\": …not a regular file");
 }
 
 #[test]
@@ -463,7 +463,7 @@ fn statuses_other_than_the_four_are_warned_of() {
 }
 
 #[test]
-fn valid_catalogues_are_accepted() {
+fn valid_catalogs_are_accepted() {
     let space = format!(
         "{{
   \"{ID}\": {{ \"title\": \"Rust in production\",
@@ -595,7 +595,7 @@ fn two_refresh_values_for_one_file_are_refused() {
         let conf = site.write_conf();
         let first_line = conf.lines().position(|line| line.contains("# first")).expect("a line");
         let message = format!(
-            "\"refresh\" for catalogue \"{{dir}}/catalog.json\" than in {{dir}}/nginx.conf:{}",
+            "\"refresh\" for catalog \"{{dir}}/catalog.json\" than in {{dir}}/nginx.conf:{}",
             first_line + 1
         );
         expect_site("emerg", &what, site, &message);
@@ -624,7 +624,7 @@ fn path_is_relative_to_the_configuration() {
     fine_site("found", site);
     let site =
         with_directive("xspace_catalog lists/catalog.json;").file("html/lists/catalog.json", "{}");
-    expect_site("emerg", "missing", site, "catalogue \"{dir}/lists/catalog.json\": …2: ");
+    expect_site("emerg", "missing", site, "catalog \"{dir}/lists/catalog.json\": …2: ");
 }
 
 #[test]
@@ -647,7 +647,7 @@ fn path_is_relative_to_the_main_configuration_in_an_included_file_too() {
     let checked = site.check();
     let place = format!(" in {}/conf.d/download.conf:3", site.dir().display());
     assert!(!checked.ok);
-    checked.expect_line("emerg", "catalogue", &[place], "an included file");
+    checked.expect_line("emerg", "catalog", &[place], "an included file");
 }
 
 #[test]
@@ -673,7 +673,7 @@ fn directive_may_stand_at_every_level() {
             "emerg",
             &format!("{http} {server} {location}"),
             site,
-            "catalogue \"{dir}/bad.json\": expected value at line 1 column ",
+            "catalog \"{dir}/bad.json\": expected value at line 1 column ",
         );
     }
     let message = "\"xspace_catalog\" directive is not allowed here";
@@ -687,7 +687,7 @@ fn directive_may_stand_at_every_level() {
 }
 
 #[test]
-fn directory_off_is_allowed_with_a_catalogue() {
+fn directory_off_is_allowed_with_a_catalog() {
     for (http, location) in [
         ("", "xspace_directory off; xspace_catalog {dir}/catalog.json;"),
         ("xspace_catalog {dir}/catalog.json;", "xspace_directory off;"),
@@ -708,7 +708,7 @@ fn directory_off_is_allowed_with_a_catalogue() {
                  xspace_catalog off;\n xspace_directory off; #!\n}}\n{TARGET}"
         ))
         .file("catalog.json", "{}");
-    expect_site("emerg", "catalogue off", site, "\"xspace_directory off\" leaves no way to find");
+    expect_site("emerg", "catalog off", site, "\"xspace_directory off\" leaves no way to find");
 }
 
 #[test]
@@ -719,12 +719,12 @@ fn refresh_that_cannot_be_is_warned_of() {
     };
     fine_site("can be", site());
 
-    let message = "with \"master_process off\", catalogue \"{dir}/catalog.json\" is read at start";
+    let message = "with \"master_process off\", catalog \"{dir}/catalog.json\" is read at start";
     expect_site("warn", "no worker processes", site().single(), message);
     fine_site("no worker processes, nothing to refresh", never().single());
 
     let Some(plain) = site().plain() else { return };
-    let message = "no threads, catalogue \"{dir}/catalog.json\" is read at start and reload only";
+    let message = "no threads, catalog \"{dir}/catalog.json\" is read at start and reload only";
     expect_site("warn", "no threads", plain, message);
     if let Some(plain) = never().plain() {
         fine_site("no threads, nothing to refresh", plain);
@@ -736,7 +736,7 @@ fn failed_check_of_a_running_nginx_leaves_it_alone() {
     let nginx = with_catalog()
         .file("catalog.json", format!("{{\"{ID}\": \"a.mp3\"}}"))
         .file("downloads/a.mp3", "a")
-        .allow("invalid catalogue")
+        .allow("invalid catalog")
         .start();
     nginx.site().replace("catalog.json", "{");
     let checked = nginx.check();
@@ -750,8 +750,7 @@ fn optional_file_that_is_not_there_is_warned_of() {
         return;
     }
     let site = || with_directive("xspace_catalog {dir}/catalog.json optional;");
-    let message =
-        "catalogue \"{dir}/catalog.json\" is not there, what needs it is answered with 503";
+    let message = "catalog \"{dir}/catalog.json\" is not there, what needs it is answered with 503";
     expect_site("warn", "missing", site(), &format!("{message}…2: No such file or directory"));
     for (json, why) in
         [("{", "…EOF"), ("[]", "…not an object"), ("{\"a\": nul}", "…line 1 column ")]
@@ -767,7 +766,7 @@ fn optional_file_that_is_not_there_is_warned_of() {
 
 #[test]
 fn optional_where_the_file_is_never_read_again_is_refused() {
-    let message = "catalogue \"{dir}/catalog.json\" cannot be \"optional\": ";
+    let message = "catalog \"{dir}/catalog.json\" cannot be \"optional\": ";
     for parameters in ["optional refresh=off", "refresh=off only optional"] {
         let site = with_directive(&format!("xspace_catalog {{dir}}/catalog.json {parameters};"))
             .file("catalog.json", "{}");
@@ -795,7 +794,7 @@ fn optional_in_one_place_only_is_refused() {
             "emerg",
             &format!("{first:?} and {second:?}"),
             site,
-            "\"optional\" for catalogue \"{dir}/catalog.json\" in one place only, not as in {dir}/nginx.conf:",
+            "\"optional\" for catalog \"{dir}/catalog.json\" in one place only, not as in {dir}/nginx.conf:",
         );
     }
 }

@@ -9,7 +9,7 @@ use crate::common::{FILE, ID, PATH, assert_no_recording, assert_recording, recor
 
 const SAYS: &str = "add_header X-Says '$xspace_outcome|$xspace_source|$xspace_title' always;";
 
-/// A site with a recording of [`ID`] in its directory, whose catalogue says this of it.
+/// A site with a recording of [`ID`] in its directory, whose catalog says this of it.
 fn site(entries: &str) -> Site {
     Site::with_directives("xspace_catalog {dir}/catalog.json refresh=50ms;", "")
         .server(SAYS)
@@ -24,7 +24,7 @@ fn says(response: &Response) -> &str {
 /// Fails unless the space is answered with 500, and a line in the log says of which entry that is.
 #[track_caller]
 fn assert_unusable(nginx: &Nginx, cause: &str, what: &str) {
-    let line = format!("entry of space \"{ID}\" in catalogue \"");
+    let line = format!("entry of space \"{ID}\" in catalog \"");
     for protocol in nginx.protocols() {
         for request in
             [Request::get(PATH), Request::head(PATH), Request::get(&format!("{PATH}.mp3"))]
@@ -161,7 +161,7 @@ fn lookup_goes_before_an_unusable_entry() {
     }
     nginx.wait_error(&["[error]", "space \"none\" has no files in its lookup entry"]);
     nginx.wait_error(&["[error]", "space \"bad\"", "unknown key \"titel\""]);
-    nginx.wait_error(&["[error]", "entry of space \"undecided\" in catalogue \"", "is unusable"]);
+    nginx.wait_error(&["[error]", "entry of space \"undecided\" in catalog \"", "is unusable"]);
 }
 
 /// What is withheld by mistake in a wrong way is told as an error by the workers.
@@ -194,7 +194,7 @@ fn workers_tell_how_bad_it_is() {
     ]);
 }
 
-/// The catalogue of a site, `optional` and not there.
+/// The catalog of a site, `optional` and not there.
 fn optional(refresh: &str) -> Site {
     Site::with_directives(
         &format!("xspace_catalog {{dir}}/catalog.json optional refresh={refresh};"),
@@ -221,7 +221,7 @@ fn assert_503(nginx: &Nginx, retry_after: &str, what: &str) {
 }
 
 #[test]
-fn optional_catalogue_that_is_not_there_is_503_until_it_is() {
+fn optional_catalog_that_is_not_there_is_503_until_it_is() {
     if !build().require("threads") {
         return;
     }
@@ -229,7 +229,7 @@ fn optional_catalogue_that_is_not_there_is_503_until_it_is() {
         let nginx = optional(refresh).start();
         assert_503(&nginx, retry_after, refresh);
         let plain = nginx.get(&format!("/plain/{ID}"));
-        assert_recording(&plain, "a location without a catalogue");
+        assert_recording(&plain, "a location without a catalog");
     }
     let nginx = optional("50ms").start();
     assert_503(&nginx, "1", "missing");
@@ -259,7 +259,7 @@ fn optional_catalogue_that_is_not_there_is_503_until_it_is() {
 }
 
 #[test]
-fn optional_catalogue_that_is_deleted_stays() {
+fn optional_catalog_that_is_deleted_stays() {
     if !build().require("threads") {
         return;
     }

@@ -1,4 +1,4 @@
-//! Catalogues for which a worker has no memory: it goes on with the last good one.
+//! Catalogs for which a worker has no memory: it goes on with the last good one.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -7,7 +7,7 @@ use xspace_tests::{Nginx, Site, build, memory};
 
 use crate::common::ID;
 
-/// More than a worker needs to read any catalogue, and its entries if there are few.
+/// More than a worker needs to read any catalog, and its entries if there are few.
 const ROOM: u64 = 24 * 1024 * 1024;
 
 /// More than that.
@@ -29,7 +29,7 @@ fn limit(nginx: &Nginx) {
     nginx.wait_worker();
 }
 
-/// Writes a catalogue: `begin`, `part` until it is large, `end`.
+/// Writes a catalog: `begin`, `part` until it is large, `end`.
 fn put(nginx: &Nginx, begin: &str, part: &str, end: &str) {
     let dir = nginx.dir();
     let mut file = BufWriter::new(File::create(dir.join("new.json")).expect("created"));
@@ -48,7 +48,7 @@ fn put(nginx: &Nginx, begin: &str, part: &str, end: &str) {
 const CUT_OFF: &str = "cut off";
 
 #[test]
-fn no_catalogue_ends_a_worker() {
+fn no_catalog_ends_a_worker() {
     if !build().require("threads") {
         return;
     }

@@ -1,7 +1,7 @@
-//! A catalogue's file changes while nginx runs.
+//! A catalog's file changes while nginx runs.
 //!
 //! The module looks at a file every `refresh`. Where a test has to know that it has looked again
-//! and found nothing to say, it lets a second catalogue with the same `refresh` change a few times
+//! and found nothing to say, it lets a second catalog with the same `refresh` change a few times
 //! and waits for what the log says of that one: see [`Clocked::let_it_look`].
 
 use std::cell::Cell;
@@ -25,11 +25,11 @@ use xspace_tests::{
 
 use crate::common::{ID, OTHER, ask};
 
-/// What the log says of a catalogue that was taken, and of a change that was not.
+/// What the log says of a catalog that was taken, and of a change that was not.
 const TAKEN: &str = "was read again";
 const STAYS: &str = "stays as it was";
 
-/// A catalogue of one space, whose title is this.
+/// A catalog of one space, whose title is this.
 fn titled(title: &str) -> String {
     format!("{{\"{ID}\": {{ \"title\": \"{title}\", \"files\": [\"a.mp3\"] }}}}")
 }
@@ -65,7 +65,7 @@ fn start(site: Site) -> Option<Clocked> {
     build().require("threads").then(|| Clocked { nginx: site.start(), ticks: Cell::new(0) })
 }
 
-/// An nginx with one worker and a second catalogue.
+/// An nginx with one worker and a second catalog.
 struct Clocked {
     nginx: Nginx,
     ticks: Cell<usize>,
@@ -133,7 +133,7 @@ impl Clocked {
 }
 
 fn set_modified(path: &Path, time: SystemTime) {
-    let file = File::options().write(true).open(path).expect("the catalogue can be opened");
+    let file = File::options().write(true).open(path).expect("the catalog can be opened");
     file.set_modified(time).expect("its time can be set");
 }
 
@@ -220,10 +220,10 @@ fn every_kind_of_entry_may_change_into_every_other() {
     }
     nginx.site().replace("catalog.json", "{}");
     nginx.wait_taken(taken + 1);
-    assert_eq!(nginx.get(&path).text(), "by id", "no longer in the catalogue");
+    assert_eq!(nginx.get(&path).text(), "by id", "no longer in the catalog");
 }
 
-/// Something that makes a catalogue's file unfit, in one step.
+/// Something that makes a catalog's file unfit, in one step.
 type Spoil = fn(&Site, &Path);
 
 /// Changes that can't be taken, and what the log says of each. The first three need a file.
@@ -285,7 +285,7 @@ const FAILURES: [(&str, Spoil, &str); 13] = [
 ];
 
 #[test]
-fn failed_change_is_told_once_and_the_last_good_catalogue_stays() {
+fn failed_change_is_told_once_and_the_last_good_catalog_stays() {
     let Some(nginx) = start(site(titled("good 0"))) else { return };
     let path = nginx.dir().join("catalog.json");
     for (index, (what, spoil, message)) in FAILURES.iter().enumerate() {
@@ -354,7 +354,7 @@ fn file_that_comes_back_as_it_was_is_taken_again() {
     assert_eq!(nginx.counts(), (2, 2), "{}", nginx.error_log());
 }
 
-/// Writes a catalogue in some way.
+/// Writes a catalog in some way.
 type Change<'a> = &'a dyn Fn(&str);
 
 #[test]
@@ -623,7 +623,7 @@ fn refresh_off_reads_only_at_a_reload() {
 }
 
 /// A site with `catalog.json` that is looked at once in an hour, after its first look. With one
-/// thread the looks of both catalogues follow each other.
+/// thread the looks of both catalogs follow each other.
 fn start_with_long_refresh() -> Option<Clocked> {
     let site = site_with("refresh=1h", titled("one")).main("thread_pool default threads=1;");
     let nginx = start(site)?;
@@ -670,7 +670,7 @@ fn worker_does_not_grow_with_each_refresh() {
     for number in 1..=24 {
         nginx.site().replace("catalog.json", generation(number, COUNT));
         nginx.wait_taken(number);
-        // The old catalogue may still be being freed.
+        // The old catalog may still be being freed.
         let end = Instant::now() + Duration::from_secs(30);
         loop {
             let memory = memory_of(worker);
@@ -686,13 +686,13 @@ fn worker_does_not_grow_with_each_refresh() {
 }
 
 #[test]
-fn reload_with_an_invalid_catalogue_leaves_everything_as_it_is() {
-    let Some(nginx) = start(site(titled("one")).allow("invalid catalogue")) else { return };
+fn reload_with_an_invalid_catalog_leaves_everything_as_it_is() {
+    let Some(nginx) = start(site(titled("one")).allow("invalid catalog")) else { return };
     let workers = nginx.workers();
     nginx.site().replace("catalog.json", "{");
     nginx.wait_refused(1);
     nginx.hang_up();
-    nginx.wait_error(&["[emerg]", "invalid catalogue", "catalog.json", "nginx.conf:"]);
+    nginx.wait_error(&["[emerg]", "invalid catalog", "catalog.json", "nginx.conf:"]);
     nginx.assert_title("one", "refused");
     assert_eq!(nginx.workers(), workers);
     nginx.site().replace("catalog.json", titled("two"));
@@ -706,7 +706,7 @@ fn reload_with_an_invalid_catalogue_leaves_everything_as_it_is() {
 }
 
 #[test]
-fn locations_and_servers_share_one_catalogue() {
+fn locations_and_servers_share_one_catalog() {
     let site = Site::new()
         .http("xspace_catalog catalog.json refresh=50ms;")
         .server(
@@ -848,7 +848,7 @@ fn own_thread_pool_of_the_site_serves_both() {
 
 #[test]
 fn process_without_a_master_serves_what_it_read_at_start() {
-    // Such a process looks at no catalogue again; `single` has its reloads.
+    // Such a process looks at no catalog again; `single` has its reloads.
     let nginx = site(titled("one")).single().start();
     let response = nginx.get(&format!("/download/{ID}"));
     assert_eq!(response.header("x-title"), Some("one"));
@@ -888,7 +888,7 @@ impl<'n> Hanging<'n> {
             .environment("XSPACE_TEST_HANGING_FROM", &from.to_string())
     }
 
-    /// From now on reads hang. The catalogue is changed, and a read is under way.
+    /// From now on reads hang. The catalog is changed, and a read is under way.
     #[track_caller]
     fn during(nginx: &'n Clocked, change: impl FnOnce(&Site)) -> Self {
         let site = nginx.site();
@@ -909,7 +909,7 @@ impl<'n> Hanging<'n> {
 }
 
 #[test]
-fn file_on_a_mount_that_hangs_holds_up_no_request_and_no_other_catalogue() {
+fn file_on_a_mount_that_hangs_holds_up_no_request_and_no_other_catalog() {
     if !build().require("preload") {
         return;
     }
@@ -947,7 +947,7 @@ fn file_written_over_in_the_middle_of_a_read_is_read_once_more() {
     let texts = [generation(2, COUNT), generation(3, COUNT)];
     assert!(texts.iter().all(|text| text.len() > MIDDLE + 100_000), "read in several pieces");
     let path = nginx.dir().join("catalog.json");
-    // Its beginning is the second catalogue and its end the third: valid, but neither of them.
+    // Its beginning is the second catalog and its end the third: valid, but neither of them.
     let hanging = Hanging::during(&nginx, |_| overwrite(&path, &texts[0]));
     overwrite(&path, &texts[1]);
     hanging.end();
@@ -1005,7 +1005,7 @@ fn download_goes_on_with_what_it_found() {
 }
 
 #[test]
-fn download_goes_on_through_a_reload_of_its_catalogue() {
+fn download_goes_on_through_a_reload_of_its_catalog() {
     let big = bytes(6, 20_000_000);
     let site = site(titled("one"))
         .http("log_format test '$xspace_title|$status'; access_log {dir}/access.log test;")
@@ -1034,7 +1034,7 @@ fn download_goes_on_through_a_reload_of_its_catalogue() {
 }
 
 #[test]
-fn client_may_go_away_after_its_catalogue_was_replaced() {
+fn client_may_go_away_after_its_catalog_was_replaced() {
     let site = site(titled("one")).file("downloads/a.mp3", bytes(6, 20_000_000));
     let Some(nginx) = start(site) else { return };
     for count in 1..=5 {
@@ -1047,10 +1047,10 @@ fn client_may_go_away_after_its_catalogue_was_replaced() {
     }
 }
 
-/// A slow request must not keep the catalogue that it was found in, whatever the outcome: there
+/// A slow request must not keep the catalog that it was found in, whatever the outcome: there
 /// would be as many as there are changes. What is no download is a long error page here.
 #[test]
-fn slow_downloads_keep_no_catalogue() {
+fn slow_downloads_keep_no_catalog() {
     const CHANGES: usize = 10;
     const OUTCOMES: [(&str, u16); 7] = [
         ("/download/s1", 200),
@@ -1061,7 +1061,7 @@ fn slow_downloads_keep_no_catalogue() {
         ("/failed/s1", 502),
         ("/undecided/s1", 200),
     ];
-    // Each catalogue takes more than 10 MB.
+    // Each catalog takes more than 10 MB.
     let large = |number: usize| {
         let title = format!("{number:06} {}", "a b".repeat(80));
         let entries: Vec<String> = (0..20_000)
@@ -1120,7 +1120,7 @@ fn slow_downloads_keep_no_catalogue() {
 }
 
 /// Clients that ask for the first and the last space of a [`generation`] until they are stopped,
-/// and somebody who replaces the catalogue all the while.
+/// and somebody who replaces the catalog all the while.
 struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
@@ -1128,7 +1128,7 @@ struct Load {
     addresses: [SocketAddr; 2],
 }
 
-/// How many spaces the catalogues of a [`Load`] have.
+/// How many spaces the catalogs of a [`Load`] have.
 const LOAD_COUNT: usize = 500;
 
 impl Load {
@@ -1190,7 +1190,7 @@ impl Load {
     }
 }
 
-/// Each answer is wholly of one catalogue: title, name of the file and its content.
+/// Each answer is wholly of one catalog: title, name of the file and its content.
 fn ask_for_both(protocol: Protocol, address: SocketAddr) {
     for id in ["first", "last"] {
         let response = ask(protocol, address, &Request::get(&format!("/download/{id}")));
@@ -1329,7 +1329,7 @@ fn reload_while_it_reads_leaves_one_generation_of_workers() {
 }
 
 #[test]
-fn worker_ends_cleanly_after_its_catalogue_was_replaced() {
+fn worker_ends_cleanly_after_its_catalog_was_replaced() {
     for signal in [libc::SIGTERM, libc::SIGQUIT] {
         let site = site(generation(0, 1000)).file("downloads/a.mp3", bytes(6, 20_000_000));
         let Some(nginx) = start(site) else { return };

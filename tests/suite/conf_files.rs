@@ -34,7 +34,7 @@ fn conf_files() -> Vec<(String, String)> {
     files
 }
 
-/// The catalogue of files that name one; all tests but those of it ask for other spaces.
+/// The catalog of files that name one; all tests but those of it ask for other spaces.
 const CATALOG: &str = r#"{
     "titled": { "title": "Rust in production", "files": ["2025/06/titled.mp3"] },
     "gone": { "status": 410 }
@@ -234,7 +234,7 @@ fn encrypted_protocols_are_served() {
 }
 
 #[test]
-fn catalogue_names_files_and_answers_for_those_that_are_gone() {
+fn catalog_names_files_and_answers_for_those_that_are_gone() {
     let Some(nginx) = start("catalog.conf") else { return };
     nginx.site().write("srv/downloads/2025/06/titled.mp3", "titled");
     let response = nginx.get("/download/titled");
@@ -263,14 +263,14 @@ fn sqlite(database: &Path, text: &str) {
     assert!(done.expect("sqlite3 can be run").success(), "{text}");
 }
 
-fn write_catalogue(database: &Path, catalogue: &Path) -> bool {
+fn write_catalog(database: &Path, catalog: &Path) -> bool {
     let script = project_dir().join("nginx-conf/catalog-from-sqlite");
-    let output = Command::new("sh").arg(script).arg(database).arg(catalogue).output();
+    let output = Command::new("sh").arg(script).arg(database).arg(catalog).output();
     output.expect("sh can be run").status.success()
 }
 
 #[test]
-fn catalogue_from_a_database_is_taken() {
+fn catalog_from_a_database_is_taken() {
     let Some(nginx) = start("catalog.conf") else { return };
     let site = nginx.site();
     for (file, text) in [
@@ -282,9 +282,9 @@ fn catalogue_from_a_database_is_taken() {
         site.write(&format!("srv/downloads/{file}"), text);
     }
     let database = site.dir().join("spaces.db");
-    let catalogue = site.dir().join("srv/catalog.json");
+    let catalog = site.dir().join("srv/catalog.json");
     sqlite(&database, DATABASE);
-    assert!(write_catalogue(&database, &catalogue));
+    assert!(write_catalog(&database, &catalog));
     nginx.reload();
     for (path, status, text) in [
         ("titled", 200, "odd"),
@@ -301,15 +301,15 @@ fn catalogue_from_a_database_is_taken() {
 }
 
 #[test]
-fn database_that_cannot_be_read_leaves_the_catalogue() {
+fn database_that_cannot_be_read_leaves_the_catalog() {
     let site = Site::new().file("catalog.json", CATALOG);
-    let catalogue = site.dir().join("catalog.json");
+    let catalog = site.dir().join("catalog.json");
     let database = site.dir().join("spaces.db");
     sqlite(&database, DATABASE);
     sqlite(&database, "DROP TABLE files");
-    assert!(!write_catalogue(&database, &catalogue), "no such table");
-    assert!(!write_catalogue(&site.dir().join("none.db"), &catalogue), "no such database");
-    assert_eq!(fs::read_to_string(&catalogue).expect("the catalogue"), CATALOG);
+    assert!(!write_catalog(&database, &catalog), "no such table");
+    assert!(!write_catalog(&site.dir().join("none.db"), &catalog), "no such database");
+    assert_eq!(fs::read_to_string(&catalog).expect("the catalog"), CATALOG);
     let left = fs::read_dir(site.dir()).expect("a directory").flatten();
     let left: Vec<_> = left
         .map(|entry| entry.file_name())
@@ -319,12 +319,12 @@ fn database_that_cannot_be_read_leaves_the_catalogue() {
 }
 
 #[test]
-fn database_without_spaces_makes_an_empty_catalogue() {
+fn database_without_spaces_makes_an_empty_catalog() {
     let Some(nginx) = start("catalog.conf") else { return };
     let database = nginx.dir().join("empty.db");
     let (tables, _) = DATABASE.split_once("INSERT").expect("tables first");
     sqlite(&database, tables);
-    assert!(write_catalogue(&database, &nginx.dir().join("srv/catalog.json")));
+    assert!(write_catalog(&database, &nginx.dir().join("srv/catalog.json")));
     let checked = nginx.check();
     assert!(checked.ok, "{}", checked.output);
     nginx.reload();

@@ -58,7 +58,7 @@ fn each_decision_has_a_line() {
         (
             "xspace_catalog {dir}/catalog.json;",
             Request::get(PATH),
-            vec!["precontent handler", &space, "catalogue: entry true", &found, &redirect],
+            vec!["precontent handler", &space, "catalog: entry true", &found, &redirect],
         ),
         (
             "xspace_catalog {dir}/catalog.json;",

@@ -15,14 +15,14 @@ use xspace_tests::{
 use crate::common::{SIZE, recording};
 use crate::seekers::{Counts, Recording, Seekers};
 
-/// A space whose file is found in the directory, and one whose file the catalogue names.
+/// A space whose file is found in the directory, and one whose file the catalog names.
 const FOUND: &str = "found";
 const NAMED: &str = "named";
 
 /// The file of [`FOUND`], which most faults happen to.
 const FOUND_FILE: &str = "downloads/found.mp3";
 
-/// The content of the catalogue's file.
+/// The content of the catalog's file.
 fn named_content() -> Vec<u8> {
     bytes(2, SIZE + 1000)
 }
@@ -36,7 +36,7 @@ fn catalog(title: &str) -> String {
     format!("{{\"{NAMED}\": {{\"title\": \"{title}\", \"files\": [\"2025/06/a.mp3\"]}}}}")
 }
 
-/// Two workers, a catalogue and two recordings.
+/// Two workers, a catalog and two recordings.
 fn site() -> Site {
     Site::with_download("xspace_catalog {dir}/catalog.json refresh=50ms;")
         .server(
@@ -364,7 +364,7 @@ fn catalog_going_bad() {
         nginx.site().replace("catalog.json", catalog(&format!("title {round}")));
         nginx.wait_errors(&taken, count);
     });
-    assert_unharmed(&finish(seekers, &nginx, "catalogue going bad"));
+    assert_unharmed(&finish(seekers, &nginx, "catalog going bad"));
 }
 
 #[test]
@@ -465,7 +465,7 @@ fn clock_jumps() {
         for (step, offset) in [day, -day, 3650 * day, -3650 * day, 1, -1].into_iter().enumerate() {
             preload.set_clock_offset(offset);
             seekers.serve_all();
-            // Time goes on for the catalogue as well.
+            // Time goes on for the catalog as well.
             nginx.site().replace("catalog.json", catalog(&format!("{round} {step}")));
             let count = 2 * (6 * round + step + 1);
             nginx.wait_errors(&["[notice]", "catalog.json", "was read again"], count);
@@ -579,7 +579,7 @@ fn each_allocation_of_a_request_fails_once() {
         "POST /download/small",
         "GET /variables",
     ];
-    each_allocation_fails(site, &requests, "catalogue and directory");
+    each_allocation_fails(site, &requests, "catalog and directory");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Ids, suffixes, formats, paths of catalogues and answers of lookups that want out of the
+//! Ids, suffixes, formats, paths of catalogs and answers of lookups that want out of the
 //! directory, into a header or into a log.
 //!
 //! Beside the directory lies a file that must never be read. Each payload is sent in several
@@ -414,7 +414,7 @@ fn ask_http2(nginx: &Nginx, connection: &mut Connection, target: &str) -> Respon
     }
 }
 
-/// Paths that a catalogue or a lookup may name, as they stand in JSON, and whether such a file
+/// Paths that a catalog or a lookup may name, as they stand in JSON, and whether such a file
 /// could exist below the directory.
 const PATHS: &[(&str, bool)] = &[
     (r#""""#, false),

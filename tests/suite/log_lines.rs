@@ -8,7 +8,7 @@ use xspace_tests::Site;
 use crate::common::{FILE, ID};
 
 /// Characters that begin a line, move a cursor, turn the direction of writing or can't be seen, of
-/// those that a path may hold in a catalogue.
+/// those that a path may hold in a catalog.
 const HIDDEN: [char; 28] = [
     '\u{ad}',
     '\u{34f}',
@@ -70,7 +70,7 @@ fn assert_escaped(log: &str, level: &str, escapes: &[&str], what: &str) {
 const ESCAPES: [&str; 3] = [r"\u{202e}", r"\u{2066}", r"\u{3164}"];
 
 #[test]
-fn nginx_t_escapes_what_a_catalogue_holds() {
+fn nginx_t_escapes_what_a_catalog_holds() {
     let text = all();
     let mut site = Site::with_directives("xspace_catalog {dir}/catalog.json;", "");
     for (catalog, kind, what) in [
@@ -94,9 +94,9 @@ fn nginx_t_escapes_what_a_catalogue_holds() {
 fn nginx_t_escapes_what_the_configuration_holds() {
     let text = all();
     for (directives, what) in [
-        (format!("xspace_catalog \"{{dir}}/{text}.json\";"), "a catalogue that is not there"),
-        (format!("xspace_catalog \"{{dir}}/bad{text}.json\";"), "a catalogue that is bad"),
-        (format!("xspace_catalog {{dir}}/c.json \"{text}\";"), "a parameter of a catalogue"),
+        (format!("xspace_catalog \"{{dir}}/{text}.json\";"), "a catalog that is not there"),
+        (format!("xspace_catalog \"{{dir}}/bad{text}.json\";"), "a catalog that is bad"),
+        (format!("xspace_catalog {{dir}}/c.json \"{text}\";"), "a parameter of a catalog"),
         (format!("xspace_formats \"{text}\";"), "a format"),
         (format!("xspace_formats \"mp3={text}\";"), "a media type"),
         (format!("xspace_min_size \"{text}\";"), "a size"),
@@ -185,7 +185,7 @@ fn lines_about_requests_are_escaped() {
 }
 
 #[test]
-fn lines_about_a_catalogue_that_changes_are_escaped() {
+fn lines_about_a_catalog_that_changes_are_escaped() {
     let (text, hidden) = (all(), hidden());
     let name = format!("c{text}.json");
     let site =
@@ -204,8 +204,8 @@ fn lines_about_a_catalogue_that_changes_are_escaped() {
         nginx.wait_errors(&["unusable \""], before + 1);
     }
     let log = nginx.error_log();
-    let lines: Vec<_> = log.lines().filter(|line| line.contains("catalogue \"")).collect();
-    assert_escaped(&lines.join("\n"), "catalogue \"", &ESCAPES, "changes");
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("catalog \"")).collect();
+    assert_escaped(&lines.join("\n"), "catalog \"", &ESCAPES, "changes");
 }
 
 #[test]

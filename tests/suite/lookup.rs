@@ -139,32 +139,32 @@ fn without_a_directory_the_lookup_alone_names_files() {
 }
 
 const CATALOG: &str = r#"{
-    "1lDxLnrWjwkGm": { "title": "Of the catalogue", "files": ["catalog.mp3"] },
+    "1lDxLnrWjwkGm": { "title": "Of the catalog", "files": ["catalog.mp3"] },
     "1ZkKzXbYyLmGv": { "status": 410 }
 }"#;
 
 fn with_catalog(application: &Application, parameters: &str) -> Site {
     asking(application, &format!("xspace_catalog {{dir}}/catalog.json {parameters};"), "")
         .file("catalog.json", CATALOG)
-        .file("downloads/catalog.mp3", "of the catalogue")
+        .file("downloads/catalog.mp3", "of the catalog")
         .file("downloads/lookup.mp3", "of the lookup")
         .file(&format!("downloads/{OTHER}.mp3"), "of the directory")
 }
 
 #[test]
-fn empty_answers_leave_the_decision_to_catalogue_and_directory() {
+fn empty_answers_leave_the_decision_to_catalog_and_directory() {
     for reply in [Reply::status(200), Reply::status(204), Reply::status(200).chunked(1)] {
         let what = format!("{reply:?}");
         let application = Application::always(reply);
         let nginx = with_catalog(&application, "").start();
-        assert_eq!(nginx.get(PATH).text(), "of the catalogue", "{what}");
+        assert_eq!(nginx.get(PATH).text(), "of the catalog", "{what}");
         assert_eq!(nginx.get(&format!("/download/{OTHER}")).text(), "of the directory", "{what}");
         assert_no_recording(&nginx.get(MISSING_PATH), 410, &what);
         assert_no_recording(&nginx.get("/download/nothing"), 404, &what);
         assert_eq!(
             nginx.log_lines("access.log", 4),
             [
-                "200|found|catalog|1lDxLnrWjwkGm|mp3|catalog.mp3|Of the catalogue",
+                "200|found|catalog|1lDxLnrWjwkGm|mp3|catalog.mp3|Of the catalog",
                 "200|found|directory|1YqKDqWqdPLGV|mp3|1YqKDqWqdPLGV.mp3|",
                 "410|status||1ZkKzXbYyLmGv|||",
                 "404|not_found||nothing|||",
@@ -177,15 +177,15 @@ fn empty_answers_leave_the_decision_to_catalogue_and_directory() {
 }
 
 #[test]
-fn entry_of_the_lookup_replaces_the_catalogues_entirely() {
+fn entry_of_the_lookup_replaces_the_catalogs_entirely() {
     for parameters in ["", "only"] {
         let application = Application::start(|asked| {
             Reply::json(match asked.argument("id") {
                 Some(ID) => r#"{"files": ["lookup.mp3"]}"#,
                 Some(MISSING) => r#"{"title": "Here again", "files": ["lookup.mp3"]}"#,
-                // In no catalogue.
+                // In no catalog.
                 Some(OTHER) => r#"{"title": "By title"}"#,
-                _ => r#"{"title": "Not the catalogue's files"}"#,
+                _ => r#"{"title": "Not the catalog's files"}"#,
             })
         });
         let nginx = with_catalog(&application, parameters)
@@ -199,7 +199,7 @@ fn entry_of_the_lookup_replaces_the_catalogues_entirely() {
             (PATH, "of the lookup", "1lDxLnrWjwkGm.mp3"),
             (MISSING_PATH, "of the lookup", "Here-again_1ZkKzXbYyLmGv.mp3"),
             ("/download/1YqKDqWqdPLGV", "of the directory", "By-title_1YqKDqWqdPLGV.mp3"),
-            ("/download/titled", "of the directory", "Not-the-catalogues-files_titled.mp3"),
+            ("/download/titled", "of the directory", "Not-the-catalogs-files_titled.mp3"),
         ] {
             let response = nginx.get(path);
             assert_eq!(response.text(), text, "{parameters} {path}");
@@ -217,7 +217,7 @@ fn entry_of_the_lookup_replaces_the_catalogues_entirely() {
 fn only_holds_where_the_lookup_has_no_entry() {
     let application = Application::always(Reply::status(204));
     let nginx = with_catalog(&application, "only").start();
-    assert_eq!(nginx.get(PATH).text(), "of the catalogue");
+    assert_eq!(nginx.get(PATH).text(), "of the catalog");
     assert_no_recording(&nginx.get(&format!("/download/{OTHER}")), 404, "only");
 }
 
@@ -1165,7 +1165,7 @@ fn fields_that_are_not_passed_on_are_no_variables_either() {
 }
 
 #[test]
-fn title_of_the_lookup_is_cleaned_as_the_catalogues() {
+fn title_of_the_lookup_is_cleaned_as_the_catalogs() {
     let application = rows(vec![
         Reply::json(r#"{"title": "Gespräch: \"Rust\"/C\r\nSet-Cookie: a=1"}"#),
         Reply::json(r#"{"title": "日本語"}"#),

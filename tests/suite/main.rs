@@ -20,15 +20,15 @@ mod access;
 mod blocks;
 /// What caches are told of a response.
 mod caches;
-/// Requests for spaces that a catalogue knows.
+/// Requests for spaces that a catalog knows.
 mod catalog;
-/// What `nginx -t` says about a catalogue.
+/// What `nginx -t` says about a catalog.
 mod catalog_config;
 /// Entries that say that there is nothing to serve, and entries that cannot be used.
 mod catalog_entries;
-/// Catalogues for which a worker has no memory.
+/// Catalogs for which a worker has no memory.
 mod catalog_memory;
-/// A catalogue's file changes while nginx runs.
+/// A catalog's file changes while nginx runs.
 mod catalog_refresh;
 /// Values that refer to themselves through the module's variables.
 mod circles;

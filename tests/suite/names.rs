@@ -76,7 +76,7 @@ fn plain_names_are_quoted() {
     }
 }
 
-/// A site whose catalogue gives the recording a title, and whose file names come from `?name=`.
+/// A site whose catalog gives the recording a title, and whose file names come from `?name=`.
 fn titled(title: &str) -> Site {
     Site::with_directives("xspace_filename $arg_name; xspace_catalog {dir}/catalog.json;", "")
         .server(

@@ -108,7 +108,7 @@ fn allow_goes_with_405() {
 }
 
 #[test]
-fn retry_after_of_an_unread_catalogue_goes_with_503() {
+fn retry_after_of_an_unread_catalog_goes_with_503() {
     if !build().require("threads") {
         return;
     }

@@ -104,7 +104,7 @@ fn without_threads() -> Vec<([&'static str; 3], &'static str)> {
 
 /// Whatever the level of the error log, which an administrator need not have set.
 #[test]
-fn catalogue_that_is_not_read_again_is_warned_of() {
+fn catalog_that_is_not_read_again_is_warned_of() {
     for ([before, events, after], why) in without_threads() {
         for level in ["", "error", "emerg", "info"] {
             let what = format!("{before:?} {events:?} {after:?}, level {level:?}");
@@ -112,7 +112,7 @@ fn catalogue_that_is_not_read_again_is_warned_of() {
             let places = lines_marked(&site.conf_path(), &site.write_conf());
             let checked = site.check();
             assert!(checked.ok, "{what}: {}", checked.output);
-            let message = format!("{why}catalogue \"{}/catalog.json\" is ", site.dir().display());
+            let message = format!("{why}catalog \"{}/catalog.json\" is ", site.dir().display());
             checked.expect_line("warn", &message, &places, &what);
             assert_eq!(checked.output.matches(&message).count(), 1, "{what}: {}", checked.output);
 
@@ -143,7 +143,7 @@ fn optional_is_refused_where_the_file_is_not_read_again() {
 
 /// nginx ends if a module fails when its old configuration is already gone: this must come earlier.
 #[test]
-fn reload_that_would_never_read_an_optional_catalogue_again_is_refused() {
+fn reload_that_would_never_read_an_optional_catalog_again_is_refused() {
     if !build().require("threads") {
         return;
     }

@@ -1,4 +1,4 @@
-//! Requests of all kinds for a long time, with reloads and new catalogues all the while: what nginx
+//! Requests of all kinds for a long time, with reloads and new catalogs all the while: what nginx
 //! holds at the end is what it held at the start.
 //!
 //! A short run here; `make soak REQUESTS=1000000` for a long one.
@@ -22,7 +22,7 @@ const REQUESTS: usize = 6000;
 
 const CLIENTS: usize = 32;
 
-/// A catalogue's content; each is larger or smaller than the one before.
+/// A catalog's content; each is larger or smaller than the one before.
 fn catalog(number: usize) -> String {
     let filler: Vec<String> = (0..1000 + number % 7 * 100)
         .map(|n| {
@@ -176,7 +176,7 @@ impl Holdings {
         };
         let workers = nginx.workers();
         let mut worker_files: Vec<usize> = workers.iter().map(|&pid| files(pid)).collect();
-        // A client's socket that is about to be closed, a catalogue that is being read: what stays
+        // A client's socket that is about to be closed, a catalog that is being read: what stays
         // open is the least of many looks.
         for _ in 0..100 {
             thread::sleep(Duration::from_millis(3));
@@ -260,7 +260,7 @@ fn nginx_holds_at_the_end_what_it_held_at_the_start() {
     let end = generation(30);
     reloads += 2;
     // Eleven generations of as many requests each, and as many more in one of them.
-    println!("{total} requests, {reloads} reloads, {written} catalogues");
+    println!("{total} requests, {reloads} reloads, {written} catalogs");
     println!("at the start: {start}");
     println!("in the middle: {middle}");
     println!("workers that stayed: {old}");

@@ -1,4 +1,4 @@
-//! `nginx -t` with a catalogue, and beside it with nginx's own `map`.
+//! `nginx -t` with a catalog, and beside it with nginx's own `map`.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
     let recordings = data::recordings(bench)?;
     let mut table = Table::new(&["", "entries", "file", "runs", "median", "least", "CPU", "peak"]);
     let mut results = Vec::new();
-    for what in ["catalogue", "map"] {
+    for what in ["catalog", "map"] {
         for entries in SIZES {
             if bench.quick && (what, entries) == ("map", MILLION) {
                 continue;

@@ -1,4 +1,4 @@
-//! Generated catalogues and recordings: the same on every machine.
+//! Generated catalogs and recordings: the same on every machine.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -26,7 +26,7 @@ const RECORDING_LEN: u32 = 64 * 1024;
 /// The length of the ranges that are asked for.
 pub const RANGE_LEN: u32 = 4096;
 
-/// Two states of the catalogue: other titles and other files for the same spaces.
+/// Two states of the catalog: other titles and other files for the same spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// What there is at first.
@@ -146,7 +146,7 @@ fn make(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result
     Ok(())
 }
 
-/// A catalogue of so many entries, each with a title and two files.
+/// A catalog of so many entries, each with a title and two files.
 pub fn catalog(bench: &Workbench, entries: u32, state: State) -> Result<PathBuf> {
     let name = format!("catalog-{VERSION}-{entries}-{}.json", state.year());
     let path = bench.dir.join(name);
@@ -184,7 +184,7 @@ fn number_at(place: u32, entries: u32) -> u32 {
     (u64::from(place) * STRIDE % u64::from(entries)) as u32
 }
 
-/// A directory with the recordings that are asked for: as a catalogue names them, and as
+/// A directory with the recordings that are asked for: as a catalog names them, and as
 /// `<id>.mp3`.
 pub fn recordings(bench: &Workbench) -> Result<PathBuf> {
     let dir = bench.dir.join(format!("downloads-{VERSION}"));
@@ -281,7 +281,7 @@ impl Requests {
     }
 
     /// Checks an answer: status, body and, if there is one in a header field `X-Title`, the title
-    /// have to be those of one state of the catalogue, which is returned.
+    /// have to be those of one state of the catalog, which is returned.
     pub fn check(&self, turn: usize, response: Response<'_>) -> Result<State> {
         if response.status != 206 {
             return Err(format!("status {} for request {turn}", response.status).into());
@@ -299,7 +299,7 @@ impl Requests {
     }
 }
 
-/// The locations: the catalogue's in front of the recordings.
+/// The locations: the catalog's in front of the recordings.
 pub fn locations(recordings: &Path, directives: &str) -> String {
     format!(
         "location ^~ /download/ {{

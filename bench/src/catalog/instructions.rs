@@ -1,4 +1,4 @@
-//! What a request costs with a small and with a large catalogue.
+//! What a request costs with a small and with a large catalog.
 
 use serde_json::{Value, json};
 
@@ -26,8 +26,8 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
             Requests::new(|asked| format!("/static/{}", asked.file(State::Old))),
         ),
         ("directory", data::locations(&recordings, ""), Requests::new(downloads("/download/"))),
-        ("catalogue, 1 thousand", catalog(1000)?, Requests::new(downloads("/download/"))),
-        ("catalogue, 1 million", catalog(MILLION)?, Requests::new(downloads("/download/"))),
+        ("catalog, 1 thousand", catalog(1000)?, Requests::new(downloads("/download/"))),
+        ("catalog, 1 million", catalog(MILLION)?, Requests::new(downloads("/download/"))),
     ];
 
     let mut table = Table::new(&["", "instructions", "to static"]);

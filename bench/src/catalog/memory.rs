@@ -13,13 +13,13 @@ use crate::process::{self, Memory};
 use crate::report::{Table, megabytes};
 use crate::workbench::{Result, Workbench};
 
-/// What nginx writes when a catalogue was replaced.
+/// What nginx writes when a catalog was replaced.
 pub const WAS_READ: &str = "was read again";
 
 /// More than NGINX's thread pool has threads, each of which may keep memory of its own.
 const REFRESHES: usize = 40;
 
-/// Puts a generated catalogue where nginx reads it, by a rename.
+/// Puts a generated catalog where nginx reads it, by a rename.
 pub fn put(bench: &Workbench, state: State, path: &Path) -> Result<()> {
     let new = path.with_extension("new");
     if new.exists() {
@@ -45,7 +45,7 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
     let requests = Requests::new(|asked| format!("/download/{}", asked.id()));
     let mut expect = |state: State| {
         if requests.check(0, connection.ask(requests.get(0))?)? != state {
-            return Err("this is not the catalogue that was read last".into());
+            return Err("this is not the catalog that was read last".into());
         }
         Ok::<_, Box<dyn std::error::Error>>(())
     };
@@ -74,7 +74,7 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
         put(bench, state, &path)?;
         poll(|| Ok((log.count(WAS_READ)? >= number).then_some(())))?;
         expect(state)?;
-        // A thread frees the old catalogue: wait until that makes no difference any more.
+        // A thread frees the old catalog: wait until that makes no difference any more.
         let mut after = Memory::of(worker)?;
         let mut same = 0;
         poll(|| {
@@ -88,8 +88,6 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
     add("master process at the end".into(), None, Memory::of(nginx.pid())?);
     nginx.stop()?;
     table.print("Memory of the worker process, 1 million entries");
-    println!(
-        "\n  Before the first refresh the catalogue's memory is the master process's as well."
-    );
+    println!("\n  Before the first refresh the catalog's memory is the master process's as well.");
     Ok(results.into())
 }

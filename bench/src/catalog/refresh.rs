@@ -1,7 +1,7 @@
 //! A refresh of a million entries while clients ask: does it hold them up?
 //!
 //! One thread does what the clients do, so that two processors are enough for it and for nginx's
-//! event loop; the thread that reads the catalogue shares them with both. A probe asks a location
+//! event loop; the thread that reads the catalog shares them with both. A probe asks a location
 //! that does nothing, every millisecond: its answer comes late when the event loop is held up, and
 //! also when event loop or client have no processor. The kernel tells how long that was, so it can
 //! be taken off; and how long the event loop itself worked between two answers to the probe.
@@ -33,7 +33,7 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(1);
 /// How long no refresh is, before and after each.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// For so long after the catalogue was replaced the old one may be being freed.
+/// For so long after the catalog was replaced the old one may be being freed.
 const FREEING: Duration = Duration::from_millis(500);
 
 /// A refresh takes seconds.
@@ -124,7 +124,7 @@ struct Step {
     waited: u64,
 }
 
-/// Replaces the catalogue now and then.
+/// Replaces the catalog now and then.
 struct Replacing<'b> {
     bench: &'b Workbench,
     path: PathBuf,
@@ -155,7 +155,7 @@ impl Replacing<'_> {
             let end = Instant::now() + DEADLINE;
             while self.log.count(WAS_READ)? < number {
                 if Instant::now() > end {
-                    return Err("the catalogue is not read again".into());
+                    return Err("the catalog is not read again".into());
                 }
                 thread::sleep(Duration::from_millis(10));
             }
@@ -208,7 +208,7 @@ struct Client {
     worked: u64,
     turn: usize,
     answered: Vec<Answered>,
-    /// How many answers were of each state of the catalogue.
+    /// How many answers were of each state of the catalog.
     states: [usize; 2],
 }
 
@@ -359,7 +359,7 @@ fn report(load: Load, steps: &[Step], clients: &[Client]) -> Result<Value> {
     let states: [usize; 2] =
         [0, 1].map(|state| clients.iter().map(|client| client.states[state]).sum());
     if states.contains(&0) {
-        return Err("the clients have not seen both catalogues".into());
+        return Err("the clients have not seen both catalogs".into());
     }
 
     let mut table = Table::new(&["", "count", "p50", "p99", "p99.9", "max"]);
@@ -399,7 +399,7 @@ fn report(load: Load, steps: &[Step], clients: &[Client]) -> Result<Value> {
         load.name
     ));
     println!(
-        "\n  No request failed; {} were answered from the old catalogue, {} from the new one.",
+        "\n  No request failed; {} were answered from the old catalog, {} from the new one.",
         grouped(states[0] as u64),
         grouped(states[1] as u64)
     );

@@ -1,4 +1,4 @@
-//! The JSON of a catalogue and of its entries, read into a [`Builder`].
+//! The JSON of a catalog and of its entries, read into a [`Builder`].
 
 use core::fmt;
 

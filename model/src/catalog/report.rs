@@ -1,4 +1,4 @@
-//! What is wrong with a catalogue, as a whole or with some of its entries.
+//! What is wrong with a catalog, as a whole or with some of its entries.
 
 use core::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use serde_json::error::Category;
 use super::members::{Excess, MAX_MEMBER_LEN, MAX_STRING_LEN, Position};
 use crate::text::Escaped;
 
-/// Text of a catalogue in a message.
+/// Text of a catalog in a message.
 pub(super) struct Quoted<'a>(pub(super) &'a str);
 
 impl fmt::Display for Quoted<'_> {
@@ -20,7 +20,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Why a catalogue, or the answer of a lookup, can't be taken: the mistake, with line and column.
+/// Why a catalog, or the answer of a lookup, can't be taken: the mistake, with line and column.
 #[derive(Debug)]
 pub struct CatalogError {
     message: Box<str>,
@@ -182,7 +182,7 @@ impl fmt::Display for Cause {
 /// How many of each kind a report names.
 const NAMED: usize = 10;
 
-/// What reading a catalogue has come to.
+/// What reading a catalog has come to.
 #[derive(Debug, Default)]
 pub struct Report {
     /// The number of entries that can be used.
@@ -197,7 +197,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether every member of the catalogue is an entry that can be used.
+    /// Whether every member of the catalog is an entry that can be used.
     pub fn is_clean(&self) -> bool {
         self.unusable.count == 0 && self.skipped.count == 0
     }
