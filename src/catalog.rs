@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod file;
+
 use core::cell::{Ref, RefCell};
 use core::fmt;
 use core::time::Duration;
@@ -13,9 +15,9 @@ use std::rc::Rc;
 
 use model::catalog::{Catalog, Report};
 
-use crate::catalog_file::{self, Reading, State};
+use self::file::{FileVersion, Reading};
 use crate::nginx::Failure;
-use crate::nginx::configuration::Place;
+use crate::nginx::configuration::ConfPosition;
 use crate::nginx::log::{Level, Log, Text};
 use crate::nginx::threads::ThreadPool;
 use crate::nginx::worker::{self, Cycle, TimerHandle};
@@ -25,7 +27,7 @@ pub(crate) const DEFAULT_REFRESH: Duration = Duration::from_secs(5);
 
 /// A catalog's file and what was read from it last. All locations that name the file share it.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct CatalogFile {
     path: &'static [u8],
     /// How often the file is looked at; `None`: only at start and reload.
     pub(crate) refresh: Option<Duration>,
@@ -34,21 +36,21 @@ pub(crate) struct Source {
     /// `refresh` as the value of Retry-After (RFC 9110, section 10.2.3): whole seconds.
     pub(crate) retry_after: Box<str>,
     /// The first directive that names the file.
-    pub(crate) place: Place,
+    pub(crate) place: ConfPosition,
     /// Where files are read. `None` in an nginx without threads.
     threads: Option<ThreadPool>,
     /// Nobody holds on to it when a call of a handler ends.
     current: RefCell<Option<Box<Catalog>>>,
-    state: RefCell<Option<State>>,
+    state: RefCell<Option<FileVersion>>,
 }
 
-impl Source {
+impl CatalogFile {
     /// A source that has read nothing yet. `path` is absolute.
     pub(crate) fn new(
         path: &'static [u8],
         refresh: Option<Duration>,
         optional: bool,
-        place: Place,
+        place: ConfPosition,
         threads: Option<ThreadPool>,
     ) -> Self {
         let seconds = refresh.unwrap_or_default().as_secs_f64().ceil().max(1.0);
@@ -83,7 +85,7 @@ impl Source {
         // A file that is being written to has another chance: a reload must not fail by chance.
         const TRIES: usize = 10;
         for _ in 0..TRIES {
-            match catalog_file::read(self.path(), None, || false) {
+            match file::read(self.path(), None, || false) {
                 Reading::Read(catalog, report, state) => {
                     self.current.replace(Some(Box::new(catalog)));
                     self.state.replace(Some(state));
@@ -127,7 +129,7 @@ impl Source {
         let known = self.state.borrow().clone();
         let source = Rc::clone(self);
         let posted = threads.run(
-            move || catalog_file::read(path, known.as_ref(), worker::is_ending),
+            move || file::read(path, known.as_ref(), worker::is_ending),
             move |reading| {
                 if let Some(reading) = reading {
                     source.take(reading, log);

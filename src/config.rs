@@ -4,6 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod check;
+pub(crate) mod directives;
+
 use core::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
@@ -11,9 +14,9 @@ use model::filename::{CleanTitle, FileName};
 use model::format::Formats;
 use model::request::SpaceId;
 
-use crate::catalog::Source;
+use crate::catalog::CatalogFile;
 use crate::nginx::Failure;
-use crate::nginx::configuration::{Place, VariableIndex};
+use crate::nginx::configuration::{ConfPosition, VariableIndex};
 use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::location::Location;
 use crate::nginx::request::Request;
@@ -26,7 +29,7 @@ pub(crate) struct MainConf {
     /// Every `xspace_download` that is on, to be checked when all locations are known.
     pub(crate) downloads: RefCell<Vec<Rc<Download>>>,
     /// Every file that an `xspace_catalog` names.
-    pub(crate) catalogs: RefCell<Vec<Rc<Source>>>,
+    pub(crate) catalogs: RefCell<Vec<Rc<CatalogFile>>>,
     /// Every block of an `if` or a `limit_except`.
     pub(crate) blocks: RefCell<Vec<Location>>,
     /// The content handlers that read the query string themselves. Set when all directives are read.
@@ -47,8 +50,8 @@ pub(crate) struct LocationConf {
     pub(crate) formats: Option<Rc<Formats>>,
     pub(crate) min_size: Option<u64>,
     pub(crate) directory: Option<Directory>,
-    pub(crate) catalog: Option<Switch<CatalogUse>>,
-    pub(crate) lookup: Option<Switch<Rc<LookupUse>>>,
+    pub(crate) catalog: Option<Switch<CatalogSetting>>,
+    pub(crate) lookup: Option<Switch<Rc<LookupSetting>>>,
     pub(crate) pass_args: Option<bool>,
 }
 
@@ -61,18 +64,18 @@ pub(crate) enum Switch<T> {
 
 /// An `xspace_catalog` that is on.
 #[derive(Clone, Debug)]
-pub(crate) struct CatalogUse {
-    pub(crate) source: Rc<Source>,
+pub(crate) struct CatalogSetting {
+    pub(crate) source: Rc<CatalogFile>,
     /// Whether an id that is not in the catalog is not found.
     pub(crate) only: bool,
 }
 
 /// An `xspace_lookup` that is on.
 #[derive(Debug)]
-pub(crate) struct LookupUse {
+pub(crate) struct LookupSetting {
     /// Begins with a slash.
     pub(crate) uri: &'static [u8],
-    pub(crate) place: Place,
+    pub(crate) place: ConfPosition,
     /// `$request_id`, if a directive names it: the application has to see the same as the log.
     /// Set when all directives are read.
     pub(crate) request_id: OnceCell<Option<VariableIndex>>,
@@ -84,7 +87,7 @@ pub(crate) enum Directory {
     /// The path, with a slash at its end.
     Path(&'static [u8]),
     /// Nowhere.
-    Off(Place),
+    Off(ConfPosition),
 }
 
 /// An `xspace_download` that is on.
@@ -95,7 +98,7 @@ pub(crate) struct Download {
     /// The location that the directive stands in, and its server.
     pub(crate) location: Location,
     pub(crate) server: Location,
-    pub(crate) place: Place,
+    pub(crate) place: ConfPosition,
     /// Set when all locations are known.
     pub(crate) routes: OnceCell<Routes>,
     /// The blocks of `if` and `limit_except` in the location.
@@ -225,7 +228,7 @@ impl LocationConf {
     }
 
     /// `xspace_catalog`; off by default.
-    pub(crate) fn catalog(&self) -> Option<&CatalogUse> {
+    pub(crate) fn catalog(&self) -> Option<&CatalogSetting> {
         match &self.catalog {
             Some(Switch::On(catalog)) => Some(catalog),
             Some(Switch::Off) | None => None,
@@ -233,7 +236,7 @@ impl LocationConf {
     }
 
     /// `xspace_lookup`; off by default.
-    pub(crate) fn lookup(&self) -> Option<&LookupUse> {
+    pub(crate) fn lookup(&self) -> Option<&LookupSetting> {
         match &self.lookup {
             Some(Switch::On(lookup)) => Some(lookup),
             Some(Switch::Off) | None => None,

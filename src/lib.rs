@@ -4,26 +4,17 @@
 //! location that nginx serves it from, so ranges, conditional requests and protocols are nginx's
 //! own. From the outside in:
 //!
-//! - `entry`: the tables that nginx reads, and the functions in them;
-//! - `handler`, `lookup`, `search`, `header_filter`, `cache_filter`, `variables`: what is done for a request;
-//! - `directives`, `check`, `catalog_check`: what is done for the configuration;
-//! - `config`, `record`: what is known of a location and of a request;
-//! - `catalog`, `catalog_file`: what is known of spaces, and the file that it is read from;
-//! - `nginx`: the edge, the only place besides `entry` with `unsafe` code;
+//! - `module`: what nginx reads, and the functions that it calls;
+//! - `config`: the directives, their settings, and the checks of `nginx -t`;
+//! - `request`: what happens to a request, in the order of nginx's phases;
+//! - `catalog`: the catalogs, and the files that they are read from;
+//! - `variables`: the values of the module's variables;
+//! - `nginx`: the edge, the only place besides `module` with `unsafe` code;
 //! - the crate `model`: what a request means, without nginx.
 
-mod cache_filter;
 mod catalog;
-mod catalog_check;
-mod catalog_file;
-mod check;
 mod config;
-mod directives;
-mod entry;
-mod handler;
-mod header_filter;
-mod lookup;
+mod module;
 mod nginx;
-mod record;
-mod search;
+mod request;
 mod variables;

@@ -12,7 +12,7 @@ use nginx_sys::NGX_HTTP_GET;
 use crate::config::LocationConf;
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
-use crate::record::{self, Found, Record};
+use crate::request::state::{self, Found, Record};
 
 /// A variable of the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ fn format<'r>(
 fn asked<'r>(
     request: &Request<'r>,
     record: Option<&'r Record<'r>>,
-) -> Result<Option<(model::request::Asked<'r>, &'static LocationConf)>, Failure> {
+) -> Result<Option<(model::request::SpaceRequest<'r>, &'static LocationConf)>, Failure> {
     let lcf = match record {
         Some(record) => Some(record.lcf()),
         None => request.location_conf::<LocationConf>(),
@@ -109,7 +109,7 @@ fn asked<'r>(
     let (asked, lcf) = match (lcf.circle(), record) {
         (Some(circle), _) => Record::settled(request).ok_or(circle)?,
         (None, Some(record)) => (record.asked(request)?, lcf),
-        (None, None) => (record::asked(request, lcf, request.uri())?, lcf),
+        (None, None) => (state::asked(request, lcf, request.uri())?, lcf),
     };
     Ok(asked.map(|asked| (asked, lcf)))
 }

@@ -1,7 +1,7 @@
 //! Answers of a lookup: any status, encoding and content.
 
 use model::catalog::Catalog;
-use model::lookup::{Answer, NoAnswer, Question, Verdict, judge};
+use model::lookup::{LookupResponse, LookupError, LookupQuery, Decision, decide};
 use model::request::SpaceId;
 
 use crate::catalog;
@@ -21,15 +21,15 @@ pub fn lookup(data: &[u8]) {
     let id = SpaceId::parse(b"x").expect("a valid id");
     let plain = matches!(encoding, None | Some(b"identity" | b""));
 
-    match judge(id, Answer { status, encoding, content: Ok(content) }) {
-        Ok(Verdict::Undecided) => {
+    match decide(id, LookupResponse { status, encoding, content: Ok(content) }) {
+        Ok(Decision::Undecided) => {
             assert!(status == 204 || (status == 200 && content.is_empty()), "{status}");
         }
-        Ok(Verdict::Denied(denial)) => {
+        Ok(Decision::Denied(denial)) => {
             assert!([401, 403, 404, 410, 429, 451].contains(&status), "{status}");
             assert_eq!(usize::try_from(denial.code()), Ok(status));
         }
-        Ok(Verdict::Entry(entries)) => {
+        Ok(Decision::Entry(entries)) => {
             assert!(status == 200 && plain, "{status} {encoding:?}");
             let text = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
             let entry = entries.get(id).ok().flatten().expect("the entry that was answered");
@@ -42,9 +42,9 @@ pub fn lookup(data: &[u8]) {
         }
         Err(why) => {
             match &why {
-                NoAnswer::Status(found) => assert!(*found == status && status != 200),
-                NoAnswer::Encoded => assert!(status == 200 && !plain),
-                NoAnswer::Invalid(error) => {
+                LookupError::Status(found) => assert!(*found == status && status != 200),
+                LookupError::Encoded => assert!(status == 200 && !plain),
+                LookupError::Invalid(error) => {
                     catalog::refused(error);
                     assert!(Catalog::read_entry(id, content).is_err());
                 }
@@ -62,7 +62,7 @@ fn question(data: &[u8]) {
     let end = data.len().min(128);
     let Some(id) = SpaceId::parse(&data[..end]) else { return };
     for format in ["", "mp3", "audio"] {
-        let question = Question { id, format };
+        let question = LookupQuery { id, format };
         let mut buffer = vec![0; question.buffer_len()];
         let written = question.write(&mut buffer).expect("the buffer is just as long");
         assert_eq!(written, [b"id=", id.as_bytes(), b"&format=", format.as_bytes()].concat());

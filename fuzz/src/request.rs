@@ -2,7 +2,7 @@
 
 use model::format::{Formats, MAX_EXTENSION_LEN};
 use model::path::CandidatePath;
-use model::request::{Asked, InvalidId};
+use model::request::{SpaceRequest, InvalidId};
 
 use crate::is_id;
 
@@ -32,7 +32,7 @@ pub fn request(data: &[u8]) {
     }
 
     let mut was_asked = false;
-    let parsed = Asked::parse(resource, &formats, || {
+    let parsed = SpaceRequest::parse(resource, &formats, || {
         was_asked = true;
         Some(argument)
     });

@@ -203,12 +203,12 @@ impl Packed {
 /// A place in a catalog's entries, with the hash of the id there: the table can grow without
 /// looking at the entries.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Slot {
     hash: u32,
     entry: u32,
 }
 
-impl Place {
+impl Slot {
     /// The table takes its bits from both ends of a hash, so 32 of them are spread over 64.
     fn spread(hash: u32) -> u64 {
         u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -220,7 +220,7 @@ impl Place {
 pub struct Catalog {
     text: String,
     entries: Vec<Packed>,
-    index: HashTable<Place>,
+    index: HashTable<Slot>,
     hasher: DefaultHashBuilder,
 }
 
@@ -336,7 +336,7 @@ impl Catalog {
     #[inline(always)]
     fn find(&self, id: &[u8]) -> Option<usize> {
         let hash = self.hash(id);
-        let place = self.index.find(Place::spread(hash), |place| {
+        let place = self.index.find(Slot::spread(hash), |place| {
             place.hash == hash && self.id(place.entry).is_some_and(|found| found == id)
         })?;
         Some(place.entry as usize)
@@ -630,7 +630,7 @@ impl Catalog {
     /// Sees to it that there is memory for one more entry. Growing by itself, a large catalog
     /// would end the process when there is none.
     fn reserve(&mut self, text_len: usize) -> Result<(), CatalogError> {
-        let spread = |place: &Place| Place::spread(place.hash);
+        let spread = |place: &Slot| Slot::spread(place.hash);
         let has_memory = self.text.try_reserve(text_len).is_ok()
             && self.entries.try_reserve(1).is_ok()
             && self.index.try_reserve(1, spread).is_ok();
@@ -639,14 +639,14 @@ impl Catalog {
 
     /// Adds an entry whose text, from `start` on, begins with the id.
     fn add(&mut self, id: &[u8], start: usize, packed: Packed) -> Result<(), CatalogError> {
-        let spread = |place: &Place| Place::spread(place.hash);
+        let spread = |place: &Slot| Slot::spread(place.hash);
         let too_large = |_| CatalogError::too_large();
         u32::try_from(self.text.len()).map_err(too_large)?;
         let entry = u32::try_from(self.entries.len()).map_err(too_large)?;
         let start = u32::try_from(start).map_err(too_large)?;
         let id_len = u8::try_from(id.len()).map_err(too_large)?;
         self.entries.push(Packed { start, id_len, ..packed });
-        let place = Place { hash: self.hash(id), entry };
+        let place = Slot { hash: self.hash(id), entry };
         self.index.insert_unique(spread(&place), place, spread);
         Ok(())
     }

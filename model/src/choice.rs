@@ -2,11 +2,11 @@
 
 /// Of the files that an entry names so many are looked for at most. A look that is not answered from
 /// memory stops a worker: for some milliseconds on a network file system.
-pub const MAX_LOOKS: usize = 16;
+pub const MAX_CANDIDATES: usize = 16;
 
 /// What a look at the disk has shown of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum Candidate {
     /// A regular file of so many bytes.
     File(u64),
     /// Nothing, or something else than a regular file.
@@ -44,20 +44,20 @@ impl Search {
     }
 
     /// Takes what was seen of the next candidate and returns whether that is the one to serve.
-    pub fn takes(&mut self, seen: Seen) -> bool {
+    pub fn takes(&mut self, seen: Candidate) -> bool {
         self.looks += 1;
         match seen {
-            Seen::File(size) => return size >= self.min_size,
-            Seen::Nothing => {}
-            Seen::Denied => self.denied += 1,
-            Seen::Failed => self.failed = true,
+            Candidate::File(size) => return size >= self.min_size,
+            Candidate::Nothing => {}
+            Candidate::Denied => self.denied += 1,
+            Candidate::Failed => self.failed = true,
         }
         false
     }
 
     /// Whether there were as many looks as an entry's files may take.
-    pub fn has_ended(self) -> bool {
-        self.looks >= MAX_LOOKS
+    pub fn is_exhausted(self) -> bool {
+        self.looks >= MAX_CANDIDATES
     }
 
     /// What the answer is if no candidate was taken.
@@ -78,8 +78,8 @@ mod tests {
 
     #[test]
     fn searches() {
-        use Seen::{Denied, Failed, File, Nothing};
-        let rows: &[(&[Seen], Result<usize, Miss>, &str)] = &[
+        use Candidate::{Denied, Failed, File, Nothing};
+        let rows: &[(&[Candidate], Result<usize, Miss>, &str)] = &[
             (&[], Err(Miss::NotFound), "no candidate"),
             (&[File(10)], Ok(0), "just large enough"),
             (&[File(9), File(10)], Ok(1), "the first is too small"),
@@ -102,11 +102,11 @@ mod tests {
     #[test]
     fn ends_after_as_many_looks_as_an_entry_may_take() {
         let mut search = Search::new(0);
-        for looks in 0..MAX_LOOKS {
-            assert!(!search.has_ended(), "{looks}");
-            assert!(!search.takes(Seen::Nothing));
+        for looks in 0..MAX_CANDIDATES {
+            assert!(!search.is_exhausted(), "{looks}");
+            assert!(!search.takes(Candidate::Nothing));
         }
-        assert!(search.has_ended());
+        assert!(search.is_exhausted());
         assert_eq!(search.miss(), Miss::NotFound);
     }
 }

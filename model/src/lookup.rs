@@ -26,21 +26,21 @@ const LEFT_OUT: [&str; 13] = [
 
 /// Whether a field of the client's request is part of the question. `Cookie` and `Authorization`
 /// are; what would make the answer depend on the part of the file that is asked for is not.
-pub fn is_passed_on(name: &[u8]) -> bool {
+pub fn forwards_field(name: &[u8]) -> bool {
     let is_condition = name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"If-"));
     !is_condition && !LEFT_OUT.iter().any(|left| name.eq_ignore_ascii_case(left.as_bytes()))
 }
 
 /// The query string of the question: `id=<id>&format=<word>`.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub struct LookupQuery<'a> {
     /// The space.
     pub id: SpaceId<'a>,
     /// The format asked for, a word of the configuration; empty if none is.
     pub format: &'a str,
 }
 
-impl Question<'_> {
+impl LookupQuery<'_> {
     const PARTS: [&'static [u8]; 2] = [b"id=", b"&format="];
 
     /// How long the buffer has to be, in bytes.
@@ -65,9 +65,9 @@ impl Question<'_> {
 
 /// A refusal by the application, which the client gets as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Denial(i16);
+pub struct Refusal(i16);
 
-impl Denial {
+impl Refusal {
     const STATUSES: [i16; 6] = [401, 403, 404, 410, 429, 451];
 
     fn of(status: usize) -> Option<Self> {
@@ -92,18 +92,18 @@ impl Denial {
 
 /// An answer, as far as it has come.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
+pub struct LookupResponse<'a> {
     /// The status code; 0 if there is none.
     pub status: usize,
     /// The value of Content-Encoding.
     pub encoding: Option<&'a [u8]>,
     /// The content of a 200.
-    pub content: Result<&'a [u8], Fault>,
+    pub content: Result<&'a [u8], ContentError>,
 }
 
 /// Why the content of an answer is not there as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum ContentError {
     /// It ended too early.
     Incomplete,
     /// It is larger than this limit, in bytes.
@@ -116,18 +116,18 @@ pub enum Fault {
 
 /// What an answer means.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Decision {
     /// The entry of the space, in place of the catalog's: a catalog of this one.
     Entry(Catalog),
     /// Catalog and directory decide.
     Undecided,
     /// The client is refused.
-    Denied(Denial),
+    Denied(Refusal),
 }
 
 /// Why an answer is none. The client gets 502.
 #[derive(Debug)]
-pub enum NoAnswer {
+pub enum LookupError {
     /// The status says nothing of the space.
     Status(usize),
     /// The answer leads elsewhere, by X-Accel-Redirect.
@@ -135,57 +135,61 @@ pub enum NoAnswer {
     /// The lookup has come to a location that serves spaces itself.
     Circle,
     /// The content is not there as a whole.
-    Fault(Fault),
+    ContentError(ContentError),
     /// The content is encoded.
     Encoded,
     /// The content is no entry.
     Invalid(CatalogError),
 }
 
-impl fmt::Display for NoAnswer {
+impl fmt::Display for LookupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(0) => f.write_str("there is no answer"),
             Self::Status(status) => write!(f, "the answer has status {status}"),
             Self::Redirected => f.write_str("the answer has \"X-Accel-Redirect\""),
             Self::Circle => f.write_str("it leads to a location that has \"xspace_download\""),
-            Self::Fault(Fault::Incomplete) => f.write_str("the answer is not complete"),
-            Self::Fault(Fault::TooLarge(limit)) => write!(
+            Self::ContentError(ContentError::Incomplete) => {
+                f.write_str("the answer is not complete")
+            }
+            Self::ContentError(ContentError::TooLarge(limit)) => write!(
                 f,
                 "the answer is larger than \"subrequest_output_buffer_size\" of its location, \
                  {limit} bytes"
             ),
-            Self::Fault(Fault::Unframed) => f.write_str(
+            Self::ContentError(ContentError::Unframed) => f.write_str(
                 "the answer is empty and has no \"Content-Length\" (with status 204 it needs none)",
             ),
-            Self::Fault(Fault::Unreadable) => f.write_str("the answer is not in memory"),
+            Self::ContentError(ContentError::Unreadable) => {
+                f.write_str("the answer is not in memory")
+            }
             Self::Encoded => f.write_str("the answer has \"Content-Encoding\""),
             Self::Invalid(error) => write!(f, "the answer is no entry: {error}"),
         }
     }
 }
 
-impl core::error::Error for NoAnswer {}
+impl core::error::Error for LookupError {}
 
 /// Says what an answer about a space means.
 ///
 /// # Errors
 ///
 /// Why it means nothing: nothing is served then.
-pub fn judge(id: SpaceId<'_>, answer: Answer<'_>) -> Result<Verdict, NoAnswer> {
+pub fn decide(id: SpaceId<'_>, answer: LookupResponse<'_>) -> Result<Decision, LookupError> {
     if answer.status == 204 {
-        return Ok(Verdict::Undecided);
+        return Ok(Decision::Undecided);
     }
-    if let Some(denial) = Denial::of(answer.status) {
-        return Ok(Verdict::Denied(denial));
+    if let Some(denial) = Refusal::of(answer.status) {
+        return Ok(Decision::Denied(denial));
     }
     if answer.status != 200 {
-        return Err(NoAnswer::Status(answer.status));
+        return Err(LookupError::Status(answer.status));
     }
-    match answer.content.map_err(NoAnswer::Fault)? {
-        [] => Ok(Verdict::Undecided),
-        _ if answer.encoding.is_some_and(is_encoded) => Err(NoAnswer::Encoded),
-        json => Catalog::read_entry(id, json).map(Verdict::Entry).map_err(NoAnswer::Invalid),
+    match answer.content.map_err(LookupError::ContentError)? {
+        [] => Ok(Decision::Undecided),
+        _ if answer.encoding.is_some_and(is_encoded) => Err(LookupError::Encoded),
+        json => Catalog::read_entry(id, json).map(Decision::Entry).map_err(LookupError::Invalid),
     }
 }
 
@@ -204,17 +208,17 @@ mod tests {
     #[test]
     fn fields_of_the_question() {
         for name in ["Cookie", "Authorization", "User-Agent", "X-If-None", "Accept", "Host", "I"] {
-            assert!(is_passed_on(name.as_bytes()), "{name}");
+            assert!(forwards_field(name.as_bytes()), "{name}");
         }
         for name in ["range", "If-Range", "IF-NONE-MATCH", "te", "content-length", "Upgrade"] {
-            assert!(!is_passed_on(name.as_bytes()), "{name}");
+            assert!(!forwards_field(name.as_bytes()), "{name}");
         }
     }
 
     #[test]
     fn questions() {
         for (format, expected) in [("", "id=1lDx&format="), ("audio", "id=1lDx&format=audio")] {
-            let question = Question { id: id(), format };
+            let question = LookupQuery { id: id(), format };
             let mut buffer = vec![0; question.buffer_len()];
             assert_eq!(question.write(&mut buffer), Some(expected.as_bytes()));
             for len in [0, question.buffer_len() - 1, question.buffer_len() + 1] {
@@ -226,13 +230,13 @@ mod tests {
     /// What the client gets: `file` for an entry, else a status, 0 for the directory's turn.
     fn outcome(status: usize, content: &[u8], encoding: Option<&str>) -> (String, i16) {
         let encoding = encoding.map(str::as_bytes);
-        match judge(id(), Answer { status, encoding, content: Ok(content) }) {
-            Ok(Verdict::Entry(entries)) => {
+        match decide(id(), LookupResponse { status, encoding, content: Ok(content) }) {
+            Ok(Decision::Entry(entries)) => {
                 let entry = entries.get(id()).unwrap().unwrap();
                 (entry.files().collect::<Vec<_>>().join(" "), 200)
             }
-            Ok(Verdict::Undecided) => (String::new(), 0),
-            Ok(Verdict::Denied(denial)) => (denial.field().unwrap_or("").into(), denial.code()),
+            Ok(Decision::Undecided) => (String::new(), 0),
+            Ok(Decision::Denied(denial)) => (denial.field().unwrap_or("").into(), denial.code()),
             Err(no_answer) => (no_answer.to_string(), 502),
         }
     }
@@ -301,22 +305,23 @@ mod tests {
     #[test]
     fn faults() {
         for (fault, message) in [
-            (Fault::Incomplete, "the answer is not complete"),
+            (ContentError::Incomplete, "the answer is not complete"),
             (
-                Fault::TooLarge(4096),
+                ContentError::TooLarge(4096),
                 "the answer is larger than \"subrequest_output_buffer_size\" of its location, \
                  4096 bytes",
             ),
             (
-                Fault::Unframed,
+                ContentError::Unframed,
                 "the answer is empty and has no \"Content-Length\" (with status 204 it needs none)",
             ),
-            (Fault::Unreadable, "the answer is not in memory"),
+            (ContentError::Unreadable, "the answer is not in memory"),
         ] {
-            let answer = Answer { status: 200, encoding: None, content: Err(fault) };
-            assert_eq!(judge(id(), answer).unwrap_err().to_string(), message);
+            let answer = LookupResponse { status: 200, encoding: None, content: Err(fault) };
+            assert_eq!(decide(id(), answer).unwrap_err().to_string(), message);
         }
-        let answer = Answer { status: 403, encoding: None, content: Err(Fault::Incomplete) };
-        assert!(matches!(judge(id(), answer), Ok(Verdict::Denied(_))), "the status is enough");
+        let answer =
+            LookupResponse { status: 403, encoding: None, content: Err(ContentError::Incomplete) };
+        assert!(matches!(decide(id(), answer), Ok(Decision::Denied(_))), "the status is enough");
     }
 }

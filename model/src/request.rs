@@ -74,7 +74,7 @@ fn id_len(bytes: &[u8]) -> usize {
 
 /// A space and the formats of it that will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked<'a> {
+pub struct SpaceRequest<'a> {
     /// The space.
     pub id: SpaceId<'a>,
     /// The formats; an error if none of the configured ones can be meant.
@@ -89,7 +89,7 @@ pub struct InvalidId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownFormat;
 
-impl<'a> Asked<'a> {
+impl<'a> SpaceRequest<'a> {
     /// Reads `<id>` or `<id>.<format>`.
     ///
     /// `format` is asked for the format only where the resource has no suffix.
@@ -228,9 +228,12 @@ mod tests {
             ("x .mp3", None, Err(InvalidId), "space behind the id"),
         ];
         for (resource, argument, expected, what) in rows {
-            let asked = Asked::parse(resource.as_bytes(), &formats, || argument.map(str::as_bytes));
-            let expected = expected
-                .map(|(id, word)| Asked { id: SpaceId(id.as_bytes()), selection: one(word) });
+            let asked =
+                SpaceRequest::parse(resource.as_bytes(), &formats, || argument.map(str::as_bytes));
+            let expected = expected.map(|(id, word)| SpaceRequest {
+                id: SpaceId(id.as_bytes()),
+                selection: one(word),
+            });
             assert_eq!(asked, expected, "{what}: {resource}");
         }
     }

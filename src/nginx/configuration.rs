@@ -41,12 +41,12 @@ pub(crate) struct VariableIndex(pub(super) usize);
 /// Where a directive stands, for messages that are written after its block has ended: nginx's own
 /// function for them would name the end of `http {}` then.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct ConfPosition {
     file: String,
     line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ConfPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
@@ -98,21 +98,21 @@ impl<'c> Conf<'c> {
     }
 
     /// Where the directive stands that is being read.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> ConfPosition {
         // SAFETY: see above; while a directive of a file is read `conf_file` is set, and is null
         // or without a name for `-g` only.
         unsafe {
             match (*self.as_raw()).conf_file.as_ref() {
                 Some(file) => {
-                    Place { file: Text(bytes(file.file.name)).to_string(), line: file.line }
+                    ConfPosition { file: Text(bytes(file.file.name)).to_string(), line: file.line }
                 }
-                None => Place { file: "command line".into(), line: 0 },
+                None => ConfPosition { file: "command line".into(), line: 0 },
             }
         }
     }
 
     /// Writes a message about the directive at `place`, in the form of nginx's own.
-    pub(crate) fn log_at(&self, level: Level, place: &Place, message: impl fmt::Display) {
+    pub(crate) fn log_at(&self, level: Level, place: &ConfPosition, message: impl fmt::Display) {
         if let Some(log) = self.log_handle() {
             log.write(level, 0, format_args!("{message} in {place}"));
         }

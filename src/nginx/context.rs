@@ -7,9 +7,9 @@ use super::pool::{Pool, Pooled};
 
 /// The module's place in an array `r->ctx`.
 #[derive(Clone, Copy)]
-pub(super) struct Place(*mut *mut c_void);
+pub(super) struct ContextSlot(*mut *mut c_void);
 
-impl Place {
+impl ContextSlot {
     /// # Safety
     ///
     /// As long as the value is used, `place` is valid and nobody else writes to it but nginx, which

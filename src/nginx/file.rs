@@ -23,7 +23,7 @@ const END: [u8; MAX_EXTENSION_LEN + 1] = [0; MAX_EXTENSION_LEN + 1];
 
 /// What is at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum Stat {
     /// A regular file of so many bytes. Without `open_file_cache` it may still be unreadable.
     File(u64),
     /// Something else than a regular file.
@@ -176,7 +176,7 @@ impl<'q, 'r> InLocation<'q, 'r> {
     }
 
     /// Looks at a path through the location's `open_file_cache`, obeying its `disable_symlinks`.
-    pub(crate) fn look(&self, path: &mut FilePath<'r>) -> Result<Look, Failure> {
+    pub(crate) fn stat(&self, path: &mut FilePath<'r>) -> Result<Stat, Failure> {
         let r = self.request.as_raw();
         let clcf = self.location.as_raw();
         let mut name = ngx_str_t { len: path.len, data: path.bytes.as_mut_ptr() };
@@ -205,15 +205,15 @@ impl<'q, 'r> InLocation<'q, 'r> {
                 == NGX_OK as ngx_int_t
             {
                 return Ok(match info::is_file.get(&raw const of) {
-                    0 => Look::NotAFile,
-                    _ => Look::File(u64::try_from(of.size).unwrap_or(0)),
+                    0 => Stat::NotAFile,
+                    _ => Stat::File(u64::try_from(of.size).unwrap_or(0)),
                 });
             }
             match u32::try_from(of.err).unwrap_or(u32::MAX) {
                 0 => Err(Failure("ngx_open_cached_file() failed")),
-                NGX_ENOENT | NGX_ENOTDIR | NGX_ENAMETOOLONG => Ok(Look::Missing(of.err)),
-                NGX_EACCES | NGX_ELOOP | NGX_EMLINK => Ok(Look::Denied(of.err)),
-                _ => Ok(Look::Failed(of.err)),
+                NGX_ENOENT | NGX_ENOTDIR | NGX_ENAMETOOLONG => Ok(Stat::Missing(of.err)),
+                NGX_EACCES | NGX_ELOOP | NGX_EMLINK => Ok(Stat::Denied(of.err)),
+                _ => Ok(Stat::Failed(of.err)),
             }
         }
     }

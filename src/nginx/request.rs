@@ -10,7 +10,7 @@ use nginx_sys::{
 };
 
 use super::Failure;
-use super::context::Place;
+use super::context::ContextSlot;
 use super::layout::ngx_http_request_t as flag;
 use super::log::{Level, Log};
 use super::module::{self, LocationData, MainData, RequestData};
@@ -183,10 +183,10 @@ impl<'r> Request<'r> {
         unsafe { (*(*self.as_raw()).loc_conf.add(module::ctx_index())).cast::<T>().as_ref() }
     }
 
-    fn context_place(&self) -> Place {
+    fn context_place(&self) -> ContextSlot {
         // SAFETY: see above; nginx has an element of `ctx` for each HTTP module, and only this
         // module writes to its own but for null.
-        unsafe { Place::from_raw((*self.as_raw()).ctx.add(module::ctx_index())) }
+        unsafe { ContextSlot::from_raw((*self.as_raw()).ctx.add(module::ctx_index())) }
     }
 
     /// What the module remembers of this request. Subrequests share the pool of the client's

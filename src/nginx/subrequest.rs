@@ -94,7 +94,7 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Starts a subrequest: GET, with those of the request's fields that `is_passed_on` picks and
+    /// Starts a subrequest: GET, with those of the request's fields that `forwards_field` picks and
     /// without its content. nginx calls `T::SUBREQUEST_DONE` at its end, maybe more than once, and
     /// then the request's phase handler again, which must have answered NGX_AGAIN meanwhile.
     ///
@@ -104,7 +104,7 @@ impl<'r> Request<'r> {
         &self,
         uri: &'static [u8],
         args: &'r [u8],
-        is_passed_on: fn(&[u8]) -> bool,
+        forwards_field: fn(&[u8]) -> bool,
         shared: Option<VariableIndex>,
     ) -> Result<Self, NotStarted> {
         let r = self.as_raw();
@@ -115,8 +115,8 @@ impl<'r> Request<'r> {
         })?;
         // SAFETY: all zero is a body that has been read and is empty.
         let body = self.pool().store(unsafe { mem::zeroed::<ngx_http_request_body_t>() })?;
-        let headers = self.headers_for_subrequest(is_passed_on)?;
-        let variables = self.variables_for_subrequest(is_passed_on, shared)?;
+        let headers = self.headers_for_subrequest(forwards_field)?;
+        let variables = self.variables_for_subrequest(forwards_field, shared)?;
 
         // SAFETY: see above. nginx copies the strings, whose bytes live as long as the request,
         // and keeps `post`. The subrequest is only noted by the call, it has not begun to run, so
@@ -213,7 +213,7 @@ impl<'r> Request<'r> {
     /// the fields that the subrequest is not to have, where the request has looked at them.
     fn variables_for_subrequest(
         &self,
-        is_passed_on: fn(&[u8]) -> bool,
+        forwards_field: fn(&[u8]) -> bool,
         shared: Option<VariableIndex>,
     ) -> Result<*mut ngx_http_variable_value_t, Failure> {
         // SAFETY: see above; an index is that of a variable, and there is a value for each. All zero
@@ -230,7 +230,7 @@ impl<'r> Request<'r> {
             let values = copy_values(self)?;
             let first: *mut ngx_http_variable_value_t = values.cast();
             for index in 0..values.len() {
-                if !is_variable_passed_on(bytes((*known.add(index)).name), is_passed_on) {
+                if !is_variable_passed_on(bytes((*known.add(index)).name), forwards_field) {
                     first.add(index).write(mem::zeroed());
                 }
             }
@@ -242,7 +242,7 @@ impl<'r> Request<'r> {
     /// itself, from which `proxy_pass` sends; this one has a list of its own.
     fn headers_for_subrequest(
         &self,
-        is_passed_on: fn(&[u8]) -> bool,
+        forwards_field: fn(&[u8]) -> bool,
     ) -> Result<ngx_http_headers_in_t, Failure> {
         // SAFETY: see above; nginx has filled in the header before the first handler runs. The
         // new list has room for all fields, and its elements are copies of valid ones.
@@ -257,7 +257,7 @@ impl<'r> Request<'r> {
                 return Err(Failure::NO_MEMORY);
             }
             let mut count = 0;
-            for field in fields(own).filter(|field| is_passed_on(bytes((**field).key))) {
+            for field in fields(own).filter(|field| forwards_field(bytes((**field).key))) {
                 copies.add(count).write(*field);
                 count += 1;
             }
@@ -289,7 +289,7 @@ impl<'r> Request<'r> {
                 &raw mut headers.accept_encoding,
             ] {
                 let Some(field) = (*known).as_ref() else { continue };
-                if !is_passed_on(bytes(field.key)) {
+                if !forwards_field(bytes(field.key)) {
                     *known = ptr::null_mut();
                 }
             }
@@ -374,7 +374,7 @@ impl<'r> Request<'r> {
 
 /// Whether a variable may have the same value in a subrequest: not if it is that of a field which
 /// the subrequest does not have.
-fn is_variable_passed_on(variable: &[u8], is_passed_on: fn(&[u8]) -> bool) -> bool {
+fn is_variable_passed_on(variable: &[u8], forwards_field: fn(&[u8]) -> bool) -> bool {
     let field = match variable.strip_prefix(b"http_") {
         Some(field) => field,
         None if variable == b"content_length" => variable,
@@ -385,7 +385,7 @@ fn is_variable_passed_on(variable: &[u8], is_passed_on: fn(&[u8]) -> bool) -> bo
     for (to, from) in name.iter_mut().zip(field) {
         *to = if *from == b'_' { b'-' } else { *from };
     }
-    is_passed_on(name.get(..field.len()).unwrap_or(&name))
+    forwards_field(name.get(..field.len()).unwrap_or(&name))
 }
 
 /// What a body filter is called with.

@@ -25,7 +25,7 @@ pub(crate) enum Wish {
 
 impl WorkerUser {
     /// The user of the directive `user`, or nginx's own. `None` if the workers will run as whoever
-    /// starts nginx, or if there is no such user. Asked when all of the configuration is read.
+    /// starts nginx, or if there is no such user. SpaceRequest when all of the configuration is read.
     pub(crate) fn of(cycle: Cycle) -> Option<Self> {
         // SAFETY: the call only returns a number.
         if unsafe { libc::geteuid() } != 0 {

@@ -13,7 +13,7 @@ use nginx_sys::{
 };
 
 use super::Failure;
-use super::configuration::Place;
+use super::configuration::ConfPosition;
 use super::log::{Level, Log};
 use super::module::{self, MainData};
 use super::pool::Pool;
@@ -43,7 +43,7 @@ impl Cycle {
     /// Writes a message about the directive at `place`, in the form of nginx's own. In `init_conf`
     /// it goes where those about directives go: what the configuration says of logs is not in force
     /// yet.
-    pub(crate) fn log_at(self, level: Level, place: &Place, message: impl fmt::Display) {
+    pub(crate) fn log_at(self, level: Level, place: &ConfPosition, message: impl fmt::Display) {
         if let Some(log) = self.log_handle() {
             log.write(level, 0, format_args!("{message} in {place}"));
         }
@@ -78,7 +78,7 @@ impl Cycle {
         unsafe { self.core_module_conf::<ngx_core_conf_t>(&raw mut ngx_core_module).as_ref() }
     }
 
-    /// Why workers can't have the threads of a pool; `None` if they can. Asked when all of the
+    /// Why workers can't have the threads of a pool; `None` if they can. SpaceRequest when all of the
     /// configuration is read.
     pub(crate) fn lacks_threads(self, pool: Option<ThreadPool>) -> Option<NoThreads> {
         if self.core_conf().is_some_and(|core| core.master == 0) {

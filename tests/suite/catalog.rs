@@ -447,7 +447,7 @@ fn named_file_that_is_not_there_is_404_and_nothing_else_is_served() {
     }
     let line = nginx.wait_error(&["[error]", &format!("no file for space \"{ID}\"")]);
     // Nothing of other formats, which nobody looked for.
-    assert!(line.contains("a look at \"") && line.contains("/2025/gone.mp3\" failed"), "{line}");
+    assert!(line.contains("stat() \"") && line.contains("/2025/gone.mp3\" failed"), "{line}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
 
-use super::context::Place;
+use super::context::ContextSlot;
 use super::pool::pooled;
 use super::pools::Owned;
 
@@ -27,8 +27,8 @@ fn a_record_survives_that_nginx_empties_the_place() {
 
     unsafe {
         // A request and its subrequest, which share a pool.
-        let place = Place::from_raw(raw.add(1));
-        let other = Place::from_raw(raw_other.add(1));
+        let place = ContextSlot::from_raw(raw.add(1));
+        let other = ContextSlot::from_raw(raw_other.add(1));
         assert!(place.get::<Record<'_>>().is_none());
         assert!(place.restore(pool, |record: &Record<'_>| record.owner == 1).is_none());
         let first = place.keep(pool, record(1)).unwrap();

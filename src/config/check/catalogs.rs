@@ -7,15 +7,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::catalog::Source;
-use crate::check::Refused;
+use crate::catalog::CatalogFile;
+use crate::config::check::Refused;
 use crate::nginx::configuration::Conf;
 use crate::nginx::log::{Level, Text};
 use crate::nginx::user::{Wish, WorkerUser};
 use crate::nginx::worker::{Cycle, NoThreads};
 
 /// Reads the catalogs.
-pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refused> {
+pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<CatalogFile>]) -> Result<(), Refused> {
     for source in sources {
         let path = Text(source.path().as_os_str().as_bytes());
         let warn = |message: String| conf.log_at(Level::Warn, &source.place, message);
@@ -41,7 +41,7 @@ pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<Source>]) -> Result<(), Refuse
 /// what is behind `http {}`. `lack` says why there are no threads for it.
 pub(crate) fn refreshes(
     cycle: Cycle,
-    sources: &[Rc<Source>],
+    sources: &[Rc<CatalogFile>],
     lack: Option<NoThreads>,
 ) -> Result<(), Refused> {
     let mut sources = sources.iter().filter(|source| source.refresh.is_some()).peekable();

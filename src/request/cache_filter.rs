@@ -8,12 +8,12 @@
 
 use model::caching::{Author, NO_STORE, PRIVATE, PRIVATE_NO_CACHE, write_private};
 
-use crate::header_filter::CONTENT_DISPOSITION;
-use crate::lookup::Lookup;
 use crate::nginx::Failure;
 use crate::nginx::guard::fault_point;
 use crate::nginx::request::Request;
-use crate::record::Record;
+use crate::request::header_filter::CONTENT_DISPOSITION;
+use crate::request::lookup::Lookup;
+use crate::request::state::Record;
 
 const CACHE_CONTROL: &str = "Cache-Control";
 const EXPIRES: &str = "Expires";

@@ -9,25 +9,25 @@ use model::catalog::{Catalog, Cause, Entry};
 use model::choice::Miss;
 use model::disposition::Disposition;
 use model::format::{Formats, Selection};
-use model::request::{ALLOW, Asked, SpaceId};
+use model::request::{ALLOW, SpaceId, SpaceRequest};
 use nginx_sys::{NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_OPTIONS};
 
-use crate::config::{CatalogUse, Download, LocationConf, LookupUse};
-use crate::lookup::{Lookup, Told};
+use crate::config::{CatalogSetting, Download, LocationConf, LookupSetting};
 use crate::nginx::Failure;
 use crate::nginx::location::Location;
 use crate::nginx::log::{Level, Text};
 use crate::nginx::request::Request;
 use crate::nginx::subrequest::NotStarted;
-use crate::record::{Found, Outcome, Record, Rewriting, Source};
-use crate::search::{Chosen, FileSearch, Searched};
+use crate::request::lookup::{Lookup, Told};
+use crate::request::search::{Chosen, FileSearch, Searched};
+use crate::request::state::{Found, Outcome, Record, Source};
 
 /// What a phase handler wants nginx to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer<'r> {
+pub(crate) enum Action<'r> {
     /// Go on as if the module were not there.
     Declined,
-    /// Answer with this status.
+    /// Action with this status.
     Status(i16),
     /// Call the handler again when the subrequest has ended.
     Wait,
@@ -38,71 +38,29 @@ pub(crate) enum Answer<'r> {
 }
 
 /// What a phase handler has come to; a failure is logged and answered with 500.
-pub(crate) type Handled<'r> = Result<Answer<'r>, Failure>;
+pub(crate) type PhaseResult<'r> = Result<Action<'r>, Failure>;
 
 /// Whether a request is in a location where the module is off.
 pub(crate) fn is_elsewhere(_: &Request<'_>, lcf: &LocationConf) -> bool {
     lcf.download().is_none()
 }
 
-/// Whether a request has come to such a location straight from the client.
-pub(crate) fn is_passing(request: &Request<'_>, lcf: &LocationConf) -> bool {
-    lcf.download().is_none() && request.is_main() && !request.is_internal()
-}
-
-/// Whether a request that is done with rewriting is in such a location, and not to be answered by a
-/// content handler after a redirect.
-pub(crate) fn is_done_rewriting_elsewhere(request: &Request<'_>, lcf: &LocationConf) -> bool {
-    let was_redirected = || request.has_content_handler() && request.is_internal();
-    lcf.download().is_none() && !was_redirected()
-}
-
-/// REWRITE, before the rewrite module acts: notes the request, so that one which is refused later,
-/// and whose error page is in another location, still has its id in the log.
-pub(crate) fn arrive<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Handled<'r> {
-    request.debug(format_args!("xspace rewrite handler"));
-    if let Some(lookup) = Record::lookup_by(request) {
-        return Ok(if lookup.may_enter(lcf) { Answer::Declined } else { Answer::Status(502) });
-    }
-    if lcf.download().is_some() {
-        Record::begin(request, lcf)?;
-        return Ok(Answer::Declined);
-    }
-    if request.is_internal() {
-        if let Some(record) = Record::find(request) {
-            if request.is_main() {
-                record.note_error_page(request);
-            }
-            record.keep_args_from_others(request, Rewriting::Begins);
-        }
-    }
-    Ok(Answer::Declined)
-}
-
-/// PREACCESS: all rewriting is done. Acts before `limit_req` and `limit_conn`.
-pub(crate) fn stay<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Handled<'r> {
-    request.debug(format_args!("xspace preaccess handler"));
-    if lcf.download().is_some() {
-        Record::stay(request, lcf)?;
-    } else if let Some(record) = Record::find(request) {
-        record.keep_args_from_others(request, Rewriting::IsDone);
-    }
-    Ok(Answer::Declined)
-}
-
 /// PRECONTENT: access has been granted.
-pub(crate) fn serve<'r>(request: &Request<'r>, lcf: &'static LocationConf) -> Handled<'r> {
+pub(crate) fn precontent_handler<'r>(
+    request: &Request<'r>,
+    lcf: &'static LocationConf,
+) -> PhaseResult<'r> {
     let (Some(download), Some(formats)) = (lcf.download(), lcf.formats()) else {
-        return Ok(Answer::Declined);
+        return Ok(Action::Declined);
     };
     request.debug(format_args!("xspace precontent handler"));
     let record = Record::stay(request, lcf)?;
-    let task = Task { request, lcf, download, formats, record };
+    let task = Resolver { request, lcf, download, formats, record };
     task.answer().inspect_err(|_| record.outcome.set(Some(Outcome::Error)))
 }
 
 /// A request that the module answers.
-struct Task<'q, 'r> {
+struct Resolver<'q, 'r> {
     request: &'q Request<'r>,
     lcf: &'static LocationConf,
     download: &'static Download,
@@ -110,17 +68,17 @@ struct Task<'q, 'r> {
     record: &'r Record<'r>,
 }
 
-impl<'r> Task<'_, 'r> {
-    fn answer(&self) -> Handled<'r> {
+impl<'r> Resolver<'_, 'r> {
+    fn answer(&self) -> PhaseResult<'r> {
         self.decide().or_else(|stop| match stop {
-            Stop::Answer(answer) => Ok(answer),
+            Stop::Action(answer) => Ok(answer),
             Stop::Failed(why) => Err(why),
         })
     }
 
     /// The steps to a file, each of which can be the last.
     #[inline(always)]
-    fn decide(&self) -> Result<Answer<'r>, Stop<'r>> {
+    fn decide(&self) -> Result<Action<'r>, Stop<'r>> {
         self.check_method()?;
         let (id, selection) = self.asked()?;
         // Both go when this function returns: a request must not hold on to a catalog.
@@ -140,21 +98,21 @@ impl<'r> Task<'_, 'r> {
         self.search(entry.filter(Entry::has_files), source, id, selection)
     }
 
-    fn refuse(&self, outcome: Outcome, status: i16) -> Answer<'r> {
+    fn refuse(&self, outcome: Outcome, status: i16) -> Action<'r> {
         let outcome_word = outcome.as_str();
         self.request.debug(format_args!("xspace outcome: {outcome_word} status: {status}"));
         self.record.outcome.set(Some(outcome));
-        Answer::Status(status)
+        Action::Status(status)
     }
 
     /// Ends all requests but GET and HEAD.
     #[inline(always)]
     fn check_method(&self) -> Result<(), Stop<'r>> {
-        Err(Stop::Answer(match self.request.method() {
+        Err(Stop::Action(match self.request.method() {
             NGX_HTTP_GET | NGX_HTTP_HEAD => return Ok(()),
             NGX_HTTP_OPTIONS => {
                 self.allow(204)?;
-                Answer::Status(204)
+                Action::Status(204)
             }
             _ => {
                 self.allow(405)?;
@@ -166,7 +124,7 @@ impl<'r> Task<'_, 'r> {
     /// Which space is asked for, and in which formats.
     #[inline(always)]
     fn asked(&self) -> Result<(SpaceId<'r>, Selection), Stop<'r>> {
-        let Some(Asked { id, selection }) = self.record.settle(self.request)? else {
+        let Some(SpaceRequest { id, selection }) = self.record.settle(self.request)? else {
             self.request.log(Level::Info, 0, format_args!("invalid space id"));
             return Err(self.refuse(Outcome::BadId, 404).into());
         };
@@ -196,7 +154,7 @@ impl<'r> Task<'_, 'r> {
     #[inline(always)]
     fn entry_in<'c>(
         &self,
-        catalog: &'static CatalogUse,
+        catalog: &'static CatalogSetting,
         entries: Option<&'c Catalog>,
         id: SpaceId<'r>,
     ) -> Result<Option<Entry<'c>>, Stop<'r>> {
@@ -241,7 +199,7 @@ impl<'r> Task<'_, 'r> {
         source: Source,
         id: SpaceId<'r>,
         selection: Selection,
-    ) -> Result<Answer<'r>, Stop<'r>> {
+    ) -> Result<Action<'r>, Stop<'r>> {
         let Self { request, lcf, download, formats, .. } = *self;
         let search = FileSearch::new(request, lcf, download, formats, id, selection);
         let (searched, source) = match entry {
@@ -263,19 +221,19 @@ impl<'r> Task<'_, 'r> {
     #[inline(never)]
     fn told_by(
         &self,
-        lookup: &LookupUse,
+        lookup: &LookupSetting,
         id: SpaceId<'r>,
         selection: Selection,
     ) -> Result<Option<Catalog>, Stop<'r>> {
         let told = match self.ask(lookup, id, selection) {
             Ok(told) => told,
             Err(NotStarted::Failed(why)) => return Err(why.into()),
-            Err(NotStarted::HalfStarted) => return Err(Answer::Abort.into()),
+            Err(NotStarted::HalfStarted) => return Err(Action::Abort.into()),
         };
-        Err(Stop::Answer(match told {
+        Err(Stop::Action(match told {
             Told::Entry(entry) => return Ok(Some(entry)),
             Told::Undecided => return Ok(None),
-            Told::NotYet => Answer::Wait,
+            Told::NotYet => Action::Wait,
             Told::Denied(denial) => {
                 let status = denial.code();
                 if let Some((asked, name)) = self.record.lookup.get().zip(denial.field()) {
@@ -291,7 +249,7 @@ impl<'r> Task<'_, 'r> {
     /// What the lookup says; it is begun by the first call.
     fn ask(
         &self,
-        lookup: &LookupUse,
+        lookup: &LookupSetting,
         id: SpaceId<'r>,
         selection: Selection,
     ) -> Result<Told, NotStarted> {
@@ -320,7 +278,7 @@ impl<'r> Task<'_, 'r> {
     /// The catalog has an entry that tells nothing: it may have been to withhold the recording.
     #[cold]
     #[inline(never)]
-    fn unusable(&self, catalog: &CatalogUse, id: SpaceId<'_>, cause: Cause) -> Answer<'r> {
+    fn unusable(&self, catalog: &CatalogSetting, id: SpaceId<'_>, cause: Cause) -> Action<'r> {
         let path = Text(catalog.source.path().as_os_str().as_bytes());
         self.request.log(
             Level::Error,
@@ -333,7 +291,7 @@ impl<'r> Task<'_, 'r> {
     /// An optional catalog was not read yet.
     #[cold]
     #[inline(never)]
-    fn not_read(&self, catalog: &'static CatalogUse, id: SpaceId<'_>) -> Stop<'r> {
+    fn not_read(&self, catalog: &'static CatalogSetting, id: SpaceId<'_>) -> Stop<'r> {
         let source = &catalog.source;
         let path = Text(source.path().as_os_str().as_bytes());
         self.request.log(
@@ -349,7 +307,7 @@ impl<'r> Task<'_, 'r> {
     }
 
     #[inline(always)]
-    fn redirect(&self, Chosen { format, uri }: Chosen<'r>, source: Source) -> Answer<'r> {
+    fn redirect(&self, Chosen { format, uri }: Chosen<'r>, source: Source) -> Action<'r> {
         let file = uri.get(self.download.target.len()..).unwrap_or_default();
         let of = source.as_str();
         self.request.debug(format_args!("xspace redirect: \"{}\" source: {of}", Text(uri)));
@@ -359,20 +317,20 @@ impl<'r> Task<'_, 'r> {
             // filter sees by it that no error was answered in between.
             self.request.set_content_type(format.media_type());
         }
-        Answer::Redirect(uri)
+        Action::Redirect(uri)
     }
 }
 
 /// Why a request comes to no further step.
 enum Stop<'r> {
     /// It has its answer, or waits for one.
-    Answer(Answer<'r>),
+    Action(Action<'r>),
     Failed(Failure),
 }
 
-impl<'r> From<Answer<'r>> for Stop<'r> {
-    fn from(answer: Answer<'r>) -> Self {
-        Self::Answer(answer)
+impl<'r> From<Action<'r>> for Stop<'r> {
+    fn from(answer: Action<'r>) -> Self {
+        Self::Action(answer)
     }
 }
 

@@ -13,7 +13,7 @@ use model::disposition::{ContentDisposition, Parts};
 use crate::nginx::Failure;
 use crate::nginx::guard::fault_point;
 use crate::nginx::request::Request;
-use crate::record::{Found, Record};
+use crate::request::state::{Found, Record};
 
 /// The field's name (RFC 6266).
 pub(crate) const CONTENT_DISPOSITION: &str = "Content-Disposition";

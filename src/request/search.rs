@@ -5,14 +5,14 @@
 use core::fmt;
 
 use model::catalog::Entry;
-use model::choice::{MAX_LOOKS, Miss, Search, Seen};
+use model::choice::{Candidate, MAX_CANDIDATES, Miss, Search};
 use model::format::{Format, Formats, Selection};
 use model::path::CandidatePath;
 use model::request::SpaceId;
 
 use crate::config::{Directory, Download, LocationConf, Route, Routes};
 use crate::nginx::Failure;
-use crate::nginx::file::{FilePath, InLocation, Look, Standing};
+use crate::nginx::file::{FilePath, InLocation, Standing, Stat};
 use crate::nginx::location::Location;
 use crate::nginx::log::{Level, Text};
 use crate::nginx::request::Request;
@@ -49,10 +49,10 @@ pub(crate) struct FileSearch<'q, 'r> {
     search: Search,
     /// Whether an entry names the files.
     is_named: bool,
-    /// The last look in vain, whose path the next one may change; nothing if it is kept below.
-    last: Option<VainLook<'r>>,
+    /// The last stat that failed, whose path the next one may change; nothing if it is kept below.
+    last: Option<Rejected<'r>>,
     /// The first one that found something which will not do: it tells more of a miss.
-    telling: Option<VainLook<'r>>,
+    telling: Option<Rejected<'r>>,
     /// The location of the first candidate that was passed over because of it, and the format.
     outside: Option<(Location, &'static Format)>,
     /// What the request was like before it stood in another location.
@@ -75,10 +75,10 @@ enum Stem {
     Another,
 }
 
-/// A look that was in vain.
-struct VainLook<'r> {
+/// A candidate that will not do.
+struct Rejected<'r> {
     path: FilePath<'r>,
-    look: Look,
+    stat: Stat,
     location: Location,
     format: &'static Format,
 }
@@ -150,7 +150,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
                 continue;
             }
             for file in entry.files_of(format.extension()) {
-                if self.search.has_ended() {
+                if self.search.is_exhausted() {
                     break 'search;
                 }
                 let uri: &'r [u8] = self.request.pool().concat([target, file.as_bytes()])?;
@@ -183,7 +183,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         let at = InLocation::enter(self.request, standing, uri, &mut self.snapshot)?;
         let may_stay = stem == Stem::Same && !location.maps_by_variables();
         let mut path = match self.last.take() {
-            Some(VainLook { mut path, location: old, format: last, .. })
+            Some(Rejected { mut path, location: old, format: last, .. })
                 if may_stay && old == location =>
             {
                 path.replace_tail(last.extension().len(), format.extension()).ok_or(NO_ROOM)?;
@@ -197,14 +197,14 @@ impl<'q, 'r> FileSearch<'q, 'r> {
                 _ => at.map()?,
             },
         };
-        let look = at.look(&mut path)?;
+        let stat = at.stat(&mut path)?;
         // Back before anything is logged: the log names a subrequest by its path.
         drop(at);
-        self.request.debug(format_args!("xspace look: \"{}\" {look:?}", Text(path.as_bytes())));
-        if self.search.takes(seen(look)) {
+        self.request.debug(format_args!("xspace stat: \"{}\" {stat:?}", Text(path.as_bytes())));
+        if self.search.takes(candidate_of(stat)) {
             return Ok(Taken::Yes);
         }
-        self.note(VainLook { path, look, location, format });
+        self.note(Rejected { path, stat, location, format });
         Ok(Taken::No)
     }
 
@@ -216,14 +216,14 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         }
     }
 
-    fn note(&mut self, vain: VainLook<'r>) {
-        match vain.look {
-            Look::Missing(_) => {}
-            Look::Failed(errno) => {
+    fn note(&mut self, vain: Rejected<'r>) {
+        match vain.stat {
+            Stat::Missing(_) => {}
+            Stat::Failed(errno) => {
                 let path = Text(vain.path.as_bytes());
-                self.request.log(Level::Crit, errno, format_args!("look at \"{path}\" failed"));
+                self.request.log(Level::Crit, errno, format_args!("stat() \"{path}\" failed"));
             }
-            Look::File(_) | Look::NotAFile | Look::Denied(_) => {
+            Stat::File(_) | Stat::NotAFile | Stat::Denied(_) => {
                 self.telling.get_or_insert(vain);
                 return;
             }
@@ -303,13 +303,13 @@ impl<'q, 'r> FileSearch<'q, 'r> {
 
         let path = Text(last.path.as_bytes());
         let tried = Tried(self);
-        match last.look {
-            Look::Missing(errno) | Look::Denied(errno) | Look::Failed(errno) => self.request.log(
+        match last.stat {
+            Stat::Missing(errno) | Stat::Denied(errno) | Stat::Failed(errno) => self.request.log(
                 Level::Error,
                 errno,
-                format_args!("no file for space \"{id}\": a look at \"{path}\"{tried} failed"),
+                format_args!("no file for space \"{id}\": stat() \"{path}\"{tried} failed"),
             ),
-            Look::File(_) | Look::NotAFile => self.request.log(
+            Stat::File(_) | Stat::NotAFile => self.request.log(
                 Level::Error,
                 0,
                 format_args!(
@@ -338,8 +338,8 @@ struct Tried<'a, 'q, 'r>(&'a FileSearch<'q, 'r>);
 impl fmt::Display for Tried<'_, '_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let selected = || self.0.formats.selected(self.0.selection);
-        if self.0.is_named && self.0.search.has_ended() {
-            return write!(f, " (the last of {MAX_LOOKS} files that are looked for)");
+        if self.0.is_named && self.0.search.is_exhausted() {
+            return write!(f, " (the last of {MAX_CANDIDATES} files that are looked for)");
         }
         if self.0.is_named || selected().nth(1).is_none() {
             return Ok(());
@@ -350,11 +350,11 @@ impl fmt::Display for Tried<'_, '_, '_> {
     }
 }
 
-fn seen(look: Look) -> Seen {
-    match look {
-        Look::File(size) => Seen::File(size),
-        Look::NotAFile | Look::Missing(_) => Seen::Nothing,
-        Look::Denied(_) => Seen::Denied,
-        Look::Failed(_) => Seen::Failed,
+fn candidate_of(stat: Stat) -> Candidate {
+    match stat {
+        Stat::File(size) => Candidate::File(size),
+        Stat::NotAFile | Stat::Missing(_) => Candidate::Nothing,
+        Stat::Denied(_) => Candidate::Denied,
+        Stat::Failed(_) => Candidate::Failed,
     }
 }

@@ -10,10 +10,13 @@ use core::{mem, ptr};
 
 use model::catalog::Catalog;
 use model::format::{Formats, Selection};
-use model::lookup::{Answer, Denial, Fault, NoAnswer, Question, Verdict, is_passed_on, judge};
+use model::lookup::{
+    ContentError, Decision, LookupError, LookupQuery, LookupResponse, Refusal, decide,
+    forwards_field,
+};
 use model::request::SpaceId;
 
-use crate::config::{LocationConf, LookupUse};
+use crate::config::{LocationConf, LookupSetting};
 use crate::nginx::Failure;
 use crate::nginx::log::{Level, Text};
 use crate::nginx::module::RequestData;
@@ -38,7 +41,7 @@ pub(crate) struct Lookup<'r> {
 /// Why a response will not do, whatever its status.
 #[derive(Clone, Copy, Debug)]
 enum Unusable {
-    Content(Fault),
+    Content(ContentError),
     Redirected,
     Circle,
     OutOfMemory,
@@ -53,7 +56,7 @@ pub(crate) enum Told {
     Entry(Catalog),
     /// Catalog and directory decide.
     Undecided,
-    Denied(Denial),
+    Denied(Refusal),
     /// The answer means nothing; the log says why.
     Failed,
 }
@@ -62,12 +65,12 @@ impl<'r> Lookup<'r> {
     /// Asks about a space, for a request that has a value of the type `T`.
     pub(crate) fn start<T: RequestData>(
         request: &Request<'r>,
-        lookup: &LookupUse,
+        lookup: &LookupSetting,
         id: SpaceId<'r>,
         formats: &Formats,
         selection: Selection,
     ) -> Result<Self, NotStarted> {
-        let question = Question { id, format: formats.word(selection) };
+        let question = LookupQuery { id, format: formats.word(selection) };
         let buffer = request.pool().bytes(question.buffer_len())?;
         let args =
             question.write(buffer).ok_or(Failure("query string of the lookup does not fit"))?;
@@ -75,7 +78,7 @@ impl<'r> Lookup<'r> {
         let subrequest = request.start_subrequest::<T>(
             lookup.uri,
             args,
-            is_passed_on,
+            forwards_field,
             lookup.request_id.get().copied().flatten(),
         )?;
         Ok(Self {
@@ -111,7 +114,9 @@ impl<'r> Lookup<'r> {
         content.consume(|piece| match piece {
             Piece::End => self.complete.set(true),
             Piece::Bytes(bytes) if is_wanted => self.add(bytes),
-            Piece::Unreadable if is_wanted => self.note(Unusable::Content(Fault::Unreadable)),
+            Piece::Unreadable if is_wanted => {
+                self.note(Unusable::Content(ContentError::Unreadable))
+            }
             Piece::Bytes(_) | Piece::Unreadable => {}
         });
     }
@@ -121,7 +126,7 @@ impl<'r> Lookup<'r> {
         let mut content = self.content.borrow_mut();
         let limit = self.subrequest.output_buffer_size();
         if bytes.len() > limit.saturating_sub(content.len()) {
-            self.note(Unusable::Content(Fault::TooLarge(limit)));
+            self.note(Unusable::Content(ContentError::TooLarge(limit)));
         } else if content.try_reserve(bytes.len()).is_err() {
             self.note(Unusable::OutOfMemory);
         } else {
@@ -152,7 +157,7 @@ impl<'r> Lookup<'r> {
     pub(crate) fn told(
         &self,
         request: &Request<'r>,
-        lookup: &LookupUse,
+        lookup: &LookupSetting,
         id: SpaceId<'_>,
     ) -> Result<Told, Failure> {
         if !self.subrequest.is_done() {
@@ -166,9 +171,9 @@ impl<'r> Lookup<'r> {
         }
         request.debug(format_args!("xspace lookup done: status {}", self.subrequest.status()));
         Ok(match self.verdict(id)? {
-            Ok(Verdict::Undecided) => Told::Undecided,
-            Ok(Verdict::Denied(denial)) => Told::Denied(denial),
-            Ok(Verdict::Entry(entry)) => Told::Entry(entry),
+            Ok(Decision::Undecided) => Told::Undecided,
+            Ok(Decision::Denied(denial)) => Told::Denied(denial),
+            Ok(Decision::Entry(entry)) => Told::Entry(entry),
             Err(why) => {
                 let uri = Text(lookup.uri);
                 request.log(
@@ -181,15 +186,15 @@ impl<'r> Lookup<'r> {
         })
     }
 
-    fn verdict(&self, id: SpaceId<'_>) -> Result<Result<Verdict, NoAnswer>, Failure> {
+    fn verdict(&self, id: SpaceId<'_>) -> Result<Result<Decision, LookupError>, Failure> {
         let ending = self.ending.get();
         let content = mem::take(&mut *self.content.borrow_mut());
         let content = match self.unusable.get() {
             _ if self.subrequest.was_redirected_by_upstream() => {
-                return Ok(Err(NoAnswer::Redirected));
+                return Ok(Err(LookupError::Redirected));
             }
-            Some(Unusable::Redirected) => return Ok(Err(NoAnswer::Redirected)),
-            Some(Unusable::Circle) => return Ok(Err(NoAnswer::Circle)),
+            Some(Unusable::Redirected) => return Ok(Err(LookupError::Redirected)),
+            Some(Unusable::Circle) => return Ok(Err(LookupError::Circle)),
             Some(Unusable::OutOfMemory) => return Err(Failure::NO_MEMORY),
             Some(Unusable::Content(fault)) => Err(fault),
             None => self.fault(content.is_empty()).map_or(Ok(&*content), Err),
@@ -200,17 +205,17 @@ impl<'r> Lookup<'r> {
             status => status,
         };
         let encoding = self.subrequest.response_field("Content-Encoding").next();
-        Ok(judge(id, Answer { status, encoding, content }))
+        Ok(decide(id, LookupResponse { status, encoding, content }))
     }
 
     /// Why the content of the response can't be taken as a whole one.
-    fn fault(&self, is_empty: bool) -> Option<Fault> {
-        let has_ended = self.complete.get() || self.subrequest.has_no_content();
-        if !has_ended || self.ending.get().is_some_and(Ending::is_error) {
-            Some(Fault::Incomplete)
+    fn fault(&self, is_empty: bool) -> Option<ContentError> {
+        let is_exhausted = self.complete.get() || self.subrequest.has_no_content();
+        if !is_exhausted || self.ending.get().is_some_and(Ending::is_error) {
+            Some(ContentError::Incomplete)
         } else if is_empty && self.subrequest.ends_with_connection() {
             // It would be a permission. Anything longer is JSON, which tells its own end.
-            Some(Fault::Unframed)
+            Some(ContentError::Unframed)
         } else {
             None
         }

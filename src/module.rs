@@ -20,13 +20,10 @@ use nginx_sys::{
 };
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 
-use crate::cache_filter;
-use crate::catalog_check;
-use crate::check;
+use crate::config::check;
+use crate::config::check::catalogs;
+use crate::config::directives::{self, DirectiveError};
 use crate::config::{Download, LocationConf, MainConf};
-use crate::directives::{self, Refusal};
-use crate::handler::{self, Answer, Handled};
-use crate::header_filter;
 use crate::nginx::configuration::Conf;
 use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::guard::{self, fault_point};
@@ -37,7 +34,11 @@ use crate::nginx::pool::{Pooled, pooled};
 use crate::nginx::request::Request;
 use crate::nginx::subrequest::{Content, Ending};
 use crate::nginx::worker::{self, Cycle};
-use crate::record::Record;
+use crate::request::arrival;
+use crate::request::cache_filter;
+use crate::request::header_filter;
+use crate::request::resolve::{self, Action, PhaseResult};
+use crate::request::state::Record;
 use crate::variables;
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
@@ -263,7 +264,7 @@ setter!(set_pass_args, directives::pass_args);
 fn apply(
     conf: &Conf<'_>,
     lcf: &mut LocationConf,
-    set: fn(&mut LocationConf, &MainConf, &Conf<'_>) -> Result<(), Refusal>,
+    set: fn(&mut LocationConf, &MainConf, &Conf<'_>) -> Result<(), DirectiveError>,
 ) -> *mut c_char {
     let Some(main) = conf.main_conf::<MainConf>() else {
         return NGX_CONF_ERROR;
@@ -271,12 +272,12 @@ fn apply(
     match set(lcf, main, conf) {
         Ok(()) => NGX_CONF_OK,
         // nginx adds the directive's name and place.
-        Err(Refusal::Duplicate) => c"is duplicate".as_ptr().cast_mut(),
-        Err(Refusal::Invalid(message)) => {
+        Err(DirectiveError::Duplicate) => c"is duplicate".as_ptr().cast_mut(),
+        Err(DirectiveError::Invalid(message)) => {
             conf.log_at(Level::Emerg, &conf.place(), message);
             NGX_CONF_ERROR
         }
-        Err(Refusal::Logged) => NGX_CONF_ERROR,
+        Err(DirectiveError::Logged) => NGX_CONF_ERROR,
     }
 }
 
@@ -358,7 +359,7 @@ fn set_up(conf: &Conf<'_>) -> bool {
     let Some(main) = conf.main_conf::<MainConf>() else {
         return false;
     };
-    if catalog_check::load(conf, &main.catalogs.borrow()).is_err() {
+    if catalogs::load(conf, &main.catalogs.borrow()).is_err() {
         return false;
     }
     if let Some(threads) = main.threads.get().copied().flatten() {
@@ -398,9 +399,9 @@ fn set_up(conf: &Conf<'_>) -> bool {
         }
     }
     let handlers: [(_, ngx_http_handler_pt); 3] = [
-        (ngx_http_phases_NGX_HTTP_REWRITE_PHASE, Some(arrive)),
-        (ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, Some(stay)),
-        (ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, Some(serve)),
+        (ngx_http_phases_NGX_HTTP_REWRITE_PHASE, Some(rewrite_handler)),
+        (ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, Some(preaccess_handler)),
+        (ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, Some(precontent_handler)),
     ];
     handlers.into_iter().all(|(phase, handler)| conf.add_phase_handler(phase, handler).is_ok())
 }
@@ -435,7 +436,7 @@ unsafe extern "C" fn init_conf(cycle: *mut ngx_cycle_t, _: *mut c_void) -> *mut 
         if let (Some(threads), Some(_)) = (threads, lack) {
             threads.remove(cycle);
         }
-        let judged = catalog_check::refreshes(cycle, &main.catalogs.borrow(), lack);
+        let judged = catalogs::refreshes(cycle, &main.catalogs.borrow(), lack);
         if judged.is_ok() { NGX_CONF_OK } else { NGX_CONF_ERROR }
     })
 }
@@ -477,7 +478,7 @@ static mut NEXT_BODY_FILTER: ngx_http_output_body_filter_pt = None;
 unsafe fn phase(
     r: *mut ngx_http_request_t,
     is_idle: impl Fn(&Request<'_>, &LocationConf) -> bool,
-    handler: impl for<'r> Fn(&Request<'r>, &'static LocationConf) -> Handled<'r>,
+    handler: impl for<'r> Fn(&Request<'r>, &'static LocationConf) -> PhaseResult<'r>,
 ) -> ngx_int_t {
     // SAFETY: by the contract.
     let Some(request) = (unsafe { Request::from_raw(r) }) else {
@@ -494,10 +495,10 @@ unsafe fn phase(
 fn work(
     request: Request<'_>,
     lcf: &'static LocationConf,
-    handler: impl for<'r> Fn(&Request<'r>, &'static LocationConf) -> Handled<'r>,
+    handler: impl for<'r> Fn(&Request<'r>, &'static LocationConf) -> PhaseResult<'r>,
 ) -> ngx_int_t {
     let log = request.log_handle();
-    let failed = Answer::Status(INTERNAL_SERVER_ERROR);
+    let failed = Action::Status(INTERNAL_SERVER_ERROR);
     let run = || {
         handler(&request, lcf).unwrap_or_else(|why| {
             request.log_failure(why);
@@ -505,30 +506,30 @@ fn work(
         })
     };
     match guard::catch(log, failed, run) {
-        Answer::Declined => DECLINED,
-        Answer::Status(status) => status.into(),
-        Answer::Wait => AGAIN,
-        Answer::Abort => ERROR,
-        Answer::Redirect(uri) => request.redirect(uri),
+        Action::Declined => DECLINED,
+        Action::Status(status) => status.into(),
+        Action::Wait => AGAIN,
+        Action::Abort => ERROR,
+        Action::Redirect(uri) => request.redirect(uri),
     }
 }
 
-unsafe extern "C" fn arrive(r: *mut ngx_http_request_t) -> ngx_int_t {
+unsafe extern "C" fn rewrite_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls the function as a phase handler.
-    unsafe { phase(r, handler::is_passing, handler::arrive) }
+    unsafe { phase(r, arrival::is_passing, arrival::rewrite_handler) }
 }
 
-unsafe extern "C" fn stay(r: *mut ngx_http_request_t) -> ngx_int_t {
+unsafe extern "C" fn preaccess_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls the function as a phase handler.
-    unsafe { phase(r, handler::is_done_rewriting_elsewhere, handler::stay) }
+    unsafe { phase(r, arrival::is_done_rewriting_elsewhere, arrival::preaccess_handler) }
 }
 
-unsafe extern "C" fn serve(r: *mut ngx_http_request_t) -> ngx_int_t {
+unsafe extern "C" fn precontent_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls the function as a phase handler.
     unsafe {
-        phase(r, handler::is_elsewhere, |request, lcf| {
+        phase(r, resolve::is_elsewhere, |request, lcf| {
             fault_point("handler");
-            handler::serve(request, lcf)
+            resolve::precontent_handler(request, lcf)
         })
     }
 }

@@ -21,7 +21,7 @@ const SETTLED: Duration = Duration::from_millis(20);
 
 /// What tells one state of a file from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum FileVersion {
     /// Device, inode, size in bytes, and the times at which content and inode were changed last,
     /// in seconds and nanoseconds. The first can be set by anybody who may write to the file, the
     /// second by nobody.
@@ -30,7 +30,7 @@ pub(crate) enum State {
     Unusable(String),
 }
 
-impl State {
+impl FileVersion {
     fn of(metadata: &Metadata) -> Self {
         Self::File {
             device: metadata.dev(),
@@ -48,19 +48,19 @@ pub(crate) enum Reading {
     /// The file is as it was.
     Unchanged,
     /// A catalog, what is to be said of it, and the state of the file that it was read from.
-    Read(Catalog, Report, State),
+    Read(Catalog, Report, FileVersion),
     /// The file can't be taken in this state.
-    Refused(String, State),
+    Refused(String, FileVersion),
     /// The file was written to while it was read, or the process is about to end: nothing is
     /// known of its state now.
     Disturbed,
 }
 
 /// Reads the file unless it is in the state `known`. `must_stop` is asked now and then.
-pub(crate) fn read(path: &Path, known: Option<&State>, must_stop: fn() -> bool) -> Reading {
+pub(crate) fn read(path: &Path, known: Option<&FileVersion>, must_stop: fn() -> bool) -> Reading {
     match read_changed(path, known, must_stop) {
         Ok(reading) => reading,
-        Err(why) => match State::Unusable(why.clone()) {
+        Err(why) => match FileVersion::Unusable(why.clone()) {
             state if known == Some(&state) => Reading::Unchanged,
             state => Reading::Refused(why, state),
         },
@@ -69,7 +69,7 @@ pub(crate) fn read(path: &Path, known: Option<&State>, must_stop: fn() -> bool) 
 
 fn read_changed(
     path: &Path,
-    known: Option<&State>,
+    known: Option<&FileVersion>,
     must_stop: fn() -> bool,
 ) -> Result<Reading, String> {
     let failed = |error: io::Error| format!("it can't be read ({})", Errno(&error));
@@ -81,13 +81,13 @@ fn read_changed(
     if !metadata.is_file() {
         return Err("it is not a regular file".into());
     }
-    if known == Some(&State::of(&metadata)) {
+    if known == Some(&FileVersion::of(&metadata)) {
         return Ok(Reading::Unchanged);
     }
 
     let before = settled(&file, &metadata).map_err(failed)?;
     let catalog = Catalog::read(Stoppable(&file, must_stop));
-    let after = State::of(&file.metadata().map_err(failed)?);
+    let after = FileVersion::of(&file.metadata().map_err(failed)?);
     if must_stop() || after != before {
         return Ok(Reading::Disturbed);
     }
@@ -100,7 +100,7 @@ fn read_changed(
 }
 
 /// The file's state at a moment after which any change is seen in it.
-fn settled(file: &File, metadata: &Metadata) -> io::Result<State> {
+fn settled(file: &File, metadata: &Metadata) -> io::Result<FileVersion> {
     // Whoever writes to the file changes the inode, too. A time before 1970 is long ago.
     let changed = u64::try_from(metadata.ctime())
         .and_then(|seconds| Ok(Duration::new(seconds, u32::try_from(metadata.ctime_nsec())?)));
@@ -108,9 +108,9 @@ fn settled(file: &File, metadata: &Metadata) -> io::Result<State> {
     match age {
         Ok(Ok(age)) if age < SETTLED => {
             thread::sleep(SETTLED);
-            file.metadata().map(|metadata| State::of(&metadata))
+            file.metadata().map(|metadata| FileVersion::of(&metadata))
         }
-        _ => Ok(State::of(metadata)),
+        _ => Ok(FileVersion::of(metadata)),
     }
 }
 

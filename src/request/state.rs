@@ -11,13 +11,13 @@ use core::ptr;
 use model::disposition::Disposition;
 use model::filename::CleanTitle;
 use model::format::Format;
-use model::request::Asked;
+use model::request::SpaceRequest;
 use nginx_sys::ngx_http_request_t;
 
 use crate::config::{LocationConf, MainConf};
-use crate::lookup::Lookup;
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
+use crate::request::lookup::Lookup;
 
 /// How a request went, for `$xspace_outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub(crate) struct Record<'r> {
     uri: Cell<&'r [u8]>,
     args: Cell<&'r [u8]>,
     /// What is asked for; `None` outside where that is not known yet.
-    asked: Cell<Option<Option<Asked<'r>>>>,
+    asked: Cell<Option<Option<SpaceRequest<'r>>>>,
     /// Whether the request has stayed in the location when all rewriting was done.
     stayed: Cell<bool>,
     /// What an application was asked, once it was. Most sites have no lookup: boxed, it makes
@@ -204,12 +204,15 @@ impl<'r> Record<'r> {
     /// be done by then.
     // Inlined, for where a site asks by URI alone it is settled: 21 instructions of a request.
     #[inline(always)]
-    pub(crate) fn settle(&self, request: &Request<'r>) -> Result<Option<Asked<'r>>, Failure> {
+    pub(crate) fn settle(
+        &self,
+        request: &Request<'r>,
+    ) -> Result<Option<SpaceRequest<'r>>, Failure> {
         self.asked.get().map_or_else(|| self.find_out(request), Ok)
     }
 
     #[inline(never)]
-    fn find_out(&self, request: &Request<'r>) -> Result<Option<Asked<'r>>, Failure> {
+    fn find_out(&self, request: &Request<'r>) -> Result<Option<SpaceRequest<'r>>, Failure> {
         if let Some(before) = self.before(request).filter(|before| before.is_current(request)) {
             // Of one that was refused earlier nobody has asked yet, and what is evaluated now may
             // want it.
@@ -233,7 +236,7 @@ impl<'r> Record<'r> {
     /// value first and then copies it, and must find the same variables both times.
     pub(crate) fn settled(
         request: &Request<'r>,
-    ) -> Option<(Option<Asked<'r>>, &'static LocationConf)> {
+    ) -> Option<(Option<SpaceRequest<'r>>, &'static LocationConf)> {
         request
             .contexts(|record: &Self| ptr::eq(record.owner, request.as_raw()))
             .filter(|record| record.is_current(request))
@@ -246,7 +249,7 @@ impl<'r> Record<'r> {
     }
 
     /// What is asked for; `None` if no valid id is named.
-    pub(crate) fn asked(&self, request: &Request<'r>) -> Result<Option<Asked<'r>>, Failure> {
+    pub(crate) fn asked(&self, request: &Request<'r>) -> Result<Option<SpaceRequest<'r>>, Failure> {
         match self.asked.get() {
             Some(asked) => Ok(asked),
             None => asked(request, self.lcf.get(), self.uri.get()),
@@ -375,13 +378,13 @@ pub(crate) fn asked<'r>(
     request: &Request<'r>,
     lcf: &LocationConf,
     uri: &'r [u8],
-) -> Result<Option<Asked<'r>>, Failure> {
+) -> Result<Option<SpaceRequest<'r>>, Failure> {
     let (Some(download), Some(formats)) = (lcf.download(), lcf.formats()) else {
         return Ok(None);
     };
     let resource = lcf.resource(download, request, uri)?;
     let mut failed = None;
-    let asked = Asked::parse(resource, formats, || {
+    let asked = SpaceRequest::parse(resource, formats, || {
         lcf.format(request).map_err(|error| failed = Some(error)).ok()
     });
     failed.map_or(Ok(asked.ok()), Err)

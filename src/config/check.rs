@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod catalogs;
+
 use core::fmt;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
