@@ -1,5 +1,5 @@
-//! A site with an application of its own: Flask under gunicorn, with sessions, and the README's
-//! chapter about it.
+//! A site with an application of its own: Flask under gunicorn, with sessions, and what the
+//! documentation has about it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,6 +11,7 @@ use xspace_tests::{
 use crate::asking::own_errors;
 use crate::common::{ID, MISSING, OTHER, assert_no_recording};
 use crate::conf_files::{LONG, conf_file, site};
+use crate::docs::code_blocks;
 
 /// A space that everybody may listen to.
 const OPEN: &str = "1OwxWYzDXjWGQ";
@@ -254,21 +255,9 @@ fn application_that_ends_is_an_error_and_nothing_is_served() {
     assert!(errors[1].contains("failed: the answer has status 502"), "{errors:#?}");
 }
 
-// The README's chapter.
+// The pages of the documentation.
 
-/// The code blocks of a language in the chapter.
-pub fn blocks(language: &str) -> Vec<String> {
-    let readme = fs::read_to_string(project_dir().join("README.md")).expect("README.md");
-    let chapter = readme
-        .split("\n## ")
-        .find(|chapter| chapter.starts_with("Keep your application's authorization"))
-        .expect("the chapter");
-    let fence = format!("```{language}\n");
-    let blocks = chapter.split(fence.as_str()).skip(1);
-    blocks.map(|block| block.split("```").next().expect("an end").to_owned()).collect()
-}
-
-/// What the chapter takes for granted: an application, its users and its spaces.
+/// What the page takes for granted: an application, its users and its spaces.
 const PRELUDE: &str = r#"
 import os
 import re
@@ -297,11 +286,11 @@ def authorized(space_id):
 "#;
 
 #[test]
-fn chapter_of_the_readme_turns_the_old_route_into_a_lookup() {
-    let python = blocks("python");
+fn page_turns_the_old_route_into_a_lookup() {
+    let python = code_blocks("docs/coming-from-flask.md", "python");
     let [old, new] = &python[..] else { panic!("two pieces of Python: {python:#?}") };
-    let nginx = blocks("nginx");
-    let [configuration, _, _] = &nginx[..] else { panic!("three pieces: {nginx:#?}") };
+    let nginx = code_blocks("docs/coming-from-flask.md", "nginx");
+    let [_, configuration] = &nginx[..] else { panic!("two configurations: {nginx:#?}") };
     let socket = "unix:{dir}/app.sock";
     let configuration = configuration
         .replace("/srv/xspace/", "{dir}/")
@@ -376,8 +365,8 @@ fn chapter_of_the_readme_turns_the_old_route_into_a_lookup() {
 }
 
 #[test]
-fn cache_of_the_readme_has_the_key_of_the_examples() {
-    let nginx = blocks("nginx");
+fn cache_of_the_page_has_the_key_of_the_examples() {
+    let nginx = code_blocks("docs/lookup.md", "nginx");
     let conf = conf_file("lookup-cached.conf");
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let key = words(&nginx[1]).split(';').nth(1).expect("a key").trim().to_owned();

@@ -7,7 +7,8 @@ use crate::asking::{asking, own_errors, rows};
 use crate::common::{
     FILE, ID, MISSING, MISSING_PATH, OTHER, PATH, SIZE, ask, assert_no_recording, recording,
 };
-use crate::{application, conf_files};
+use crate::conf_files;
+use crate::docs::code_blocks;
 
 const ENTRY: &str = r#"{"title": "A talk", "files": ["1lDxLnrWjwkGm.mp3"]}"#;
 
@@ -723,7 +724,7 @@ fn planted_cookie_does_not_open_the_cache_of_the_sample() {
     assert_eq!(application.asked().len(), before);
 }
 
-/// As the README has it, for a public site.
+/// As docs/lookup.md has it, for a public site.
 #[test]
 fn public_site_goes_on_while_its_application_is_down() {
     let gate = xspace_tests::Gate::default();
@@ -736,7 +737,7 @@ fn public_site_goes_on_while_its_application_is_down() {
         Some("cut") => Reply::json(ENTRY).cut(5).reset(),
         _ => Reply::json(ENTRY).header("Cache-Control", "public, max-age=9"),
     });
-    let blocks = application::blocks("nginx");
+    let blocks = code_blocks("docs/lookup.md", "nginx");
     let locations = blocks[2].replace("127.0.0.1:8080", &application.address().to_string());
     assert!(locations.contains("=204 /_unknown;"), "{locations}");
     let nginx = Site::with_directives("xspace_lookup /_space;", "")

@@ -1,4 +1,4 @@
-//! Something goes wrong while 200 clients seek: see the table in README.md.
+//! Something goes wrong while 200 clients seek: see the table in tests/README.md.
 //!
 //! Each row is a short round here; `make test-faults SECONDS=60` lets each go on for a minute.
 

@@ -42,6 +42,8 @@ mod config;
 mod debug_log;
 /// Files, links, directories and the target's own file directives.
 mod disk;
+/// Links and examples of the documentation, and whether it agrees with the module.
+mod docs;
 /// Something goes wrong while 200 clients seek.
 mod faults;
 /// Which of several files of a space is served.
