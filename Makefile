@@ -61,7 +61,7 @@ build: build/nginx module ## Build build/nginx and build/ngx_http_xspace_module.
 	@tools/fits build/$(MODULE) build/nginx
 	@nginx=$$(PATH=$$PATH:/usr/sbin command -v nginx) || exit 0; \
 	    tools/fits build/$(MODULE) "$$nginx" || \
-	    echo '(for Debian'"'"'s own nginx: "make deb", "make debian-module"; for others see README.md)'
+	    echo '(for Debian'"'"'s own nginx: "make deb", "make debian-module"; for others see docs/install.md)'
 
 .PHONY: run
 run: build demo-packages build/npm/demo/installed ## Serve sample recordings on loopback, PORT=8080 TLS_PORT=8443
