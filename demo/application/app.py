@@ -1,14 +1,14 @@
-"""A site that keeps its own authorization while NGINX serves the recordings.
+"""A site that keeps its own authorization while nginx serves the recordings.
 
-It knows users and spaces. NGINX asks it about each request for a recording, at /lookup
-(xspace_lookup), or at /auth on a site that only wants authorization (auth_request); no byte of a
-recording passes through it. Run it behind one of nginx-conf/lookup.conf, lookup-cached.conf and
-auth-request.conf:
+It knows users and spaces. For each request for a recording, nginx sends a subrequest to /lookup
+(xspace_lookup), or to /auth on a site that only needs authorization (auth_request); no byte of a
+recording passes through the application. Run it with one of nginx-conf/lookup.conf,
+lookup-cached.conf and auth-request.conf:
 
     SECRET_KEY=$(openssl rand -hex 32) \\
         gunicorn --chdir demo/application --bind 127.0.0.1:8080 app:application
 
-PLAYS_LOG names the log of plays that nginx-conf/access-log.conf writes.
+PLAYS_LOG is the path of the log of plays written by nginx-conf/access-log.conf.
 """
 
 import hmac
@@ -26,9 +26,9 @@ application.config.update(SESSION_COOKIE_SAMESITE="Lax", SESSION_COOKIE_HTTPONLY
 # A real site has a database.
 USERS = {"alice": "wonderland", "bob": "builder"}
 
-# "listeners" are those who may listen; everybody may where it is missing. A title goes into the
-# file name that a listener sees; "files" are paths below the directory that NGINX serves, and
-# where they are missing NGINX looks for <id>.mp3 and so on by itself.
+# "listeners" are the users who may listen; without it, everyone may. The title becomes part of the
+# file name. "files" are paths below the directory served by nginx; without it, nginx searches for
+# <id>.mp3 and so on.
 SPACES = {
     "1lDxLnrWjwkGm": {"title": "Rust in production", "listeners": {"alice", "bob"}},
     "1YqKDqWqdPLGV": {"title": "Only for Alice", "files": ["2025/06/talk.mp3"],
@@ -60,7 +60,7 @@ def home():
 
 
 def authorized(space_id):
-    """The space, if who asks may listen to it."""
+    """Returns the space if the client may listen to it."""
     space = SPACES.get(space_id)
     if space is None:
         abort(404)
@@ -76,14 +76,14 @@ def authorized(space_id):
 
 @application.get("/lookup")
 def lookup():
-    """What xspace_lookup asks: who may listen, and to which files."""
+    """Answers xspace_lookup: may the client listen, and to which files?"""
     space = authorized(request.args.get("id", ""))
     return {key: space[key] for key in ("title", "files", "status") if key in space}
 
 
 @application.get("/auth")
 def auth():
-    """What auth_request asks; it knows no other refusals than 401 and 403."""
+    """Answers auth_request, which knows no other refusals than 401 and 403."""
     if request.headers.get("X-Space", "") not in SPACES:
         abort(403)
     authorized(request.headers["X-Space"])
@@ -91,7 +91,7 @@ def auth():
 
 
 class Plays:
-    """Counts the lines of the log, of which it reads only what is new."""
+    """Counts the lines of the log; reads only new ones."""
 
     def __init__(self, path):
         self.path = path
@@ -124,5 +124,5 @@ plays = Plays(os.environ.get("PLAYS_LOG", "/srv/xspace/log/plays.log"))
 
 @application.get("/plays")
 def count_plays():
-    """How often each space was played: the log has a line for each play, not for each seek."""
+    """Returns the number of plays per space: the log has one line per play, not per seek."""
     return jsonify(plays.read())

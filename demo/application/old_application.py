@@ -1,21 +1,21 @@
-"""The kind of application that the module replaces: Flask behind NGINX's proxy_pass.
+"""The kind of application that the module replaces: Flask behind nginx's proxy_pass.
 
     RECORDINGS=DIR /usr/bin/gunicorn --chdir demo/application old_application:app
 
-It finds a space's file and answers in the ways that such applications did:
+It finds the file of a space and sends it in the ways that such applications did:
 
     /x-accel/ID            X-Accel-Redirect to the internal location /downloads/
-    /send-file/ID          Flask's send_file, which knows ranges
-    /ranges/ID             206 made by hand, the range read and sent piece by piece
-    /ranges-in-memory/ID   206 made by hand, the whole range read before it is sent
+    /send-file/ID          Flask's send_file, which supports ranges
+    /ranges/ID             206 created by hand; the range is read and sent in pieces
+    /ranges-in-memory/ID   206 created by hand; the whole range is read before it is sent
 
-Each takes ?attachment=1 and ?format=mp4|audio|video|.... It is here to be compared with, in tests
-and measurements, and not for use.
+Each accepts ?attachment=1 and ?format=mp4|audio|video|.... It is only meant for comparison in tests
+and measurements.
 
 Settings, from the environment:
 
     RECORDINGS     directory of the files
-    MINIMUM_SIZE   a file of at most so many bytes is unfinished and passed over; 1 MiB
+    MINIMUM_SIZE   files of at most this size are skipped as unfinished; 1 MiB
     DATABASE       SQLite database with the titles, table spaces(space_id, title); none
 """
 
