@@ -37,8 +37,9 @@ use crate::nginx::worker::{self, Cycle};
 use crate::request::arrival;
 use crate::request::cache_filter;
 use crate::request::header_filter;
-use crate::request::resolve::{self, Action, PhaseResult};
+use crate::request::resolve;
 use crate::request::state::Record;
+use crate::request::{Action, PhaseResult};
 use crate::variables;
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
@@ -498,36 +499,35 @@ fn work(
     handler: impl for<'r> Fn(&Request<'r>, &'static LocationConf) -> PhaseResult<'r>,
 ) -> ngx_int_t {
     let log = request.log_handle();
-    let failed = Action::Status(INTERNAL_SERVER_ERROR);
-    let run = || {
-        handler(&request, lcf).unwrap_or_else(|why| {
-            request.log_failure(why);
-            failed
-        })
-    };
-    match guard::catch(log, failed, run) {
-        Action::Declined => DECLINED,
-        Action::Status(status) => status.into(),
+    let panicked = Err(Action::Respond(INTERNAL_SERVER_ERROR));
+    let (Ok(action) | Err(action)) = guard::catch(log, panicked, || handler(&request, lcf));
+    match action {
+        Action::Decline => DECLINED,
+        Action::Respond(status) => status.into(),
         Action::Wait => AGAIN,
         Action::Abort => ERROR,
         Action::Redirect(uri) => request.redirect(uri),
+        Action::Fail(cause) => {
+            request.log_failure(cause);
+            INTERNAL_SERVER_ERROR.into()
+        }
     }
 }
 
 unsafe extern "C" fn rewrite_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls the function as a phase handler.
-    unsafe { phase(r, arrival::is_passing, arrival::rewrite_handler) }
+    unsafe { phase(r, arrival::skips_rewrite, arrival::rewrite_handler) }
 }
 
 unsafe extern "C" fn preaccess_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls the function as a phase handler.
-    unsafe { phase(r, arrival::is_done_rewriting_elsewhere, arrival::preaccess_handler) }
+    unsafe { phase(r, arrival::skips_preaccess, arrival::preaccess_handler) }
 }
 
 unsafe extern "C" fn precontent_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls the function as a phase handler.
     unsafe {
-        phase(r, resolve::is_elsewhere, |request, lcf| {
+        phase(r, resolve::skips_precontent, |request, lcf| {
             fault_point("handler");
             resolve::precontent_handler(request, lcf)
         })
@@ -545,7 +545,7 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
             });
             // Handlers finalize the request with a status that a header filter returns, as they do
             // with the 416 of the range filter. An error page has to go out without our help.
-            if done.is_err() && !request.is_error_answer() {
+            if done.is_err() && !request.is_error_response() {
                 return INTERNAL_SERVER_ERROR.into();
             }
         }
@@ -579,7 +579,7 @@ fn tell_caches(request: &Request<'_>) -> bool {
     })
     .is_ok()
         // As in `header_filter`.
-        || request.is_error_answer()
+        || request.is_error_response()
 }
 
 unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
@@ -587,7 +587,7 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
     // what was the top of the chain before is a filter.
     unsafe {
         if let Some(request) = Request::from_raw(r) {
-            if let Some(lookup) = Record::lookup_by(&request) {
+            if let Some(lookup) = Record::lookup_of_subrequest(&request) {
                 let content = Content::from_raw(chain);
                 guard::catch(request.log_handle(), (), || lookup.collect(content));
                 return OK;
@@ -611,7 +611,7 @@ unsafe extern "C" fn subrequest_done(
     };
     let ending = Ending::new(rc);
     guard::catch(request.log_handle(), (), || {
-        if let Some(lookup) = Record::lookup_by(&request) {
+        if let Some(lookup) = Record::lookup_of_subrequest(&request) {
             lookup.end(ending);
         }
     });

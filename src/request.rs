@@ -1,14 +1,27 @@
-//! What happens to a request, in the order of nginx's phases:
+//! The way of a request, in order:
 //!
-//! 1. rewrite and preaccess: [`arrival`] notes that the request is for the module;
-//! 2. access: nginx's own and other modules decide whether the client may go on;
-//! 3. precontent: [`resolve`] finds the file, with the answer of a [`lookup`] if there is one, by a
-//!    [`search`] on the disk, and redirects to it inside nginx;
-//! 4. the target location sends the file, and on the way out [`header_filter`] and
-//!    [`cache_filter`] change the response's header;
-//! 5. log: `crate::variables` has the values for it.
-//!
-//! [`state`] is what the module remembers of the request meanwhile.
+//! 1. REWRITE, before the rewrite module: [`arrival::rewrite_handler`] creates the [`state::Record`]
+//!    of a request that arrives in a location with `xspace_download`.
+//! 2. PREACCESS, before `limit_req`: [`arrival::preaccess_handler`] updates the record, because the
+//!    URI is final now.
+//! 3. ACCESS: modules such as `auth_basic` and `auth_request` let the client in or refuse it.
+//! 4. PRECONTENT: [`resolve::precontent_handler`] checks the method (405, OPTIONS) and the id (404),
+//!    sends a subrequest to the [`lookup`] location (401, 403, 404, 410, 429, 451, 502), reads the
+//!    entry in the catalog (403, 404, 410, 451, 500, 503), runs a [`search`] for the file on disk
+//!    (403, 404, 500) and redirects internally to the target location.
+//! 5. The target goes through the phases again, and nginx opens the file. In REWRITE,
+//!    `arrival::rewrite_handler` detects an error page and removes the client's arguments.
+//! 6. Header filters, in this order:
+//!    - `not_modified` of nginx makes a 304 or 412;
+//!    - [`header_filter`] sets Content-Type and Content-Disposition of the recording, and of no 304
+//!      and no error page;
+//!    - `range` of nginx makes a 206 or 416; a 416 then passes all filters again, and
+//!      `header_filter` removes what it has added;
+//!    - `headers` of nginx adds the fields of `add_header` and `expires`;
+//!    - [`cache_filter`] makes Cache-Control of a response that a lookup has allowed private.
+//! 7. LOG: `crate::variables` has the values for the access log.
+
+#![forbid(unsafe_code)]
 
 pub(crate) mod arrival;
 pub(crate) mod cache_filter;
@@ -17,3 +30,42 @@ pub(crate) mod lookup;
 pub(crate) mod resolve;
 pub(crate) mod search;
 pub(crate) mod state;
+
+use crate::nginx::Failure;
+use crate::nginx::subrequest::NotStarted;
+
+/// What nginx does next, when a phase handler has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action<'r> {
+    /// Runs the next handler.
+    Decline,
+    /// Sends a response with this status.
+    Respond(i16),
+    /// Calls the handler again when the subrequest has ended.
+    Wait,
+    /// Closes the request without a response.
+    Abort,
+    /// Redirects internally to this path.
+    Redirect(&'r [u8]),
+    /// Sends a 500, with the cause in the error log.
+    Fail(Failure),
+}
+
+/// What a phase handler or a step of it has come to. `Err` ends the handler early, with whatever
+/// action.
+pub(crate) type PhaseResult<'r, T = Action<'r>> = Result<T, Action<'r>>;
+
+impl From<Failure> for Action<'_> {
+    fn from(cause: Failure) -> Self {
+        Self::Fail(cause)
+    }
+}
+
+impl From<NotStarted> for Action<'_> {
+    fn from(error: NotStarted) -> Self {
+        match error {
+            NotStarted::Failed(cause) => Self::Fail(cause),
+            NotStarted::HalfStarted => Self::Abort,
+        }
+    }
+}

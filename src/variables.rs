@@ -12,7 +12,7 @@ use nginx_sys::NGX_HTTP_GET;
 use crate::config::LocationConf;
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
-use crate::request::state::{self, Found, Record};
+use crate::request::state::{Record, Redirect, Space, evaluate_space};
 
 /// A variable of the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(crate) fn value<'r>(
     request: &Request<'r>,
 ) -> Result<Option<&'r [u8]>, Failure> {
     let request = &request.main();
-    let record = Record::find(request).filter(|record| record.is_current(request));
+    let record = Record::find(request).filter(|record| record.applies(request));
     match variable {
         Variable::Id => return id(request, record),
         Variable::Format => return format(request, record),
@@ -57,18 +57,18 @@ pub(crate) fn value<'r>(
     let Some(record) = record else {
         return Ok(None);
     };
-    let found = record.found.get();
+    let (decided, redirect) = (&record.decided, record.decided.redirect());
     Ok(match variable {
-        Variable::File => found.map(|found| found.file),
-        Variable::Filename => match found {
-            Some(found) => Some(file_name(request, record, found)?),
+        Variable::File => redirect.map(|redirect| redirect.file),
+        Variable::Filename => match redirect {
+            Some(redirect) => Some(file_name(request, record, redirect)?),
             None => None,
         },
-        Variable::Disposition => found.map(|_| record.disposition.get().as_str().as_bytes()),
-        Variable::Source => found.map(|found| found.source.as_str().as_bytes()),
-        Variable::Outcome => record.outcome.get().map(|outcome| outcome.as_str().as_bytes()),
+        Variable::Disposition => redirect.map(|_| decided.disposition().as_str().as_bytes()),
+        Variable::Source => redirect.map(|redirect| redirect.source.as_str().as_bytes()),
+        Variable::Outcome => decided.outcome().map(|outcome| outcome.as_str().as_bytes()),
         Variable::Counted => is_counted(request, record).then_some(b"1"),
-        Variable::Title => record.title().map(|title| title.as_str().as_bytes()),
+        Variable::Title => decided.title().map(|title| title.as_str().as_bytes()),
         Variable::Id | Variable::Format => None,
     })
 }
@@ -86,8 +86,8 @@ fn format<'r>(
     request: &Request<'r>,
     record: Option<&'r Record<'r>>,
 ) -> Result<Option<&'r [u8]>, Failure> {
-    if let Some(found) = record.and_then(|record| record.found.get()) {
-        return Ok(Some(found.format.extension().as_bytes()));
+    if let Some(redirect) = record.and_then(|record| record.decided.redirect()) {
+        return Ok(Some(redirect.format.extension().as_bytes()));
     }
     Ok(asked(request, record)?.and_then(|(asked, lcf)| {
         let word = lcf.formats()?.word(asked.selection.ok()?);
@@ -106,24 +106,28 @@ fn asked<'r>(
         None => request.location_conf::<LocationConf>(),
     };
     let Some(lcf) = lcf else { return Ok(None) };
-    let (asked, lcf) = match (lcf.circle(), record) {
-        (Some(circle), _) => Record::settled(request).ok_or(circle)?,
-        (None, Some(record)) => (record.asked(request)?, lcf),
-        (None, None) => (state::asked(request, lcf, request.uri())?, lcf),
+    let (space, lcf) = match (lcf.circle(), record) {
+        (Some(circle), _) => Record::fixed_space(request).ok_or(circle)?,
+        (None, Some(record)) => (record.space(request)?, lcf),
+        (None, None) => (evaluate_space(request, lcf, request.uri())?, lcf),
     };
-    Ok(asked.map(|asked| (asked, lcf)))
+    Ok(match space {
+        Space::Valid(space) => Some((space, lcf)),
+        Space::Open | Space::Invalid => None,
+    })
 }
 
 fn file_name<'r>(
     request: &Request<'r>,
     record: &'r Record<'r>,
-    found: &Found<'r>,
+    redirect: &Redirect<'r>,
 ) -> Result<&'r [u8], Failure> {
-    let Some(asked) = record.asked(request)? else {
+    let Space::Valid(space) = record.space(request)? else {
         return Ok(&[]);
     };
+    let title = record.decided.title();
     let name: FileName<'_> =
-        record.lcf().file_name(request, record.title(), asked.id, found.format.extension())?;
+        record.lcf().file_name(request, title, space.id, redirect.format.extension())?;
     let buffer = request.pool().bytes(name.byte_len())?;
     let len = name.write(buffer).ok_or(TOO_LONG)?;
     buffer.get(..len).ok_or(TOO_LONG)
@@ -134,7 +138,7 @@ const TOO_LONG: Failure = Failure("file name is longer than its buffer");
 
 /// Whether the response starts a play; a page instead of the recording does not.
 fn is_counted<'r>(request: &Request<'r>, record: &'r Record<'r>) -> bool {
-    record.field.get().is_some()
+    record.added.has_content_disposition()
         && request.method() == NGX_HTTP_GET
         && is_play(request.status(), request.content_range())
 }

@@ -1,5 +1,5 @@
-//! Timers of the event loop. nginx has them as inline functions, and those of the bindings use bit
-//! fields as bindgen places them.
+//! Timers of the event loop. They are inline functions in nginx; those of the bindings access bit
+//! fields where bindgen places them, which may be wrong.
 
 use core::ptr;
 
@@ -10,8 +10,8 @@ use nginx_sys::{
 
 use super::layout;
 
-/// Calls the event's handler after so many milliseconds, and not earlier if that was asked for
-/// before (`ngx_event_add_timer`).
+/// Sets a timer that calls the event's handler after so many milliseconds, in place of an earlier one
+/// (`ngx_event_add_timer`).
 ///
 /// # Safety
 ///
@@ -28,7 +28,7 @@ pub(super) unsafe fn add_timer(event: *mut ngx_event_t, delay: ngx_msec_t) {
     }
 }
 
-/// Takes the event out of the timers if it is among them (`ngx_event_del_timer`).
+/// Removes the event's timer if it is set (`ngx_event_del_timer`).
 ///
 /// # Safety
 ///
@@ -48,7 +48,7 @@ pub(super) unsafe fn del_timer(event: *mut ngx_event_t) {
     }
 }
 
-/// Lets a process end although the event's timer is set (`ngx_event_no_timers_left`).
+/// Lets a process exit although the event's timer is set (`ngx_event_no_timers_left`).
 ///
 /// # Safety
 ///

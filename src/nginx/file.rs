@@ -1,4 +1,4 @@
-//! A look at the disk, done by nginx as the location does it that will serve the file.
+//! stat() of a file as the location that will serve it does it, with its mapping and caches.
 
 use core::mem;
 
@@ -8,8 +8,6 @@ use nginx_sys::{
     ngx_open_cached_file, ngx_open_file_info_t, ngx_str_t,
 };
 
-use model::format::MAX_EXTENSION_LEN;
-
 use super::Failure;
 use super::configuration::VariableIndex;
 use super::layout::ngx_http_request_t::{add_uri_to_alias, valid_location};
@@ -18,66 +16,49 @@ use super::location::Location;
 use super::request::{Request, string};
 use super::snapshot::Snapshot;
 
-/// The end of a path, a NUL, with room for another extension than the path has.
-const END: [u8; MAX_EXTENSION_LEN + 1] = [0; MAX_EXTENSION_LEN + 1];
-
 /// What is at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stat {
     /// A regular file of so many bytes. Without `open_file_cache` it may still be unreadable.
     File(u64),
-    /// Something else than a regular file.
+    /// Something other than a regular file.
     NotAFile,
-    /// Nothing, with the error that says so.
+    /// Nothing.
     Missing(ngx_err_t),
-    /// Something that may not be looked at.
+    /// Something that permissions or `disable_symlinks` forbid to access.
     Denied(ngx_err_t),
-    /// The look failed.
+    /// stat() has failed for another reason.
     Failed(ngx_err_t),
 }
 
-/// A path in the memory of a request, with a NUL behind it that does not count.
+/// A path in the pool of a request, followed by a NUL. nginx may write NULs into it during stat()
+/// (disable_symlinks), so it is never shared.
 #[derive(Debug)]
-pub(crate) struct FilePath<'r> {
-    /// Including the NUL; nginx may write NULs to it while it looks (disable_symlinks), so it is
-    /// never shared.
-    bytes: &'r mut [u8],
-    len: usize,
-}
+pub(crate) struct FilePath<'r>(&'r mut [u8]);
 
-impl<'r> FilePath<'r> {
-    /// Puts `tail` in place of the last `old` bytes; `None` if the path has no room for it.
-    pub(crate) fn replace_tail(&mut self, old: usize, tail: &str) -> Option<()> {
-        let start = self.len.checked_sub(old)?;
-        let end = start + tail.len();
-        self.bytes.get_mut(start..end)?.copy_from_slice(tail.as_bytes());
-        *self.bytes.get_mut(end)? = 0;
-        self.len = end;
-        Some(())
-    }
-
+impl FilePath<'_> {
     /// The path without its NUL.
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        self.0.split_last().map_or(&[], |(_, path)| path)
     }
 }
 
 /// Where the request will be after a redirect.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Standing {
+pub(crate) struct Destination {
     pub(crate) location: Location,
-    /// The server, if nginx runs regular expressions on its way to the location.
+    /// The server, if nginx runs regular expressions to find the location.
     pub(crate) server: Option<Location>,
-    /// A variable whose value may not change between a look and the redirect.
+    /// A variable whose value may not change between stat() and the redirect.
     pub(crate) random: Option<VariableIndex>,
 }
 
-/// A request while it stands in another location; it is put back when the value goes.
+/// A request that is in another location until the value is dropped.
 pub(crate) struct InLocation<'q, 'r> {
     request: &'q Request<'r>,
     location: Location,
     uri: &'q [u8],
-    /// What has to be put back; nothing where nobody looks at the request.
+    /// What is restored; `None` if nothing evaluates variables of the request.
     saved: Option<Saved<'q>>,
 }
 
@@ -90,32 +71,31 @@ struct Saved<'q> {
 }
 
 impl<'q, 'r> InLocation<'q, 'r> {
-    /// Lets the request stand in a location with `uri` as its path, for looks at the disk. What
-    /// the core maps and opens is then what it will map and open after the redirect.
+    /// Puts the request into a location with `uri` as its path. The core then maps and opens what it
+    /// will map and open after the redirect.
     ///
-    /// `snapshot` keeps what has to be put back for the next location of the same request: between
-    /// two of them nothing but such looks happens to the request.
+    /// `snapshot` keeps the state to restore for the next candidate of the same request: nothing
+    /// else happens to the request in between.
     pub(crate) fn enter(
         request: &'q Request<'r>,
-        standing: Standing,
+        destination: Destination,
         uri: &'q [u8],
         snapshot: &'q mut Option<Snapshot>,
     ) -> Result<Self, Failure> {
-        let location = standing.location;
+        let Destination { location, server, random } = destination;
         if !location.evaluates_to_open() {
             return Ok(Self { request, location, uri, saved: None });
         }
         let snapshot = match snapshot {
             Some(snapshot) => snapshot,
-            None => snapshot.insert(Snapshot::take(request, standing.random)?),
+            None => snapshot.insert(Snapshot::take(request, random)?),
         };
         let r = request.as_raw();
-        // SAFETY: the request is valid (nginx.rs). The handlers of variables, and the code of other
-        // modules behind them, see these fields as they will be after the redirect; `drop` puts
-        // them back before anything else runs, and with them the values that nginx has kept
-        // meanwhile and the captures. So nothing points to `uri` any more when it changes or goes.
-        // What a handler has put into its own module's context stays until the redirect or the end
-        // of the request, as it does where nginx runs it.
+        // SAFETY: the request is valid (nginx.rs). Handlers of variables, and code of other modules
+        // behind them, see these fields as they will be after the redirect; `drop` restores them
+        // before anything else runs, and the values and captures that nginx has kept meanwhile. So
+        // nothing points to `uri` any more when it is freed. What a handler has written to the
+        // context of its module stays until the redirect, as it does where nginx runs it.
         let in_location = unsafe {
             let saved = Saved {
                 loc_conf: (*r).loc_conf,
@@ -125,14 +105,14 @@ impl<'q, 'r> InLocation<'q, 'r> {
                 snapshot,
             };
             (*r).uri = string(uri);
-            // After a `rewrite … break` the core refuses to map to an alias (core module,
-            // ngx_http_map_uri_to_path), and after a `try_files` of a regex location it appends
-            // the URI to one; after the redirect it does neither.
+            // After `rewrite … break` the core refuses to map to an alias
+            // (`ngx_http_map_uri_to_path`), and after `try_files` in a regex location it appends the
+            // URI to one; after the redirect it does neither.
             valid_location.set(r, 1);
             add_uri_to_alias.set(r, 0);
             Self { request, location, uri, saved: Some(saved) }
         };
-        if let Some(server) = standing.server {
+        if let Some(server) = server {
             server.capture(request, uri)?;
         }
         // SAFETY: as above.
@@ -140,49 +120,42 @@ impl<'q, 'r> InLocation<'q, 'r> {
         Ok(in_location)
     }
 
-    /// The path of the request's URI below `alias` or `root`, with room for another extension.
+    /// The path of the request's URI below `alias` or `root`.
     pub(crate) fn map(&self) -> Result<FilePath<'r>, Failure> {
         let root = self.location.root();
         let rest = self.uri.get(root.alias.unwrap_or(0)..);
         if let (Some(rest), false) = (rest, root.has_variables) {
-            // All that the core does where there are no variables.
+            // All that the core does without variables.
             return self.below(root.path, rest);
         }
         let mut path = ngx_str_t::empty();
         let mut root_length = 0;
-        // SAFETY: the request is valid. The core allocates so many bytes more than it returns and
-        // puts a NUL behind the path; nobody else has the memory.
+        // SAFETY: the request is valid. The core allocates the path and writes a NUL after it;
+        // nothing else points to the memory.
         unsafe {
-            let last = ngx_http_map_uri_to_path(
-                self.request.as_raw(),
-                &raw mut path,
-                &raw mut root_length,
-                MAX_EXTENSION_LEN,
-            );
+            let r = self.request.as_raw();
+            let last = ngx_http_map_uri_to_path(r, &raw mut path, &raw mut root_length, 0);
             if last.is_null() {
                 return Err(Failure("ngx_http_map_uri_to_path() failed"));
             }
-            let len = last.offset_from(path.data).unsigned_abs();
-            last.cast::<[u8; END.len()]>().write(END);
-            let bytes = core::slice::from_raw_parts_mut(path.data, len + END.len());
-            Ok(FilePath { bytes, len })
+            let len = last.offset_from(path.data).unsigned_abs() + 1;
+            Ok(FilePath(core::slice::from_raw_parts_mut(path.data, len)))
         }
     }
 
-    /// The path below another directory, which ends in a slash, with the same room.
+    /// The path below another directory, which ends in a slash.
     pub(crate) fn below(&self, directory: &[u8], rest: &[u8]) -> Result<FilePath<'r>, Failure> {
-        let bytes = self.request.pool().concat([directory, rest, &END])?;
-        Ok(FilePath { bytes, len: directory.len() + rest.len() })
+        self.request.pool().concat([directory, rest, b"\0"]).map(FilePath)
     }
 
-    /// Looks at a path through the location's `open_file_cache`, obeying its `disable_symlinks`.
+    /// stat() through the location's `open_file_cache`, with its `disable_symlinks`.
     pub(crate) fn stat(&self, path: &mut FilePath<'r>) -> Result<Stat, Failure> {
         let r = self.request.as_raw();
         let clcf = self.location.as_raw();
-        let mut name = ngx_str_t { len: path.len, data: path.bytes.as_mut_ptr() };
+        let mut name = ngx_str_t { len: path.as_bytes().len(), data: path.0.as_mut_ptr() };
         // SAFETY: request and location are valid; all fields of the C struct are set, the path is
-        // writable and ends in a NUL, and stays in the pool as long as the cleanup entry that the
-        // core makes for an open file.
+        // writable and ends in a NUL, and is in the pool as long as the cleanup entry that the core
+        // makes for an open file.
         unsafe {
             let mut of: ngx_open_file_info_t = mem::zeroed();
             of.read_ahead = (*clcf).read_ahead;

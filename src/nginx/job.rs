@@ -1,4 +1,4 @@
-//! Work that one thread does and another one waits for, in the form of nginx's thread pools.
+//! A job for a thread pool of nginx, with a callback on the event loop.
 
 use core::ffi::c_void;
 use core::mem;
@@ -8,9 +8,8 @@ use nginx_sys::{ngx_event_t, ngx_log_t, ngx_uint_t};
 use super::guard;
 use super::log::Log;
 
-/// nginx's `ngx_thread_task_t`: what a header of its own has, which a build without threads does not
-/// include. The struct is the same there, so a module that was built without threads uses those of
-/// the nginx that loads it.
+/// nginx's `ngx_thread_task_t`. Its header is not included in a build without threads, but the struct
+/// is the same: a module built without threads uses those of the nginx that loads it.
 #[repr(C)]
 pub(super) struct ThreadTask {
     pub(super) next: *mut Self,
@@ -20,9 +19,9 @@ pub(super) struct ThreadTask {
     pub(super) event: ngx_event_t,
 }
 
-/// One piece of work. nginx links the task into its lists, so it stays where it is; and it uses the
-/// task while a thread works and while the event loop posts others, so that nobody makes a reference
-/// to it or to the whole.
+/// nginx links the task into its lists, so a job does not move. nginx also uses the task while a
+/// thread works and while the event loop posts others, so there are no references to it or to the job
+/// as a whole.
 struct Job<T> {
     task: ThreadTask,
     work: Option<Box<dyn FnOnce() -> T + Send>>,
@@ -30,15 +29,15 @@ struct Job<T> {
     done: Option<Box<dyn FnOnce(Option<T>)>>,
 }
 
-/// Has `work` done in a thread and then `done` called on the event loop, with the result, or `None`
-/// if `work` panicked. Returns whether `post` has taken the task.
+/// Runs `work` in a thread and then `done` on the event loop, with the result, or `None` if `work` has
+/// panicked. Returns whether `post` has accepted the task.
 ///
 /// # Safety
 ///
-/// `log` is null or valid until `done` has been called. If `post` returns true it hands the task
-/// over to a thread that calls its handler once, and then to the event loop, which calls its event's
-/// handler once: each sees what the one before has written. Or it does not go on; then the job is
-/// not freed. If it returns false it has no pointer to the task any more.
+/// `log` is null or valid until `done` has been called. If `post` returns true, a thread calls the
+/// task's handler once, and then the event loop calls the handler of its event once; each sees what
+/// the one before has written. Either may not happen; then the job is not freed. If `post` returns
+/// false it keeps no pointer to the task.
 pub(super) unsafe fn start<T: Send + 'static>(
     log: *mut ngx_log_t,
     work: impl FnOnce() -> T + Send + 'static,
@@ -53,19 +52,19 @@ pub(super) unsafe fn start<T: Send + 'static>(
         result: None,
         done: Some(Box::new(done)),
     }));
-    // SAFETY: the job stays at its address until `finish` has it back, or this function if it is
-    // not taken.
+    // SAFETY: the job stays at its address until `finish` takes it back, or this function if it is
+    // not accepted.
     unsafe {
         (*job).task.ctx = job.cast();
         (*job).task.handler = Some(perform::<T>);
         (*job).task.event.data = job.cast();
         (*job).task.event.handler = Some(finish::<T>);
         (*job).task.event.log = log;
-        let taken = post(&raw mut (*job).task);
-        if !taken {
+        let accepted = post(&raw mut (*job).task);
+        if !accepted {
             drop(Box::from_raw(job));
         }
-        taken
+        accepted
     }
 }
 
@@ -73,7 +72,7 @@ pub(super) unsafe fn start<T: Send + 'static>(
 unsafe extern "C" fn perform<T>(job: *mut c_void, log: *mut ngx_log_t) {
     let job = job.cast::<Job<T>>();
     // SAFETY: nginx calls the function with a job that was posted, and the pool's log. Only this
-    // thread uses the two fields until it gives the task back; the task is not touched.
+    // thread uses the two fields until it returns the task, which it does not use.
     unsafe {
         let work = &mut (*job).work;
         if let Some(work) = work.take() {
@@ -85,8 +84,8 @@ unsafe extern "C" fn perform<T>(job: *mut c_void, log: *mut ngx_log_t) {
 
 /// On the event loop, when the job is done.
 unsafe extern "C" fn finish<T>(event: *mut ngx_event_t) {
-    // SAFETY: the event is that of a job whose thread has finished with it, and nginx has taken its
-    // task out of all lists and does not touch it after this call (`ngx_thread_pool_handler`).
+    // SAFETY: the event is that of a job whose thread has ended it, and nginx has removed its task
+    // from all lists and does not use it after this call (`ngx_thread_pool_handler`).
     let (job, log) = unsafe {
         let log = Log::from_raw((*event).log);
         (Box::from_raw((*event).data.cast::<Job<T>>()), log)

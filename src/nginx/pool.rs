@@ -18,7 +18,7 @@ pub(crate) struct Pool<'p> {
     lives: PhantomData<&'p ()>,
 }
 
-/// A type whose values are kept in a pool and dropped before it goes. Implemented by [`pooled!`].
+/// A type whose values are kept in a pool and dropped with it. Implemented by [`pooled!`].
 ///
 /// # Safety
 ///
@@ -28,8 +28,8 @@ pub(crate) unsafe trait Pooled {
     const KIND: &'static Kind;
 }
 
-/// What is done with values of a type, and by its address a mark of the type: addresses of functions
-/// are no such mark, because the compiler may make one of two functions with the same code.
+/// How values of a type are dropped. Its address identifies the type; the address of the function
+/// would not, because the compiler may merge functions with the same code.
 pub(crate) struct Kind {
     /// Drops the value at an address.
     pub(crate) drop: unsafe fn(*mut c_void),
@@ -56,28 +56,28 @@ pub(crate) use pooled;
 
 type Cleanup = unsafe extern "C" fn(*mut c_void);
 
-/// The handler of all of the module's entries in a pool's list. Always read from here, so that it
-/// has one address.
+/// The handler of all entries of the module in a pool's list. Always read from here, so that it has
+/// one address.
 static CLEANUP: Cleanup = clean_up;
 
-/// A value with the pool's note of what to call before it goes.
+/// A value with its entry in the pool's list of cleanup handlers.
 #[repr(C)]
 struct Stored<T> {
     head: Head,
     value: T,
 }
 
-/// What stands in front of each value, whatever its type.
+/// What precedes each value, whatever its type.
 #[repr(C)]
 struct Head {
     entry: ngx_pool_cleanup_t,
     kind: &'static Kind,
 }
 
-/// Drops the value behind a head.
+/// Drops the value after a head.
 unsafe extern "C" fn clean_up(head: *mut c_void) {
-    // SAFETY: nginx calls the function once for each entry that `store_with` made, with what that
-    // set as its data: the address of a head, with a value of the kind right behind it.
+    // SAFETY: nginx calls the function once for each entry that `store_with` has made, with the data
+    // that it has set: the address of a head, followed by a value of the kind.
     guard::catch(None, (), || unsafe {
         let head = head.cast::<Head>();
         ((*head).kind.drop)(head.add(1).cast());
@@ -95,7 +95,7 @@ impl<'p> Pool<'p> {
     /// Allocates `len` bytes, all 0.
     pub(crate) fn bytes(self, len: usize) -> Result<&'p mut [u8], Failure> {
         // SAFETY: the pool is valid; the memory is `len` bytes that nothing else points to, and
-        // they are initialized before a slice of them exists.
+        // they are initialized before there is a slice of them.
         unsafe {
             let bytes = NonNull::new(ngx_pnalloc(self.raw.as_ptr(), len).cast::<u8>())
                 .ok_or(Failure::NO_MEMORY)?
@@ -105,15 +105,12 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// Puts parts one after the other.
-    ///
-    /// Inlined, for then parts whose length is known need no call to be copied.
-    #[inline(always)]
+    /// Allocates the concatenation of parts.
     pub(crate) fn concat<const N: usize>(self, parts: [&[u8]; N]) -> Result<&'p mut [u8], Failure> {
         let len = parts.iter().fold(0, |len: usize, part| len.saturating_add(part.len()));
         // SAFETY: the pool is valid; the memory is `len` bytes that nothing else points to, or
-        // null, which it also is for a sum that had to be cut. Each of the bytes is written, for
-        // the parts are just as long together, before a slice of them exists.
+        // null, which it also is for a sum that would overflow. The parts have `len` bytes together,
+        // so each is written before there is a slice of them.
         unsafe {
             let bytes = NonNull::new(ngx_pnalloc(self.raw.as_ptr(), len).cast::<u8>())
                 .ok_or(Failure::NO_MEMORY)?
@@ -127,11 +124,10 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// Puts parts of text one after the other.
-    #[inline(always)]
+    /// Allocates the concatenation of parts of text.
     pub(crate) fn concat_text<const N: usize>(self, parts: [&str; N]) -> Result<&'p str, Failure> {
         let text = self.concat(parts.map(str::as_bytes))?;
-        // SAFETY: UTF-8 behind UTF-8 is UTF-8.
+        // SAFETY: UTF-8 followed by UTF-8 is UTF-8.
         Ok(unsafe { core::str::from_utf8_unchecked(text) })
     }
 
@@ -150,11 +146,10 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// Makes a value in the pool that is dropped before the pool goes.
+    /// Makes a value in the pool that is dropped before the pool is destroyed.
     ///
-    /// The pointer is valid until then, for reading and for writing. Whoever makes references of it
-    /// sees to it that they obey Rust's rules: the pool itself uses the value only to drop it.
-    #[inline(always)]
+    /// The pointer is valid until then, for reading and for writing. The caller is responsible for
+    /// the aliasing of references to it: the pool itself uses the value only to drop it.
     pub(crate) fn store_with<T: Pooled + 'p>(
         self,
         make: impl FnOnce() -> T,
@@ -163,9 +158,9 @@ impl<'p> Pool<'p> {
             assert!(mem::align_of::<Stored<T>>() <= NGX_ALIGNMENT);
             assert!(mem::offset_of!(Stored<T>, value) == mem::size_of::<Head>());
         }
-        // SAFETY: as in `store`. The entry is put in front of the pool's list with all of its
-        // fields set, as `ngx_pool_cleanup_add` does it with memory apart from that of the value.
-        // All pointers are made of the one to the allocation, so that none forbids to use another.
+        // SAFETY: as in `store`. The entry is added to the front of the pool's list with all of its
+        // fields set, as `ngx_pool_cleanup_add` does with separate memory. All pointers are derived
+        // from the one to the allocation, so that using one does not invalidate another.
         unsafe {
             let pool = self.raw.as_ptr();
             let place = ngx_palloc(pool, mem::size_of::<Stored<T>>()).cast::<Stored<T>>();
@@ -189,9 +184,9 @@ impl<'p> Pool<'p> {
         let mut next = unsafe { (*self.raw.as_ptr()).cleanup };
         core::iter::from_fn(move || {
             while !next.is_null() {
-                // SAFETY: an entry of the list is valid. Data of one with our handler is the
-                // address of a head, because nobody else has the function, and a head of the kind
-                // has a `T` behind it, by the contract of `Pooled`.
+                // SAFETY: an entry of the list is valid. The data of one with our handler is the
+                // address of a head, because only `store_with` uses that function, and a head of the
+                // kind is followed by a `T`, by the contract of `Pooled`.
                 unsafe {
                     let entry = next;
                     next = (*entry).next;

@@ -1,4 +1,4 @@
-//! A request, as far as the module reads it and passes it on.
+//! A request, and the internal redirect.
 
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
@@ -16,8 +16,8 @@ use super::log::{Level, Log};
 use super::module::{self, LocationData, MainData, RequestData};
 use super::pool::Pool;
 
-/// A request for the time `'r`: that of one call from nginx into the module, or for a subrequest that
-/// a record keeps, as long as the record.
+/// A request that is valid for `'r`: for one call from nginx into the module, or as long as a record
+/// that keeps a subrequest.
 #[derive(Debug)]
 pub(crate) struct Request<'r> {
     raw: NonNull<ngx_http_request_t>,
@@ -101,25 +101,25 @@ impl<'r> Request<'r> {
         unsafe { bytes((*self.as_raw()).args) }
     }
 
-    /// Empties the query string if it is just these arguments, the very same bytes.
+    /// Clears the query string if it is just these bytes, not a copy of them.
     pub(crate) fn remove_args(&self, args: &[u8]) {
         if ptr::eq(self.args(), args) {
-            // SAFETY: see above; nginx empties it so at a redirect without one.
+            // SAFETY: see above; nginx clears it so on a redirect without one.
             unsafe { (*self.as_raw()).args = ngx_str_t::empty() };
         }
     }
 
-    /// Takes these arguments off the end of the query string, where `rewrite` has put them behind
-    /// its own.
-    pub(crate) fn remove_args_behind_others(&self, args: &[u8]) {
+    /// Removes these arguments from the end of the query string, where `rewrite` has appended them
+    /// to its own.
+    pub(crate) fn remove_appended_args(&self, args: &[u8]) {
         let own = self.args().strip_suffix(args).and_then(|rest| rest.strip_suffix(b"&"));
         if let Some(own) = own.filter(|_| !args.is_empty()) {
-            // SAFETY: see above; the bytes are the first ones of the string that was there.
+            // SAFETY: see above; the bytes are the beginning of the query string.
             unsafe { (*self.as_raw()).args = string(own) };
         }
     }
 
-    /// Whether path and query string are just these strings, not others of the same text.
+    /// Whether path and query string are just these bytes, not copies of them.
     pub(crate) fn has_uri(&self, uri: &[u8], args: &[u8]) -> bool {
         let is = |field: ngx_str_t, bytes: &[u8]| {
             field.len == bytes.len() && (field.len == 0 || ptr::eq(field.data, bytes.as_ptr()))
@@ -128,22 +128,22 @@ impl<'r> Request<'r> {
         unsafe { is((*self.as_raw()).uri, uri) && is((*self.as_raw()).args, args) }
     }
 
-    /// An argument of the query string as it stands there, as `$arg_name` has it.
+    /// An argument of the query string, not decoded, as `$arg_name` is.
     pub(crate) fn argument(&self, name: &str) -> Option<&'r [u8]> {
         model::request::argument(self.args(), name)
     }
 
     pub(crate) fn pool(&self) -> Pool<'r> {
-        // SAFETY: a request has a pool as long as it lives, and subrequests share it.
+        // SAFETY: a request has a pool as long as it is valid, and subrequests share it.
         unsafe { Pool::from_raw(NonNull::new_unchecked((*self.as_raw()).pool)) }
     }
 
     pub(crate) fn log_handle(&self) -> Option<Log> {
-        // SAFETY: a request has a connection, and that a log, as long as it lives.
+        // SAFETY: a request has a connection with a log as long as it is valid.
         unsafe { Log::from_raw((*(*self.as_raw()).connection).log) }
     }
 
-    /// Writes a line to the error log; `errno` of 0 adds nothing.
+    /// Writes a line to the error log, with the text of `errno` unless that is 0.
     pub(crate) fn log(
         &self,
         level: Level,
@@ -155,18 +155,21 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// Writes a line of the level `error`.
+    pub(crate) fn error(&self, message: core::fmt::Arguments<'_>) {
+        self.log(Level::Error, 0, message);
+    }
+
     /// Writes a line to the debug log.
-    #[inline(always)]
     pub(crate) fn debug(&self, message: core::fmt::Arguments<'_>) {
         if let (true, Some(log)) = (ngx::log::DEBUG, self.log_handle()) {
             log.debug(message);
         }
     }
 
-    /// Writes why the request is answered with 500.
-    #[cold]
-    pub(crate) fn log_failure(&self, why: Failure) {
-        self.log(Level::Error, 0, format_args!("xspace request failed: {why}"));
+    /// Logs the cause of a 500.
+    pub(crate) fn log_failure(&self, cause: Failure) {
+        self.error(format_args!("xspace request failed: {cause}"));
     }
 
     /// The module's configuration for all of `http {}`.
@@ -183,55 +186,52 @@ impl<'r> Request<'r> {
         unsafe { (*(*self.as_raw()).loc_conf.add(module::ctx_index())).cast::<T>().as_ref() }
     }
 
-    fn context_place(&self) -> ContextSlot {
-        // SAFETY: see above; nginx has an element of `ctx` for each HTTP module, and only this
-        // module writes to its own but for null.
+    fn context_slot(&self) -> ContextSlot {
+        // SAFETY: see above; `ctx` has an element for each HTTP module, and only this module writes
+        // to its own anything but null.
         unsafe { ContextSlot::from_raw((*self.as_raw()).ctx.add(module::ctx_index())) }
     }
 
-    /// What the module remembers of this request. Subrequests share the pool of the client's
-    /// request: `is_own` tells whose a value is.
+    /// The module's context of the request, which is kept in the pool. Subrequests share the pool of
+    /// the client's request: `is_own` tells their contexts apart.
     pub(crate) fn context<T: RequestData + 'r>(
         &self,
         is_own: impl Fn(&T) -> bool,
     ) -> Option<&'r T> {
-        let place = self.context_place();
-        // SAFETY: nothing else than a `T` is put there, by the contract of `RequestData`, and in
-        // the request's pool.
-        match unsafe { place.get::<T>() } {
-            Some(context) => Some(context),
-            None if self.is_internal() => place.restore(self.pool(), is_own),
-            None => None,
+        let slot = self.context_slot();
+        // SAFETY: by the contract of `RequestData` there is nothing but a `T`, in the request's pool.
+        match unsafe { slot.get::<T>() } {
+            None if self.is_internal() => slot.restore(self.pool(), is_own),
+            context => context,
         }
     }
 
-    /// All that the module has remembered of this request, the latest first.
+    /// All contexts that the module has had for the request, the latest first.
     pub(crate) fn contexts<T: RequestData + 'r>(
         &self,
         is_own: impl Fn(&T) -> bool,
     ) -> impl Iterator<Item = &'r T> {
-        // SAFETY: values in the request's pool are valid as long as the request, and only shared
-        // references are made of them.
+        // SAFETY: values in the request's pool are valid as long as the request, and there are only
+        // shared references to them.
         let contexts = self.pool().stored::<T>().map(|context| unsafe { context.as_ref() });
         contexts.filter(move |context| is_own(context))
     }
 
-    /// Makes the module remember a value for this request.
-    #[inline(always)]
+    /// Sets the module's context of the request.
     pub(crate) fn set_context<T: RequestData + 'r>(
         &self,
         make: impl FnOnce() -> T,
     ) -> Result<&'r T, Failure> {
-        self.context_place().keep(self.pool(), make)
+        self.context_slot().set(self.pool(), make)
     }
 
-    /// Redirects the request inside nginx, with its query string, and returns what a phase handler
+    /// Redirects the request internally, with its query string, and returns what a phase handler
     /// has to return then. `uri` is the decoded path: nginx neither decodes nor splits it.
     pub(crate) fn redirect(self, uri: &'r [u8]) -> ngx_int_t {
         // SAFETY: see above; nginx copies both strings and keeps pointers to their bytes, which
-        // live as long as the request. A phase handler gives back the count that the redirect
-        // took on `r->main` by finalizing with NGX_DONE (as the try_files module does), and does
-        // not touch the request afterwards: `self` is gone.
+        // live as long as the request. A phase handler decrements the count of `r->main`, which the
+        // redirect has incremented, by finalizing with NGX_DONE (as try_files does), and does not
+        // use the request afterwards: `self` is moved.
         unsafe {
             let r = self.as_raw();
             let mut uri = string(uri);

@@ -1,4 +1,4 @@
-//! What evaluating variables leaves behind in a request, and how it is taken back.
+//! Undoes what the evaluation of variables changes in a request.
 
 use core::{mem, ptr};
 
@@ -11,9 +11,9 @@ use super::request::Request;
 
 /// The values of variables that a request has, and the captures of its last regular expression.
 ///
-/// nginx keeps a value that was made of `$uri` (a `map`, say), and each regular expression that it
-/// runs takes the place of the one before. Neither may outlast a look that was made with another
-/// URI than the request's.
+/// nginx keeps a value that depends on `$uri` (that of a `map`, say), and the captures of a regular
+/// expression replace those of the one before. Neither may remain after stat() with a URI other than
+/// the request's.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     values: *const [ngx_http_variable_value_t],
@@ -27,24 +27,24 @@ struct Captures {
     /// A copy in the request's pool of as many offsets as nginx allocates; null if it had none.
     offsets: *const core::ffi::c_int,
     len: usize,
-    /// How many of them count, and the text that they are offsets of.
+    /// How many of them are set, and the text that they are offsets of.
     count: usize,
     text: *mut u8,
 }
 
 impl Snapshot {
-    /// Takes one. A value of `random` is there afterwards, so that it stays the same.
+    /// Takes one. `random` is evaluated first, so that its value stays the same.
     pub(crate) fn take(
         request: &Request<'_>,
         random: Option<VariableIndex>,
     ) -> Result<Self, Failure> {
         let r = request.as_raw();
         // SAFETY: the request is valid (nginx.rs). An index is that of a variable; `captures` is
-        // null or has so many elements as the main configuration says (`ngx_http_regex_exec`, which
-        // alone allocates them; a subrequest that is a clone begins with its parent's).
+        // null or has `ncaptures` elements (only `ngx_http_regex_exec` allocates them; a subrequest
+        // that is a clone starts with its parent's).
         unsafe {
             if let Some(VariableIndex(index)) = random {
-                // A value that can't be had is noted as not found, as it would be later.
+                // If this fails the value is "not found", as it would be later.
                 ngx_http_get_indexed_variable(r, index);
             }
             #[cfg(ngx_feature = "pcre")]
@@ -62,13 +62,12 @@ impl Snapshot {
         }
     }
 
-    /// Puts back what was there, in the request that it was taken of. May be done again.
+    /// Restores the request that it was taken of. May be called several times.
     pub(crate) fn restore(&self, request: &Request<'_>) {
         let r = request.as_raw();
-        // SAFETY: as in `take`; nginx allocates the array of values once. The captures may be
-        // others than before: nginx allocates new ones where a subrequest shares the old ones. Those
-        // are as they were then, and the new ones get the same content. Copies and originals are
-        // different memory.
+        // SAFETY: as in `take`; nginx allocates the array of values once. It may have allocated new
+        // captures, if a subrequest shares the old ones; those have not changed then, and the new
+        // ones get the same content. Copies and originals are different memory.
         unsafe {
             ptr::copy_nonoverlapping(self.values.cast(), (*r).variables, self.values.len());
             #[cfg(ngx_feature = "pcre")]
@@ -84,8 +83,7 @@ impl Snapshot {
     }
 }
 
-/// A copy, in the request's pool, of the values of variables that the request has by now: one for
-/// each variable with an index.
+/// A copy, in the request's pool, of the current values of all indexed variables.
 pub(super) fn copy_values(
     request: &Request<'_>,
 ) -> Result<*mut [ngx_http_variable_value_t], Failure> {

@@ -1,5 +1,4 @@
-//! A subrequest that asks for something the request's answer depends on, and whose response never
-//! reaches the client.
+//! A subrequest whose response decides about the request and never reaches the client.
 
 use core::mem;
 use core::ptr;
@@ -8,9 +7,10 @@ use nginx_sys::{
     NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_CLOSE, NGX_HTTP_REQUEST_TIME_OUT,
     NGX_HTTP_SUBREQUEST_WAITED, NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT, NGX_OK, ngx_buf_t, ngx_chain_t,
     ngx_http_core_loc_conf_t, ngx_http_get_indexed_variable, ngx_http_headers_in_t,
-    ngx_http_post_subrequest_t, ngx_http_request_body_t, ngx_http_request_t, ngx_http_subrequest,
-    ngx_http_upstream_t, ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t,
-    ngx_list_part_t, ngx_list_t, ngx_palloc, ngx_str_t, ngx_table_elt_t,
+    ngx_http_post_subrequest_t, ngx_http_postponed_request_t, ngx_http_request_body_t,
+    ngx_http_request_t, ngx_http_subrequest, ngx_http_upstream_t, ngx_http_variable_t,
+    ngx_http_variable_value_t, ngx_int_t, ngx_list_part_t, ngx_list_t, ngx_palloc, ngx_str_t,
+    ngx_table_elt_t,
 };
 
 use super::Failure;
@@ -21,7 +21,7 @@ use super::request::{Request, bytes, string};
 use super::response::fields;
 use super::snapshot::copy_values;
 
-/// How the handler of a subrequest came to its end.
+/// The result with which the handler of a subrequest has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ending(ngx_int_t);
 
@@ -30,20 +30,19 @@ impl Ending {
         Self(rc)
     }
 
-    /// Whether nginx gave up: for want of memory, because the client is gone, or over a response
-    /// that breaks the rules after its header.
+    /// Whether nginx has failed: there is no memory, the client has closed the connection, or the
+    /// response is invalid after its header.
     pub(crate) fn is_error(self) -> bool {
         self.0 == NGX_ERROR as ngx_int_t
     }
 
-    /// The status that the handler ended with instead of a response, if it did.
+    /// The status with which the handler has ended instead of sending a response; 0 if there is none.
     pub(crate) fn status(self) -> usize {
         usize::try_from(self.0).unwrap_or(0)
     }
 
-    /// What a post_subrequest handler has to return. With most endings nginx goes on as it would
-    /// without it. With some it would end the client's connection, which is not meant here: the
-    /// subrequest's answer is judged, and the client gets an answer in any case.
+    /// What a post_subrequest handler returns. Most results are passed on. With some nginx would
+    /// close the client's connection, although the client is to get a response in any case.
     pub(crate) fn to_raw(self, subrequest: &Request<'_>) -> ngx_int_t {
         const ENDS_CONNECTION: [u32; 3] =
             [NGX_HTTP_CLOSE, NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_CLIENT_CLOSED_REQUEST];
@@ -53,24 +52,24 @@ impl Ending {
     }
 }
 
-/// nginx lets a request have so many references, and keeps some back (`ngx_http_subrequest`).
+/// nginx creates no subrequest of a request with so many references (`ngx_http_subrequest`).
 const MAX_REFERENCES: u32 = 65535 - 1000;
 
-/// nginx's limits for subrequests: nested too deeply, or too many.
-const REFUSED: Failure = Failure("nginx does not allow a subrequest here");
+/// Subrequests are nested too deeply, or there are too many.
+const LIMIT_REACHED: Failure = Failure("limit of subrequests reached");
 
 /// Why there is no subrequest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotStarted {
-    /// There is no memory, or nginx does not allow one here. The request is as it was.
+    /// There is no memory, or a limit is reached. The request is as it was.
     Failed(Failure),
-    /// nginx has failed half way for want of memory: the request can only be ended.
+    /// nginx has run out of memory half way: the request can only be closed.
     HalfStarted,
 }
 
 impl From<Failure> for NotStarted {
-    fn from(why: Failure) -> Self {
-        Self::Failed(why)
+    fn from(cause: Failure) -> Self {
+        Self::Failed(cause)
     }
 }
 
@@ -82,8 +81,8 @@ impl<'r> Request<'r> {
         unsafe { Self::from_raw((*self.as_raw()).parent) }
     }
 
-    /// Whether the client's connection is broken or has timed out. Of an HTTP/3 stream that was
-    /// cancelled only the event for writing knows.
+    /// Whether the client's connection is broken or has timed out. A cancelled HTTP/3 stream is
+    /// marked in the write event only.
     fn has_lost_client(&self) -> bool {
         // SAFETY: see above; a connection that is open has both events.
         unsafe {
@@ -96,10 +95,10 @@ impl<'r> Request<'r> {
 
     /// Starts a subrequest: GET, with those of the request's fields that `forwards_field` picks and
     /// without its content. nginx calls `T::SUBREQUEST_DONE` at its end, maybe more than once, and
-    /// then the request's phase handler again, which must have answered NGX_AGAIN meanwhile.
+    /// then the request's phase handler again, which must have returned NGX_AGAIN.
     ///
-    /// The response goes through the filters with its content in memory; a body filter has to
-    /// keep it from the client. Of variables the subrequest has its own values, but for `shared`.
+    /// The response passes the filters with its content in memory; a body filter has to keep it from
+    /// the client. The subrequest has its own values of variables, except for `shared`.
     pub(crate) fn start_subrequest<T: RequestData>(
         &self,
         uri: &'static [u8],
@@ -107,8 +106,7 @@ impl<'r> Request<'r> {
         forwards_field: fn(&[u8]) -> bool,
         shared: Option<VariableIndex>,
     ) -> Result<Self, NotStarted> {
-        let r = self.as_raw();
-        // All that can fail without harm is done before.
+        // Whatever can fail without consequences is done first.
         let post = self.pool().store(ngx_http_post_subrequest_t {
             handler: T::SUBREQUEST_DONE,
             data: ptr::null_mut(),
@@ -117,18 +115,46 @@ impl<'r> Request<'r> {
         let body = self.pool().store(unsafe { mem::zeroed::<ngx_http_request_body_t>() })?;
         let headers = self.headers_for_subrequest(forwards_field)?;
         let variables = self.variables_for_subrequest(forwards_field, shared)?;
-
-        // SAFETY: see above. nginx copies the strings, whose bytes live as long as the request,
-        // and keeps `post`. The subrequest is only noted by the call, it has not begun to run, so
-        // it may still be changed.
+        // SAFETY: the strings live as long as the request, and `post` as long as its pool.
+        let subrequest = unsafe { self.create_subrequest(uri, args, post)? };
+        let sr = subrequest.as_raw();
+        // SAFETY: the subrequest is valid. It does not run before the phase handler has returned, so
+        // it can be changed.
         unsafe {
-            // nginx's own conditions, under which it fails and has changed nothing.
-            let refused =
+            // As in auth_request: the client's content is neither read nor is its file closed.
+            (*sr).request_body = body;
+            (*sr).variables = variables;
+            // The copy filter reads content of a file into memory, before the module's body filter.
+            field::filter_need_in_memory.set(sr, 1);
+            (*sr).headers_in = headers;
+            let list = &raw mut (*sr).headers_in.headers;
+            // A list's `last` points into the list itself.
+            (*list).last = &raw mut (*list).part;
+        }
+        Ok(subrequest)
+    }
+
+    /// Has nginx create a subrequest, which shares all of the request's header and variables.
+    ///
+    /// # Safety
+    ///
+    /// The bytes of `uri` and `args` and what `post` points to live as long as the request.
+    unsafe fn create_subrequest(
+        &self,
+        uri: &[u8],
+        args: &[u8],
+        post: *mut ngx_http_post_subrequest_t,
+    ) -> Result<Self, NotStarted> {
+        let r = self.as_raw();
+        let (mut uri, mut args) = (string(uri), string(args));
+        let mut sr: *mut ngx_http_request_t = ptr::null_mut();
+        // SAFETY: see above; nginx copies the strings and keeps pointers to their bytes.
+        unsafe {
+            // The conditions under which nginx fails without having changed anything.
+            let limit_reached =
                 field::subrequests.get(r) == 0 || field::count.get((*r).main) >= MAX_REFERENCES;
-            let mut sr: *mut ngx_http_request_t = ptr::null_mut();
-            let (mut uri, mut args) = (string(uri), string(args));
-            // nginx allows none inside of a request whose response is kept in memory, as njs sends
-            // them: it would keep the inner response as well. Of this one nothing is left to keep.
+            // nginx allows no subrequests of one that is kept in memory, as those of njs are: it
+            // would keep the inner response, too. Nothing of this one remains to be kept.
             let in_memory = field::subrequest_in_memory.get(r);
             field::subrequest_in_memory.set(r, 0);
             let rc = ngx_http_subrequest(
@@ -140,84 +166,74 @@ impl<'r> Request<'r> {
                 NGX_HTTP_SUBREQUEST_WAITED as usize,
             );
             field::subrequest_in_memory.set(r, in_memory);
-            if rc != NGX_OK as ngx_int_t {
-                return Err(if refused { REFUSED.into() } else { NotStarted::HalfStarted });
+            if rc == NGX_OK as ngx_int_t {
+                Self::from_raw(sr).ok_or(NotStarted::HalfStarted)
+            } else if limit_reached {
+                Err(LIMIT_REACHED.into())
+            } else {
+                Err(NotStarted::HalfStarted)
             }
-            // As auth_request has it: nobody reads the content that the client sends, nor closes
-            // the file that it may be in.
-            (*sr).request_body = body;
-            (*sr).variables = variables;
-            // What is in a file the copy filter reads into memory, before the response comes to
-            // the module's filter.
-            field::filter_need_in_memory.set(sr, 1);
-            (*sr).headers_in = headers;
-            let list = &raw mut (*sr).headers_in.headers;
-            // A list's `last` points into the list itself.
-            (*list).last = &raw mut (*list).part;
-            Self::from_raw(sr).ok_or(NotStarted::HalfStarted)
         }
     }
 
-    /// Lets go of a subrequest that is done but that nginx keeps behind this request, to end it when
-    /// it is the turn of its output.
+    /// Removes a subrequest that is done from the request's list `postponed`, if nginx would never
+    /// do so.
     ///
-    /// Subrequests of one request run at once, and nginx sends their output in order: each but the
-    /// first is "inactive", stays in the list `postponed` of its parent when it is done, and the
-    /// postpone filter ends it when all before it is sent. That never happens inside of a request
-    /// whose output does not come to that filter: lua captures it before, what is kept in memory
-    /// (njs) leaves it early, and one in the background (mirror) has no turn. Such a request would
-    /// then never end. As nothing of the subrequest's response is sent, it need not wait.
-    pub(crate) fn release(&self, subrequest: &Self) {
-        if !self.is_kept_from_client() {
+    /// Subrequests of one request run at the same time, and nginx sends their output in order: each
+    /// but the first is "inactive", stays in the list `postponed` of its parent when it is done, and
+    /// the postpone filter ends it when all before it are sent. That never happens in a request
+    /// whose output does not reach that filter: lua captures it before, what is kept in memory
+    /// (njs) leaves the chain early, and one in the background (mirror) has no turn. Such a request
+    /// would never end. Nothing of the subrequest's response is sent, so it need not wait.
+    pub(crate) fn release_subrequest(&self, subrequest: &Self) {
+        if !self.has_no_output() {
             return;
         }
-        // SAFETY: see above; the list's elements are valid, and each of those with a request is one
-        // reference to the main request, as `ngx_http_finalize_request` has it.
+        if let Some(link) = self.postponed_link(subrequest) {
+            // SAFETY: see above; each element with a request is one reference to the main request
+            // (`ngx_http_finalize_request`).
+            unsafe {
+                *link = (**link).next;
+                let main = (*self.as_raw()).main;
+                field::count.set(main, field::count.get(main) - 1);
+            }
+        }
+    }
+
+    /// Whether the request is a subrequest whose output is never sent in its turn.
+    fn has_no_output(&self) -> bool {
+        // SAFETY: see above.
+        let in_memory = unsafe { field::subrequest_in_memory.is_set(self.as_raw()) };
+        // Neither lua, which makes its subrequests itself, nor nginx for those in the background
+        // adds them to their parent's list.
+        self.parent().is_some_and(|parent| in_memory || parent.postponed_link(self).is_none())
+    }
+
+    /// The pointer to the element of a subrequest in the request's list `postponed`.
+    fn postponed_link(&self, subrequest: &Self) -> Option<*mut *mut ngx_http_postponed_request_t> {
+        // SAFETY: see above; the list's elements are valid.
         unsafe {
             let mut link = &raw mut (*self.as_raw()).postponed;
             while let Some(postponed) = (*link).as_ref() {
                 if postponed.request == subrequest.as_raw() {
-                    *link = postponed.next;
-                    let main = (*self.as_raw()).main;
-                    field::count.set(main, field::count.get(main) - 1);
-                    return;
+                    return Some(link);
                 }
                 link = &raw mut (**link).next;
             }
         }
+        None
     }
 
-    /// Whether the request is a subrequest whose response is not sent in its turn.
-    fn is_kept_from_client(&self) -> bool {
-        let Some(parent) = self.parent() else { return false };
-        // SAFETY: see above; the list's elements are valid. Neither lua, which makes its subrequests
-        // itself, nor nginx for those in the background puts them in their parent's list.
-        unsafe {
-            if field::subrequest_in_memory.is_set(self.as_raw()) {
-                return true;
-            }
-            let mut link = (*parent.as_raw()).postponed;
-            while let Some(postponed) = link.as_ref() {
-                if postponed.request == self.as_raw() {
-                    return false;
-                }
-                link = postponed.next;
-            }
-        }
-        true
-    }
-
-    /// A copy of the values of variables that the request has by now. nginx lets subrequests share
-    /// the array itself, where a value stays that was made of another header: `$http_range` of a
-    /// subrequest without Range would be that of the request from then on. Nor does the copy have
-    /// the fields that the subrequest is not to have, where the request has looked at them.
+    /// A copy of the current values of variables, without those of fields that the subrequest does
+    /// not have. By default subrequests share the array itself, where values remain: `$http_range`
+    /// of a subrequest without Range would from then on be that of the request, too.
     fn variables_for_subrequest(
         &self,
         forwards_field: fn(&[u8]) -> bool,
         shared: Option<VariableIndex>,
     ) -> Result<*mut ngx_http_variable_value_t, Failure> {
         // SAFETY: see above; an index is that of a variable, and there is a value for each. All zero
-        // is a value that is not known yet.
+        // is a value that is not evaluated yet.
         unsafe {
             let r = self.as_raw();
             if let Some(VariableIndex(index)) = shared {
@@ -238,14 +254,14 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// The request's header without some of its fields. nginx lets subrequests share the list
-    /// itself, from which `proxy_pass` sends; this one has a list of its own.
+    /// The request's header with those fields that `forwards_field` picks, in a list of its own:
+    /// subrequests share the list, from which `proxy_pass` sends fields.
     fn headers_for_subrequest(
         &self,
         forwards_field: fn(&[u8]) -> bool,
     ) -> Result<ngx_http_headers_in_t, Failure> {
-        // SAFETY: see above; nginx has filled in the header before the first handler runs. The
-        // new list has room for all fields, and its elements are copies of valid ones.
+        // SAFETY: see above; nginx has read the header before the first handler runs. The new list
+        // has room for all fields, and its elements are copies of valid ones.
         unsafe {
             let mut headers: ngx_http_headers_in_t = (*self.as_raw()).headers_in;
             let own = &raw mut (*self.as_raw()).headers_in.headers.part;
@@ -257,8 +273,8 @@ impl<'r> Request<'r> {
                 return Err(Failure::NO_MEMORY);
             }
             let mut count = 0;
-            for field in fields(own).filter(|field| forwards_field(bytes((**field).key))) {
-                copies.add(count).write(*field);
+            for field in fields(own).filter(|field| forwards_field(field.name())) {
+                copies.add(count).write(*field.as_raw());
                 count += 1;
             }
             headers.headers = ngx_list_t {
@@ -268,38 +284,12 @@ impl<'r> Request<'r> {
                 nalloc: room,
                 pool,
             };
-
-            // Whoever looks at these fields must not see them either.
-            for known in [
-                &raw mut headers.connection,
-                &raw mut headers.if_modified_since,
-                &raw mut headers.if_unmodified_since,
-                &raw mut headers.if_match,
-                &raw mut headers.if_none_match,
-                &raw mut headers.content_length,
-                &raw mut headers.content_range,
-                &raw mut headers.range,
-                &raw mut headers.if_range,
-                &raw mut headers.transfer_encoding,
-                &raw mut headers.te,
-                &raw mut headers.expect,
-                &raw mut headers.upgrade,
-                &raw mut headers.keep_alive,
-                #[cfg(ngx_feature = "http_gzip")]
-                &raw mut headers.accept_encoding,
-            ] {
-                let Some(field) = (*known).as_ref() else { continue };
-                if !forwards_field(bytes(field.key)) {
-                    *known = ptr::null_mut();
-                }
-            }
-            headers.content_length_n = -1;
-            layout::ngx_http_headers_in_t::chunked.set(&raw mut headers, 0);
+            clear_field_pointers(&mut headers, forwards_field);
             Ok(headers)
         }
     }
 
-    /// Whether an upstream has answered with X-Accel-Redirect, which nginx follows.
+    /// Whether an upstream has responded with X-Accel-Redirect, and nginx follows it.
     pub(crate) fn was_redirected_by_upstream(&self) -> bool {
         // SAFETY: see above; the upstream is null or valid, and so is its configuration.
         unsafe {
@@ -311,8 +301,8 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Whether it is known before that no content follows: nginx may then not call any body filter
-    /// (before 1.23.4 for an empty `return`, or for one from its cache).
+    /// Whether the header shows that there is no content: nginx may then call no body filter (before
+    /// 1.23.4 for an empty `return` or an empty response from its cache).
     pub(crate) fn has_no_content(&self) -> bool {
         // SAFETY: see above.
         unsafe {
@@ -323,8 +313,8 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Whether the response is nginx's own copy of one without content. A copy is only made of a
-    /// response that has come to its end.
+    /// Whether the response is from nginx's cache and has no content. Only complete responses are
+    /// cached.
     fn is_empty_in_cache(&self) -> bool {
         #[cfg(ngx_feature = "http_cache")]
         {
@@ -339,8 +329,8 @@ impl<'r> Request<'r> {
         false
     }
 
-    /// Whether the response's content ends where the upstream closes its connection: one that has
-    /// died looks the same.
+    /// Whether the response's content ends where the upstream closes its connection, as it does when
+    /// the upstream fails.
     pub(crate) fn ends_with_connection(&self) -> bool {
         // SAFETY: see above; the upstream is null or valid.
         unsafe {
@@ -354,8 +344,8 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Makes nginx forget what the subrequest did last, which its lines in the log would go on to
-    /// tell.
+    /// Clears the action in log lines (`while reading response header from upstream`), which is that
+    /// of the subrequest.
     pub(crate) fn clear_log_action(&self) {
         // SAFETY: see above; a connection has a log.
         unsafe { (*(*(*self.as_raw()).connection).log).action = ptr::null_mut() };
@@ -372,6 +362,45 @@ impl<'r> Request<'r> {
     }
 }
 
+/// Clears the pointers to fields that `forwards_field` does not pick, and what nginx has read of them.
+///
+/// # Safety
+///
+/// The pointers are null or valid.
+unsafe fn clear_field_pointers(
+    headers: &mut ngx_http_headers_in_t,
+    forwards_field: fn(&[u8]) -> bool,
+) {
+    for known in [
+        &mut headers.connection,
+        &mut headers.if_modified_since,
+        &mut headers.if_unmodified_since,
+        &mut headers.if_match,
+        &mut headers.if_none_match,
+        &mut headers.content_length,
+        &mut headers.content_range,
+        &mut headers.range,
+        &mut headers.if_range,
+        &mut headers.transfer_encoding,
+        &mut headers.te,
+        &mut headers.expect,
+        &mut headers.upgrade,
+        &mut headers.keep_alive,
+        #[cfg(ngx_feature = "http_gzip")]
+        &mut headers.accept_encoding,
+    ] {
+        // SAFETY: by the contract.
+        let is_left_out = |field: &ngx_table_elt_t| unsafe { !forwards_field(bytes(field.key)) };
+        // SAFETY: by the contract.
+        if unsafe { known.as_ref() }.is_some_and(is_left_out) {
+            *known = ptr::null_mut();
+        }
+    }
+    headers.content_length_n = -1;
+    // SAFETY: the reference is valid.
+    unsafe { layout::ngx_http_headers_in_t::chunked.set(headers, 0) };
+}
+
 /// Whether a variable may have the same value in a subrequest: not if it is that of a field which
 /// the subrequest does not have.
 fn is_variable_passed_on(variable: &[u8], forwards_field: fn(&[u8]) -> bool) -> bool {
@@ -380,7 +409,7 @@ fn is_variable_passed_on(variable: &[u8], forwards_field: fn(&[u8]) -> bool) -> 
         None if variable == b"content_length" => variable,
         None => return true,
     };
-    // The name of the field; of a longer one its beginning is enough.
+    // The name of the field; its beginning suffices for a longer one.
     let mut name = [0; 32];
     for (to, from) in name.iter_mut().zip(field) {
         *to = if *from == b'_' { b'-' } else { *from };
@@ -388,14 +417,14 @@ fn is_variable_passed_on(variable: &[u8], forwards_field: fn(&[u8]) -> bool) -> 
     forwards_field(name.get(..field.len()).unwrap_or(&name))
 }
 
-/// What a body filter is called with.
+/// The buffers that a body filter is called with.
 pub(crate) struct Content(*mut ngx_chain_t);
 
 /// A piece of a response's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Piece<'c> {
     Bytes(&'c [u8]),
-    /// Bytes that are not in memory.
+    /// Bytes in a file.
     Unreadable,
     /// The end of the response.
     End,
@@ -409,11 +438,11 @@ impl Content {
         Self(chain)
     }
 
-    /// Hands the content over, piece by piece, and marks it as sent.
+    /// Passes the content to `take`, piece by piece, and marks it as sent.
     pub(crate) fn consume(self, mut take: impl FnMut(Piece<'_>)) {
         let mut link = self.0;
-        // SAFETY: by the contract of `from_raw` each link has a buffer, whose memory or file part
-        // is as its fields say.
+        // SAFETY: by the contract of `from_raw` each link has a buffer, whose fields describe valid
+        // memory or a part of a file.
         unsafe {
             while let Some(current) = link.as_ref() {
                 let buffer: &mut ngx_buf_t = &mut *current.buf;
@@ -422,8 +451,7 @@ impl Content {
                     || flag::mmap.is_set(buffer);
                 if in_memory {
                     let len = buffer.last.offset_from(buffer.pos).unsigned_abs();
-                    let piece = ngx_str_t { len, data: buffer.pos };
-                    take(Piece::Bytes(bytes(piece)));
+                    take(Piece::Bytes(bytes(ngx_str_t { len, data: buffer.pos })));
                     buffer.pos = buffer.last;
                 } else if flag::in_file.is_set(buffer) && buffer.file_pos != buffer.file_last {
                     take(Piece::Unreadable);

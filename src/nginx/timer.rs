@@ -1,4 +1,4 @@
-//! Timers that call the module from time to time.
+//! Timers that call the module periodically.
 
 use core::mem;
 
@@ -10,8 +10,8 @@ use super::guard;
 use super::log::Log;
 use super::pool::{Pool, pooled};
 
-/// A timer in the pool of a cycle. nginx has pointers to the event in its tree: it stays where it
-/// is, and nobody makes a reference to it or to the whole.
+/// A timer in the pool of a cycle. nginx has pointers to the event in its tree, so it does not move,
+/// and there are no references to it or to the timer as a whole.
 struct Timer {
     event: ngx_event_t,
     tick: Box<dyn Fn(TimerHandle)>,
@@ -21,8 +21,8 @@ pooled!(Timer);
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        // SAFETY: the event was made in `start`. nginx has no pointer to it when it is not in the
-        // tree any more; an event that has fired is in no other list (`ngx_event_expire_timers`).
+        // SAFETY: the event was made in `start`. When it is removed from the tree nginx has no pointer
+        // to it; an event that has fired is in no other list (`ngx_event_expire_timers`).
         unsafe { del_timer(&raw mut self.event) };
     }
 }
@@ -36,15 +36,15 @@ impl TimerHandle {
     ///
     /// # Safety
     ///
-    /// The pool that the timer is in has not gone.
+    /// The timer's pool is not destroyed.
     pub(super) unsafe fn start(self, delay: ngx_msec_t) {
         // SAFETY: by the contract.
         unsafe { add_timer(&raw mut (*self.0).event, delay) };
     }
 }
 
-/// Calls `tick` after so many milliseconds, on the event loop. The timer does not keep a process
-/// from ending.
+/// Calls `tick` after so many milliseconds, on the event loop. The timer does not keep a process from
+/// exiting.
 ///
 /// # Safety
 ///
@@ -58,8 +58,7 @@ pub(super) unsafe fn start(
     // SAFETY: all zero is an event that is in no list.
     let event: ngx_event_t = unsafe { mem::zeroed() };
     let timer = pool.store_with(|| Timer { event, tick: Box::new(tick) })?.as_ptr();
-    // SAFETY: the timer stays at its address until it is dropped, which takes it out of nginx's
-    // tree.
+    // SAFETY: the timer stays at its address until it is dropped, which removes it from nginx's tree.
     unsafe {
         (*timer).event.data = timer.cast();
         (*timer).event.handler = Some(fire);
@@ -71,8 +70,8 @@ pub(super) unsafe fn start(
 }
 
 unsafe extern "C" fn fire(event: *mut ngx_event_t) {
-    // SAFETY: nginx calls the function with the event of a timer, which it has taken out of its
-    // tree. `tick` is never changed; it may start the timer again, which writes to the event alone.
+    // SAFETY: nginx calls the function with the event of a timer, which it has removed from its tree.
+    // `tick` is never changed; it may start the timer again, which writes to the event only.
     unsafe {
         let (timer, log) = ((*event).data.cast::<Timer>(), Log::from_raw((*event).log));
         let tick = &(*timer).tick;

@@ -1,59 +1,52 @@
-//! Notes that a request has come to a location where the module is on.
+//! Phase handlers that run before access control: they record the request.
 
 #![forbid(unsafe_code)]
 
-use super::resolve::{Action, PhaseResult};
-use super::state::{Record, Rewriting};
+use super::state::{Record, RewriteStage};
+use super::{Action, PhaseResult};
 use crate::config::LocationConf;
 use crate::nginx::request::Request;
 
-/// Whether a request has come to such a location straight from the client.
-pub(crate) fn is_passing(request: &Request<'_>, lcf: &LocationConf) -> bool {
+/// Whether the rewrite handler has nothing to do: a client's request in another location.
+pub(crate) fn skips_rewrite(request: &Request<'_>, lcf: &LocationConf) -> bool {
     lcf.download().is_none() && request.is_main() && !request.is_internal()
 }
 
-/// Whether a request that is done with rewriting is in such a location, and not to be answered by a
-/// content handler after a redirect.
-pub(crate) fn is_done_rewriting_elsewhere(request: &Request<'_>, lcf: &LocationConf) -> bool {
-    let was_redirected = || request.has_content_handler() && request.is_internal();
-    lcf.download().is_none() && !was_redirected()
+/// Whether the preaccess handler has nothing to do: the location is another one and has no content
+/// handler to which a redirected request might send the client's arguments.
+pub(crate) fn skips_preaccess(request: &Request<'_>, lcf: &LocationConf) -> bool {
+    lcf.download().is_none() && !(request.has_content_handler() && request.is_internal())
 }
 
-/// REWRITE, before the rewrite module acts: notes the request, so that one which is refused later,
-/// and whose error page is in another location, still has its id in the log.
+/// REWRITE: records a request early, so that one which is refused later still has its id in the
+/// log, even if the error page is in another location.
 pub(crate) fn rewrite_handler<'r>(
     request: &Request<'r>,
     lcf: &'static LocationConf,
 ) -> PhaseResult<'r> {
     request.debug(format_args!("xspace rewrite handler"));
-    if let Some(lookup) = Record::lookup_by(request) {
-        return Ok(if lookup.may_enter(lcf) { Action::Declined } else { Action::Status(502) });
+    if let Some(lookup) = Record::lookup_of_subrequest(request) {
+        return Ok(if lookup.may_enter(lcf) { Action::Decline } else { Action::Respond(502) });
     }
     if lcf.download().is_some() {
-        Record::begin(request, lcf)?;
-        return Ok(Action::Declined);
+        Record::create(request, lcf)?;
+    } else if let Some(record) = Record::find(request).filter(|_| request.is_internal()) {
+        record.detect_error_page(request);
+        record.remove_client_args(request, RewriteStage::Start);
     }
-    if request.is_internal() {
-        if let Some(record) = Record::find(request) {
-            if request.is_main() {
-                record.note_error_page(request);
-            }
-            record.keep_args_from_others(request, Rewriting::Begins);
-        }
-    }
-    Ok(Action::Declined)
+    Ok(Action::Decline)
 }
 
-/// PREACCESS: all rewriting is done. Acts before `limit_req` and `limit_conn`.
+/// PREACCESS: rewriting has ended. Runs before `limit_req` and `limit_conn`.
 pub(crate) fn preaccess_handler<'r>(
     request: &Request<'r>,
     lcf: &'static LocationConf,
 ) -> PhaseResult<'r> {
     request.debug(format_args!("xspace preaccess handler"));
     if lcf.download().is_some() {
-        Record::stay(request, lcf)?;
+        Record::after_rewrite(request, lcf)?;
     } else if let Some(record) = Record::find(request) {
-        record.keep_args_from_others(request, Rewriting::IsDone);
+        record.remove_client_args(request, RewriteStage::End);
     }
-    Ok(Action::Declined)
+    Ok(Action::Decline)
 }

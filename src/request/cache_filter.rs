@@ -1,100 +1,96 @@
-//! Says to caches what a response is to them: who has decided who may have it says so.
+//! Makes caches keep a response that a lookup has allowed for one user, and only for that user: sets
+//! Cache-Control, Expires and Vary.
 //!
-//! Where a lookup has decided, the response is for one user. A cache that did not know would hand
-//! it to the next one. The filter runs behind NGINX's `headers_filter`, because `expires` and
-//! `add_header` of the target, or of the server around it, know nothing of users.
+//! The filter runs after `headers_filter`, because `expires` and `add_header` of the target or its
+//! server do not know about users.
 
 #![forbid(unsafe_code)]
 
-use model::caching::{Author, NO_STORE, PRIVATE, PRIVATE_NO_CACHE, write_private};
+use model::caching::{Author, NO_STORE, PRIVATE, PRIVATE_NO_CACHE, is_targeted, write_private};
 
+use super::lookup::Lookup;
+use super::state::Record;
 use crate::nginx::Failure;
 use crate::nginx::guard::fault_point;
 use crate::nginx::request::Request;
-use crate::request::header_filter::CONTENT_DISPOSITION;
-use crate::request::lookup::Lookup;
-use crate::request::state::Record;
+use crate::nginx::response::{CACHE_CONTROL, CONTENT_DISPOSITION, EXPIRES, Field, VARY};
 
-const CACHE_CONTROL: &str = "Cache-Control";
-const EXPIRES: &str = "Expires";
-const VARY: &str = "Vary";
-
-/// Whether there is nothing to do: quick, because every response passes here.
-#[inline(always)]
+/// Whether there is nothing to do. Every response passes the filter.
 pub(crate) fn is_idle(request: &Request<'_>) -> bool {
     if !request.is_main() {
         return true;
     }
     let Some(record) = Record::find(request) else { return true };
-    record.lookup.get().is_none()
-        && record.field.get().is_none_or(|value| request.is_last_field(value))
+    let is_last = || request.last_field().is_some_and(|field| field.is_own(CONTENT_DISPOSITION));
+    record.decided.lookup().is_none() && (!record.added.has_content_disposition() || is_last())
 }
 
-/// Changes the header of a response to the client's request.
+/// Changes the header of a response to the client.
 pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
     let Some(record) = Record::find(request) else { return Ok(()) };
-    if let Some(value) = record.field.get() {
-        // The configuration has one of its own: `add_header Content-Disposition`.
-        if request.response_field(CONTENT_DISPOSITION).nth(1).is_some() {
-            request.remove_field_of_value(value);
-        }
+    // The configuration may have its own: `add_header Content-Disposition`.
+    if record.added.has_content_disposition()
+        && request.response_field(CONTENT_DISPOSITION).nth(1).is_some()
+    {
+        request.remove_fields(|field| field.is_own(CONTENT_DISPOSITION));
     }
-    let Some(lookup) = record.lookup.get() else { return Ok(()) };
-    if record.is_answer_of(request) {
-        tell_caches(request, record, Some(lookup))
-    } else if record.found.get().is_some() {
+    let Some(lookup) = record.decided.lookup() else { return Ok(()) };
+    if record.has_decided_response(request) {
+        set_cache_fields(request, record, Some(lookup))
+    } else if record.decided.redirect().is_some() {
         // An `error_page` of the target leads on from a file that only this user may have, to
-        // another place for it, say: whatever is sent is not for others.
-        tell_caches(request, record, None)
+        // another copy of it, say: the response is private, whatever it is.
+        set_cache_fields(request, record, None)
     } else {
         Ok(())
     }
 }
 
-/// `lookup` is the one whose answer speaks of the response, if one does.
-fn tell_caches<'r>(
+/// `lookup` is `None` if its response is about another one than this.
+fn set_cache_fields<'r>(
     request: &Request<'r>,
     record: &Record<'r>,
     lookup: Option<&Lookup<'r>>,
 ) -> Result<(), Failure> {
     fault_point("cache_filter");
-    let said = |name| lookup.into_iter().flat_map(move |lookup| lookup.response_field(name));
-    let says = |name| said(name).any(|value| !value.trim_ascii().is_empty());
-    if record.caching.replace(true) {
-        // A response may come here twice: as a 200, and as the error that a filter makes of it.
-        request.remove_own_caching();
-    }
+    let values = |name| lookup.into_iter().flat_map(move |lookup| lookup.response_field(name));
+    let has = |name| values(name).any(|value| !value.trim_ascii().is_empty());
+    let add = |name, value| record.added.add_cache_field(request, name, value);
+    record.added.remove_cache_fields(request);
 
     let author = match lookup {
-        Some(_) => Author::of(request.status(), says(CACHE_CONTROL), says(EXPIRES)),
+        Some(_) => Author::of(request.status(), has(CACHE_CONTROL), has(EXPIRES)),
         None => Author::Target,
     };
     request.debug(format_args!("xspace cache filter: {author:?}"));
-    let target_says = request.has_caching();
-    let made = match author {
+    let is_set_by_target = request.fields().any(is_cache_field);
+    let cache_control = match author {
         Author::NoStore => Some(NO_STORE),
         Author::Application => None,
         Author::ApplicationExpires => Some(PRIVATE),
-        Author::Target if target_says => Some(private(request)?),
+        Author::Target if is_set_by_target => Some(private(request)?),
         Author::Target => Some(PRIVATE_NO_CACHE),
     };
     let expires = match author {
         Author::NoStore => None,
-        Author::Application | Author::ApplicationExpires => said(EXPIRES).next(),
-        // The same once more, as a field of the module's own: it goes with Cache-Control.
+        Author::Application | Author::ApplicationExpires => values(EXPIRES).next(),
+        // Added again, as a field of the module, so that it is removed with Cache-Control.
         Author::Target => request.response_field(EXPIRES).next(),
     };
-    if target_says {
-        request.remove_caching();
+    if is_set_by_target {
+        request.remove_fields(is_cache_field);
     }
-    match made {
-        Some(value) => request.add_cache_control(value)?,
-        None => said(CACHE_CONTROL).try_for_each(|value| request.add_cache_control(value))?,
+    match cache_control {
+        Some(value) => add(CACHE_CONTROL, value)?,
+        None => values(CACHE_CONTROL).try_for_each(|value| add(CACHE_CONTROL, value))?,
     }
-    if let Some(value) = expires {
-        request.add_expires(value)?;
-    }
-    said(VARY).try_for_each(|value| request.add_vary(value))
+    expires.into_iter().try_for_each(|value| add(EXPIRES, value))?;
+    values(VARY).try_for_each(|value| add(VARY, value))
+}
+
+/// Whether a field tells caches, or some of them, how long and for whom to keep the response.
+fn is_cache_field(field: Field<'_>) -> bool {
+    field.is(CACHE_CONTROL) || field.is(EXPIRES) || is_targeted(field.name())
 }
 
 /// The Cache-Control of the response, made private.

@@ -1,91 +1,111 @@
-//! Sets Content-Type and Content-Disposition of a recording, and of nothing else, and takes back the
-//! field of a refusal that is not answered.
+//! Sets Content-Type and Content-Disposition of a recording, and of nothing else, and removes what
+//! the module has added to a response that becomes another one.
 //!
-//! The filter runs behind `not_modified` and before `range_header`: a 304 is known, a 206 or 416
-//! that nginx itself makes is not. A 416 comes here twice, as the 200 that it was to be and as an
-//! error; what was added the first time is taken back then. A recording that is itself the page of
-//! an error keeps its Content-Type, and has no Content-Disposition.
+//! The filter runs after `not_modified` and before `range`: it sees a 304, but sees the 200 of a
+//! response that becomes a 206 or 416. A 416 passes the filter a second time, as an error.
 
 #![forbid(unsafe_code)]
 
 use model::disposition::{ContentDisposition, Parts};
 
+use super::state::{Record, Redirect, Space};
 use crate::nginx::Failure;
 use crate::nginx::guard::fault_point;
 use crate::nginx::request::Request;
-use crate::request::state::{Found, Record};
+use crate::nginx::response::CONTENT_DISPOSITION;
 
-/// The field's name (RFC 6266).
-pub(crate) const CONTENT_DISPOSITION: &str = "Content-Disposition";
-
-/// A value says itself how much room it needs at most.
+/// A value has an upper limit for its length.
 const TOO_LONG: Failure = Failure("Content-Disposition is longer than its buffer");
 
-/// Changes the header of the response if it is that of a recording.
+/// What a response is, after the redirect to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Response {
+    /// The recording, whole (200) or a part of it that an upstream has sent (206).
+    Recording,
+    /// The recording as the page of an error (`error_page 403 /download/sorry`). It has a
+    /// Content-Type and no Content-Disposition.
+    RecordingAsErrorPage,
+    /// A 304, a 416 or another error, an error page, a redirect.
+    Other,
+}
+
+impl Response {
+    fn of(request: &Request<'_>, redirect: &Redirect<'_>) -> Self {
+        match request.status() {
+            _ if redirect.is_error(request) => Self::Other,
+            200 | 206 => Self::Recording,
+            status if status == redirect.error_status() => Self::RecordingAsErrorPage,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Changes the header of a response to the client.
 pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
     if !request.is_main() {
         return Ok(());
     }
     let Some(record) = Record::find(request) else { return Ok(()) };
-    if record.caching.take() {
-        request.remove_own_caching();
-    }
-    if let Some(value) = record.field.take() {
-        request.remove_field_of_value(value);
-    }
-    record.keep_refusal_field_of_status(request);
-    let Some(found) = record.found.get() else { return Ok(()) };
+    record.added.remove_cache_fields(request);
+    record.added.remove_content_disposition(request);
+    record.added.remove_stale_refusal_field(request);
+    let Some(redirect) = record.decided.redirect() else { return Ok(()) };
 
-    let is_recording = matches!(request.status(), 200 | 206) && !record.is_error_page(request);
-    request.debug(format_args!("xspace header filter: recording {is_recording}"));
-    if is_recording {
-        return describe(request, record, found);
+    let response = Response::of(request, redirect);
+    request.debug(format_args!("xspace header filter: {response:?}"));
+    match response {
+        Response::Recording => describe(request, record, redirect),
+        Response::RecordingAsErrorPage => Ok(()),
+        Response::Other => {
+            if request.has_content_type(redirect.format.media_type()) {
+                request.clear_content_type();
+            }
+            Ok(())
+        }
     }
-
-    let is_shown_as_page =
-        request.status() == record.status_before() && !record.is_error_page(request);
-    if request.has_content_type(found.format.media_type()) && !is_shown_as_page {
-        request.clear_content_type();
-    }
-    Ok(())
 }
 
+/// Sets the header of the recording.
 fn describe<'r>(
     request: &Request<'r>,
     record: &'r Record<'r>,
-    found: &Found<'r>,
+    redirect: &Redirect<'r>,
 ) -> Result<(), Failure> {
     fault_point("header_filter");
-    let Some(asked) = record.asked(request)? else { return Ok(()) };
-    let (lcf, extension) = (record.lcf(), found.format.extension());
-    let title = record.title();
-    let disposition = record.disposition.get();
+    let Some(value) = content_disposition(request, record, redirect)? else { return Ok(()) };
+    let is_proxied = request.has_upstream();
+    if is_proxied {
+        // An object store may have sent one.
+        request.remove_fields(|field| field.is(CONTENT_DISPOSITION));
+    }
+    // `range` sets the type of several ranges later; those of an upstream have it already.
+    if !(is_proxied && request.is_multipart()) {
+        request.set_content_type(redirect.format.media_type());
+    }
+    record.added.add_content_disposition(request, value)
+}
+
+fn content_disposition<'r>(
+    request: &Request<'r>,
+    record: &'r Record<'r>,
+    redirect: &Redirect<'r>,
+) -> Result<Option<&'r [u8]>, Failure> {
+    let Space::Valid(space) = record.space(request)? else { return Ok(None) };
+    let (lcf, extension) = (record.lcf(), redirect.format.extension());
+    let (title, disposition) = (record.decided.title(), record.decided.disposition());
     let parts = match lcf.filename {
         Some(_) => None,
-        None => disposition.parts_with(title, asked.id, extension),
+        None => disposition.parts_with(title, space.id, extension),
     };
-    let value: &'r [u8] = match parts {
+    Ok(Some(match parts {
         Some(Parts::Id(parts)) => request.pool().concat(parts)?,
         Some(Parts::Title(parts)) => request.pool().concat(parts)?,
         None => {
-            let name = lcf.file_name(request, title, asked.id, extension)?;
+            let name = lcf.file_name(request, title, space.id, extension)?;
             let value = ContentDisposition { disposition, name };
             let buffer = request.pool().bytes(value.max_len())?;
             let len = value.write(buffer).ok_or(TOO_LONG)?;
             buffer.get(..len).ok_or(TOO_LONG)?
         }
-    };
-
-    let is_proxied = request.has_upstream();
-    if is_proxied {
-        // An object store may send a field of its own.
-        request.remove_field(CONTENT_DISPOSITION);
-    }
-    // NGINX's own range filter comes later.
-    if !(is_proxied && request.is_multipart()) {
-        request.set_content_type(found.format.media_type());
-    }
-    request.add_field(CONTENT_DISPOSITION, value)?;
-    record.field.set(Some(value));
-    Ok(())
+    }))
 }

@@ -1,4 +1,4 @@
-//! Looks for the file of a space, where the location will serve it from.
+//! Searches for the file of a space, where the target location will serve it from.
 
 #![forbid(unsafe_code)]
 
@@ -7,18 +7,38 @@ use core::fmt;
 use model::catalog::Entry;
 use model::choice::{Candidate, MAX_CANDIDATES, Miss, Search};
 use model::format::{Format, Formats, Selection};
-use model::path::CandidatePath;
 use model::request::SpaceId;
 
-use crate::config::{Directory, Download, LocationConf, Route, Routes};
+use crate::config::{Directory, Download, LocationConf, Route};
 use crate::nginx::Failure;
-use crate::nginx::file::{FilePath, InLocation, Standing, Stat};
+use crate::nginx::file::{Destination, FilePath, InLocation, Stat};
 use crate::nginx::location::Location;
 use crate::nginx::log::{Level, Text};
 use crate::nginx::request::Request;
 use crate::nginx::snapshot::Snapshot;
 
-/// A file that will do.
+/// Routes are set before the first request.
+const NO_ROUTES: Failure = Failure("locations of the target are unknown");
+
+/// A request, and the configuration of its location.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'q, 'r> {
+    pub(crate) request: &'q Request<'r>,
+    pub(crate) lcf: &'static LocationConf,
+    pub(crate) download: &'static Download,
+    pub(crate) formats: &'static Formats,
+}
+
+impl Scope<'_, '_> {
+    /// Logs a message about a missing file, if `log_not_found` of the target is on.
+    pub(crate) fn log_not_found(&self, message: fmt::Arguments<'_>) {
+        if self.download.target_location().is_none_or(Location::logs_not_found) {
+            self.request.error(message);
+        }
+    }
+}
+
+/// The file to serve.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chosen<'r> {
     pub(crate) format: &'static Format,
@@ -26,331 +46,207 @@ pub(crate) struct Chosen<'r> {
     pub(crate) uri: &'r [u8],
 }
 
-/// What the module guarantees by itself, in buffers that it has made and routes that it has found.
-const NO_ROOM: Failure = Failure("no room for the extension");
-const NO_ROUTES: Failure = Failure("the locations of the target are not known");
-
-/// What a search has come to.
-pub(crate) enum Searched<'r> {
+/// The result of a search.
+pub(crate) enum SearchResult<'r> {
     File(Chosen<'r>),
     Miss(Miss),
-    /// A named file is in a location that does not belong to the target.
+    /// A listed file is in a location that does not belong to the target.
     Outside,
 }
 
 /// A search for the file of one space.
 pub(crate) struct FileSearch<'q, 'r> {
-    request: &'q Request<'r>,
-    lcf: &'static LocationConf,
-    download: &'static Download,
-    formats: &'static Formats,
+    scope: Scope<'q, 'r>,
     id: SpaceId<'r>,
     selection: Selection,
+    /// The entry that lists the files; without one they are named by the id.
+    entry: Option<&'q Entry<'q>>,
     search: Search,
-    /// Whether an entry names the files.
-    is_named: bool,
-    /// The last stat that failed, whose path the next one may change; nothing if it is kept below.
-    last: Option<Rejected<'r>>,
-    /// The first one that found something which will not do: it tells more of a miss.
-    telling: Option<Rejected<'r>>,
-    /// The location of the first candidate that was passed over because of it, and the format.
+    /// What is logged about a miss: the first candidate that exists, otherwise the last one.
+    rejected: Option<Rejected<'r>>,
+    /// The first candidate that was skipped because of its location.
     outside: Option<(Location, &'static Format)>,
-    /// What the request was like before it stood in another location.
+    /// The state of the request before the first candidate was checked.
     snapshot: Option<Snapshot>,
 }
 
-/// What has become of a candidate.
-enum Taken {
-    Yes,
-    No,
+/// Whether a candidate is served.
+enum Check {
+    Accepted,
+    Rejected,
     /// It is in a location that does not belong to the target.
     Outside(Location),
 }
 
-/// How the path of a candidate compares with that of the last one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stem {
-    /// It differs in the extension only.
-    Same,
-    Another,
-}
-
-/// A candidate that will not do.
+/// A candidate that is not served.
 struct Rejected<'r> {
     path: FilePath<'r>,
     stat: Stat,
     location: Location,
-    format: &'static Format,
+}
+
+impl Rejected<'_> {
+    fn exists(&self) -> bool {
+        matches!(self.stat, Stat::File(_) | Stat::NotAFile | Stat::Denied(_))
+    }
 }
 
 impl<'q, 'r> FileSearch<'q, 'r> {
-    #[inline(always)]
     pub(crate) fn new(
-        request: &'q Request<'r>,
-        lcf: &'static LocationConf,
-        download: &'static Download,
-        formats: &'static Formats,
+        scope: Scope<'q, 'r>,
         id: SpaceId<'r>,
         selection: Selection,
+        entry: Option<&'q Entry<'q>>,
     ) -> Self {
-        let search = Search::new(lcf.min_size());
-        Self {
-            request,
-            lcf,
-            download,
-            formats,
-            id,
-            selection,
-            search,
-            is_named: false,
-            last: None,
-            telling: None,
-            outside: None,
-            snapshot: None,
-        }
+        let search = Search::new(scope.lcf.min_size());
+        Self { scope, id, selection, entry, search, rejected: None, outside: None, snapshot: None }
     }
 
-    /// Looks for `<id>.<extension>` of each selected format.
-    #[inline(always)]
-    pub(crate) fn by_id(mut self) -> Result<Searched<'r>, Failure> {
-        if let Some(Directory::Off(_)) = self.lcf.directory {
-            self.log_nothing_named();
-            return Ok(Searched::Miss(Miss::NotFound));
+    /// Checks the candidates format by format: the files that the entry lists, in their order there,
+    /// or `<id>.<extension>`.
+    pub(crate) fn run(mut self) -> Result<SearchResult<'r>, Failure> {
+        let Scope { request, lcf, download, formats, .. } = self.scope;
+        let (id, entry) = (self.id, self.entry);
+        if let (None, Some(Directory::Off(_))) = (entry, &lcf.directory) {
+            self.scope.log_not_found(format_args!(
+                "no file is listed for space \"{id}\", and \"xspace_directory\" is off"
+            ));
+            return Ok(SearchResult::Miss(Miss::NotFound));
         }
-        let target = &self.download.target;
-        let buffer = self.request.pool().concat(CandidatePath::parts(target, self.id))?;
-        let mut candidate = CandidatePath::new(buffer);
-        for (index, format) in self.formats.iter().enumerate() {
-            if !self.selection.takes(index, format) {
-                continue;
-            }
-            candidate.set_extension(format.extension()).ok_or(NO_ROOM)?;
-            match self.takes(candidate.uri(), format, Stem::Same)? {
-                Taken::Yes => {
-                    return Ok(Searched::File(Chosen { format, uri: candidate.into_uri() }));
-                }
-                Taken::No => {}
-                Taken::Outside(location) => {
-                    self.outside.get_or_insert((location, format));
-                }
-            }
-        }
-        self.log_miss();
-        Ok(Searched::Miss(self.search.miss()))
-    }
-
-    /// Looks for the files that an entry names: format by format, and those of one format in the
-    /// order of the entry.
-    #[inline(always)]
-    pub(crate) fn among_named(mut self, entry: &Entry<'_>) -> Result<Searched<'r>, Failure> {
-        self.is_named = true;
-        let target = &self.download.target;
-        'search: for (index, format) in self.formats.iter().enumerate() {
-            if !self.selection.takes(index, format) {
-                continue;
-            }
-            for file in entry.files_of(format.extension()) {
-                if self.search.is_exhausted() {
+        'search: for (_, format) in formats.selected(self.selection) {
+            let extension = format.extension();
+            let listed = entry.into_iter().flat_map(|entry| entry.files_of(extension));
+            let listed = listed.map(|file| [file.as_bytes(), b"", b""]);
+            let by_id = [id.as_bytes(), b".", extension.as_bytes()];
+            for [name, dot, end] in entry.is_none().then_some(by_id).into_iter().chain(listed) {
+                if entry.is_some() && self.search.is_exhausted() {
                     break 'search;
                 }
-                let uri: &'r [u8] = self.request.pool().concat([target, file.as_bytes()])?;
-                match self.takes(uri, format, Stem::Another)? {
-                    Taken::Yes => return Ok(Searched::File(Chosen { format, uri })),
-                    Taken::No => {}
-                    Taken::Outside(location) => {
-                        self.log_outside(file, location);
-                        return Ok(Searched::Outside);
+                let uri: &'r [u8] = request.pool().concat([&download.target, name, dot, end])?;
+                match self.check(uri)? {
+                    Check::Accepted => return Ok(SearchResult::File(Chosen { format, uri })),
+                    Check::Rejected => {}
+                    Check::Outside(location) if entry.is_some() => {
+                        let (file, outside) = (Text(name), Outside(location, download));
+                        request.error(format_args!("file \"{file}\" of space \"{id}\" {outside}"));
+                        return Ok(SearchResult::Outside);
+                    }
+                    Check::Outside(location) => {
+                        self.outside.get_or_insert((location, format));
                     }
                 }
             }
         }
         self.log_miss();
-        Ok(Searched::Miss(self.search.miss()))
+        Ok(SearchResult::Miss(self.search.miss()))
     }
 
-    /// Looks at a candidate, where nginx will serve it from.
-    fn takes(&mut self, uri: &[u8], format: &'static Format, stem: Stem) -> Result<Taken, Failure> {
-        let routes = self.download.routes.get().ok_or(NO_ROUTES)?;
-        let location = match self.download.route(routes, uri)? {
+    /// Checks a candidate with stat(), where nginx will serve it from.
+    fn check(&mut self, uri: &[u8]) -> Result<Check, Failure> {
+        let Scope { request, lcf, download, .. } = self.scope;
+        let routes = download.routes.get().ok_or(NO_ROUTES)?;
+        let location = match download.route(routes, uri)? {
             Route::Inside(location) => location,
-            Route::Outside(location) => return Ok(Taken::Outside(location)),
+            Route::Outside(location) => return Ok(Check::Outside(location)),
         };
-        if let Some(Directory::Off(_)) = self.lcf.directory {
-            // Whoever named the file knows that it is there.
-            return Ok(Taken::Yes);
+        if let Some(Directory::Off(_)) = lcf.directory {
+            // The file is assumed to exist.
+            return Ok(Check::Accepted);
         }
-        let standing = self.standing(routes, location);
-        let at = InLocation::enter(self.request, standing, uri, &mut self.snapshot)?;
-        let may_stay = stem == Stem::Same && !location.maps_by_variables();
-        let mut path = match self.last.take() {
-            Some(Rejected { mut path, location: old, format: last, .. })
-                if may_stay && old == location =>
-            {
-                path.replace_tail(last.extension().len(), format.extension()).ok_or(NO_ROOM)?;
-                path
+        let server = routes.is_divided.then_some(download.server);
+        let destination = Destination { location, server, random: routes.request_id };
+        let at = InLocation::enter(request, destination, uri, &mut self.snapshot)?;
+        let mut path = match &lcf.directory {
+            Some(Directory::Path(directory)) => {
+                at.below(directory, uri.get(download.target.len()..).unwrap_or_default())?
             }
-            _ => match &self.lcf.directory {
-                Some(Directory::Path(directory)) => {
-                    let file = uri.get(self.download.target.len()..).unwrap_or_default();
-                    at.below(directory, file)?
-                }
-                _ => at.map()?,
-            },
+            _ => at.map()?,
         };
         let stat = at.stat(&mut path)?;
-        // Back before anything is logged: the log names a subrequest by its path.
+        // Back in its location before anything is logged: lines about a subrequest have its path.
         drop(at);
-        self.request.debug(format_args!("xspace stat: \"{}\" {stat:?}", Text(path.as_bytes())));
-        if self.search.takes(candidate_of(stat)) {
-            return Ok(Taken::Yes);
+        request.debug(format_args!("xspace stat() \"{}\": {stat:?}", Text(path.as_bytes())));
+        if self.search.takes(candidate(stat)) {
+            return Ok(Check::Accepted);
         }
-        self.note(Rejected { path, stat, location, format });
-        Ok(Taken::No)
-    }
-
-    fn standing(&self, routes: &Routes, location: Location) -> Standing {
-        Standing {
-            location,
-            server: routes.is_divided.then_some(self.download.server),
-            random: routes.request_id,
+        if let Stat::Failed(errno) = stat {
+            let path = Text(path.as_bytes());
+            request.log(Level::Crit, errno, format_args!("stat() \"{path}\" failed"));
         }
-    }
-
-    fn note(&mut self, vain: Rejected<'r>) {
-        match vain.stat {
-            Stat::Missing(_) => {}
-            Stat::Failed(errno) => {
-                let path = Text(vain.path.as_bytes());
-                self.request.log(Level::Crit, errno, format_args!("stat() \"{path}\" failed"));
-            }
-            Stat::File(_) | Stat::NotAFile | Stat::Denied(_) => {
-                self.telling.get_or_insert(vain);
-                return;
-            }
+        if !self.rejected.as_ref().is_some_and(Rejected::exists) {
+            self.rejected = Some(Rejected { path, stat, location });
         }
-        self.last = Some(vain);
+        Ok(Check::Rejected)
     }
 
-    /// Whether the target's `log_not_found` is on.
-    fn logs_not_found(&self) -> bool {
-        self.download.target_location().is_none_or(Location::logs_not_found)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn log_nothing_named(&self) {
-        if self.logs_not_found() {
-            let id = self.id;
-            self.request.log(
-                Level::Error,
-                0,
-                format_args!(
-                    "no file is named for space \"{id}\", and \"xspace_directory\" is off"
-                ),
-            );
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn log_outside(&self, file: &str, location: Location) {
-        let (id, file) = (self.id, Text(file.as_bytes()));
-        let not_part = NotPart(location, self.download);
-        self.request.log(
-            Level::Error,
-            0,
-            format_args!("file \"{file}\" of space \"{id}\" {not_part}"),
-        );
-    }
-
-    /// As the static module logs what it can't open; `log_not_found` of the target counts.
-    #[cold]
-    #[inline(never)]
+    /// Logs a miss as the static module logs a file that it can't open.
     fn log_miss(&self) {
-        let id = self.id;
-        let may_be_outside = self.telling.is_none() && self.search.miss() == Miss::NotFound;
-        if let Some((location, format)) = self.outside.filter(|_| may_be_outside) {
-            if self.logs_not_found() {
-                let target = Text(&self.download.target);
-                let extension = format.extension();
-                let not_part = NotPart(location, self.download);
-                self.request.log(
-                    Level::Error,
-                    0,
-                    format_args!(
-                        "no file for space \"{id}\": \"{target}{id}.{extension}\" {not_part}"
-                    ),
-                );
-            }
-            return;
+        let (Scope { request, lcf, download, .. }, id) = (self.scope, self.id);
+        let (tried, miss) = (Tried(self), self.search.miss());
+        let exists = self.rejected.as_ref().is_some_and(Rejected::exists);
+        if let (Some((location, format)), Miss::NotFound, false) = (self.outside, miss, exists) {
+            let (target, extension) = (Text(&download.target), format.extension());
+            let outside = Outside(location, download);
+            return self.scope.log_not_found(format_args!(
+                "no file for space \"{id}\": \"{target}{id}.{extension}\" {outside}"
+            ));
         }
-        let Some(last) = self.telling.as_ref().or(self.last.as_ref()) else {
-            if self.logs_not_found() {
-                self.request.log(
-                    Level::Error,
-                    0,
-                    format_args!("no file of a format asked for is named for space \"{id}\""),
-                );
-            }
-            return;
+        let Some(Rejected { path, stat, location }) = &self.rejected else {
+            return self.scope.log_not_found(format_args!(
+                "no file in the requested format is listed for space \"{id}\""
+            ));
         };
-        match self.search.miss() {
-            Miss::NotFound if !last.location.logs_not_found() => return,
-            Miss::NotFound | Miss::Forbidden => {}
-            // Logged where it happened.
-            Miss::Failed => return,
+        // A failure is logged already.
+        if miss == Miss::Failed || miss == Miss::NotFound && !location.logs_not_found() {
+            return;
         }
-
-        let path = Text(last.path.as_bytes());
-        let tried = Tried(self);
-        match last.stat {
-            Stat::Missing(errno) | Stat::Denied(errno) | Stat::Failed(errno) => self.request.log(
+        let (path, min_size) = (Text(path.as_bytes()), lcf.min_size());
+        match *stat {
+            Stat::Missing(errno) | Stat::Denied(errno) | Stat::Failed(errno) => request.log(
                 Level::Error,
                 errno,
-                format_args!("no file for space \"{id}\": stat() \"{path}\"{tried} failed"),
+                format_args!("no file for space \"{id}\"{tried}: stat() \"{path}\" failed"),
             ),
-            Stat::File(_) | Stat::NotAFile => self.request.log(
-                Level::Error,
-                0,
-                format_args!(
-                    "no file for space \"{id}\": \"{path}\"{tried} is not a regular file of at \
-                     least {} bytes",
-                    self.lcf.min_size()
-                ),
-            ),
+            Stat::File(_) | Stat::NotAFile => request.error(format_args!(
+                "no file for space \"{id}\"{tried}: \"{path}\" is not a regular file of at least \
+                 {min_size} bytes"
+            )),
         }
     }
 }
 
-/// Why a location serves nothing of a target.
-struct NotPart<'a>(Location, &'a Download);
+/// Why a location does not serve a file of a target.
+struct Outside<'a>(Location, &'a Download);
 
-impl fmt::Display for NotPart<'_> {
+impl fmt::Display for Outside<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (location, target) = (Text(self.0.name()), Text(&self.1.target));
         write!(f, "is in location \"{location}\", which is not part of target \"{target}\"")
     }
 }
 
-/// The extensions that were looked for, if there were several in place of the one in the path.
+/// What was tried besides the one path in the message.
 struct Tried<'a, 'q, 'r>(&'a FileSearch<'q, 'r>);
 
 impl fmt::Display for Tried<'_, '_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let selected = || self.0.formats.selected(self.0.selection);
-        if self.0.is_named && self.0.search.is_exhausted() {
-            return write!(f, " (the last of {MAX_CANDIDATES} files that are looked for)");
+        let Self(FileSearch { scope, selection, entry, search, .. }) = self;
+        if entry.is_some() {
+            return match search.is_exhausted() {
+                true => write!(f, " among the first {MAX_CANDIDATES} that are listed"),
+                false => Ok(()),
+            };
         }
-        if self.0.is_named || selected().nth(1).is_none() {
-            return Ok(());
+        let mut selected = scope.formats.selected(*selection).map(|(_, format)| format.extension());
+        if let (Some(first), Some(second)) = (selected.next(), selected.next()) {
+            write!(f, " in formats {first}, {second}")?;
+            selected.try_for_each(|extension| write!(f, ", {extension}"))?;
         }
-        f.write_str(" (of")?;
-        selected().try_for_each(|(_, format)| write!(f, " {}", format.extension()))?;
-        f.write_str(")")
+        Ok(())
     }
 }
 
-fn candidate_of(stat: Stat) -> Candidate {
+fn candidate(stat: Stat) -> Candidate {
     match stat {
         Stat::File(size) => Candidate::File(size),
         Stat::NotAFile | Stat::Missing(_) => Candidate::Nothing,

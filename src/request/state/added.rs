@@ -1,0 +1,82 @@
+//! What was added to the response. A response may pass the filters twice, as a 200 and as the error
+//! that a filter makes of it: what was added for the first is removed for the second.
+
+#![forbid(unsafe_code)]
+
+use core::cell::Cell;
+
+use crate::nginx::Failure;
+use crate::nginx::request::Request;
+use crate::nginx::response::{CACHE_CONTROL, CONTENT_DISPOSITION, EXPIRES, VARY};
+
+/// The fields that the module has added to a response.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Added {
+    content_disposition: Cell<bool>,
+    cache_fields: Cell<bool>,
+    /// The field of a refusal, and the refusal's status.
+    refusal: Cell<Option<(i16, &'static str)>>,
+}
+
+impl Added {
+    pub(crate) fn has_content_disposition(&self) -> bool {
+        self.content_disposition.get()
+    }
+
+    pub(crate) fn add_content_disposition<'r>(
+        &self,
+        request: &Request<'r>,
+        value: &'r [u8],
+    ) -> Result<(), Failure> {
+        self.content_disposition.set(true);
+        request.add_field(CONTENT_DISPOSITION, value)
+    }
+
+    pub(crate) fn remove_content_disposition(&self, request: &Request<'_>) {
+        if self.content_disposition.take() {
+            request.remove_fields(|field| field.is_own(CONTENT_DISPOSITION));
+        }
+    }
+
+    pub(crate) fn add_cache_field<'r>(
+        &self,
+        request: &Request<'r>,
+        name: &'static str,
+        value: &'r [u8],
+    ) -> Result<(), Failure> {
+        self.cache_fields.set(true);
+        request.add_field(name, value)
+    }
+
+    pub(crate) fn remove_cache_fields(&self, request: &Request<'_>) {
+        if self.cache_fields.take() {
+            let names = [CACHE_CONTROL, EXPIRES, VARY];
+            request.remove_fields(|field| names.iter().any(|name| field.is_own(name)));
+        }
+    }
+
+    /// Adds a field for a refusal with this status, and removes that of an earlier refusal whose
+    /// error page this is.
+    pub(crate) fn add_refusal_field<'r>(
+        &self,
+        request: &Request<'r>,
+        status: i16,
+        name: &'static str,
+        values: impl IntoIterator<Item = &'r [u8]>,
+    ) -> Result<(), Failure> {
+        if let Some((_, earlier)) = self.refusal.replace(Some((status, name))) {
+            request.remove_fields(|field| field.is_own(earlier));
+        }
+        values.into_iter().try_for_each(|value| request.add_field(name, value))
+    }
+
+    /// Removes the field of a refusal if the response has another status (`error_page 401 =302
+    /// /login`, `error_page 503 = @app`), or its own field (`error_page 503 @app`).
+    pub(crate) fn remove_stale_refusal_field(&self, request: &Request<'_>) {
+        let Some((status, name)) = self.refusal.get() else { return };
+        let is_sent = usize::try_from(status) == Ok(request.error_state().0);
+        if !is_sent || request.fields().any(|field| field.is(name) && !field.is_own(name)) {
+            request.remove_fields(|field| field.is_own(name));
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What was decided: the outcome, what is known of the recording, and the redirect to its file.
+
+#![forbid(unsafe_code)]
+
+use core::cell::{Cell, OnceCell};
+
+use model::disposition::Disposition;
+use model::filename::CleanTitle;
+use model::format::Format;
+
+use crate::config::{LocationConf, MainConf};
+use crate::nginx::Failure;
+use crate::nginx::request::Request;
+use crate::request::lookup::Lookup;
+
+/// How a request has ended, for `$xspace_outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Found,
+    NotFound,
+    Forbidden,
+    /// The lookup has refused the client.
+    Denied,
+    /// The entry has a status.
+    Status,
+    BadId,
+    BadMethod,
+    Error,
+}
+
+impl Outcome {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::NotFound => "not_found",
+            Self::Forbidden => "forbidden",
+            Self::Denied => "denied",
+            Self::Status => "status",
+            Self::BadId => "bad_id",
+            Self::BadMethod => "bad_method",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Where the file's name is from, for `$xspace_source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Lookup,
+    Catalog,
+    Directory,
+}
+
+impl Source {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Catalog => "catalog",
+            Self::Directory => "directory",
+        }
+    }
+}
+
+/// What was decided about a request.
+#[derive(Debug, Default)]
+pub(crate) struct Decided<'r> {
+    /// Boxed, because most sites have no lookup.
+    lookup: OnceCell<Box<Lookup<'r>>>,
+    /// A copy in the request's pool.
+    title: Cell<Option<CleanTitle<'r>>>,
+    disposition: Cell<Disposition>,
+    outcome: Cell<Option<Outcome>>,
+    redirect: OnceCell<Redirect<'r>>,
+}
+
+impl<'r> Decided<'r> {
+    pub(crate) fn lookup(&self) -> Option<&Lookup<'r>> {
+        self.lookup.get().map(|lookup| &**lookup)
+    }
+
+    pub(crate) fn set_lookup(&self, lookup: Lookup<'r>) {
+        // A request has one lookup; the caller has checked that there is none yet.
+        let _ = self.lookup.set(Box::new(lookup));
+    }
+
+    /// The title in the space's entry.
+    pub(crate) fn title(&self) -> Option<CleanTitle<'r>> {
+        self.title.get()
+    }
+
+    /// Copies a title, whose entry may be freed when the handler returns.
+    pub(crate) fn set_title(
+        &self,
+        request: &Request<'r>,
+        title: CleanTitle<'_>,
+    ) -> Result<(), Failure> {
+        let text = request.pool().concat_text(title.parts())?;
+        self.title.set(title.kept(text));
+        Ok(())
+    }
+
+    pub(crate) fn disposition(&self) -> Disposition {
+        self.disposition.get()
+    }
+
+    pub(crate) fn set_disposition(&self, disposition: Disposition) {
+        self.disposition.set(disposition);
+    }
+
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.outcome.get()
+    }
+
+    pub(crate) fn set_outcome(&self, outcome: Outcome) {
+        self.outcome.set(Some(outcome));
+    }
+
+    pub(crate) fn redirect(&self) -> Option<&Redirect<'r>> {
+        self.redirect.get()
+    }
+
+    /// Notes the file to which the request is about to be redirected.
+    pub(crate) fn set_redirect(&self, redirect: Redirect<'r>) {
+        self.set_outcome(Outcome::Found);
+        // There is one only: a request that returns to the location gets another record.
+        let _ = self.redirect.set(redirect);
+    }
+}
+
+/// Whether the rewrite directives of a location have run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RewriteStage {
+    Start,
+    End,
+}
+
+/// The redirect to a file, and what has happened since.
+#[derive(Debug)]
+pub(crate) struct Redirect<'r> {
+    pub(crate) format: &'static Format,
+    /// The path below the target.
+    pub(crate) file: &'r [u8],
+    pub(crate) source: Source,
+    /// The error state at the redirect; a later error changes it.
+    error_state: (usize, bool),
+    has_error_page: Cell<bool>,
+    /// Whether the client's arguments were removed on arrival in the current location.
+    args_removed: Cell<bool>,
+}
+
+impl<'r> Redirect<'r> {
+    pub(crate) fn new(
+        request: &Request<'r>,
+        format: &'static Format,
+        file: &'r [u8],
+        source: Source,
+    ) -> Self {
+        Self {
+            format,
+            file,
+            source,
+            error_state: request.error_state(),
+            has_error_page: Cell::default(),
+            args_removed: Cell::default(),
+        }
+    }
+
+    /// Detects an error by the missing media type, which was set at the redirect: only the core
+    /// removes it, when it responds with an error.
+    pub(super) fn detect_error_page(&self, request: &Request<'r>) {
+        if !request.has_any_content_type() {
+            self.has_error_page.set(true);
+        }
+    }
+
+    /// Whether an error has led to another location since the redirect.
+    pub(super) fn has_error_page(&self) -> bool {
+        self.has_error_page.get()
+    }
+
+    /// Whether the response is an error or its page, not the file.
+    pub(crate) fn is_error(&self, request: &Request<'r>) -> bool {
+        self.has_error_page.get() || self.error_state != request.error_state()
+    }
+
+    /// The status of the error whose page the file is; 0 if there was none.
+    pub(crate) fn error_status(&self) -> usize {
+        self.error_state.0
+    }
+
+    pub(super) fn remove_client_args(
+        &self,
+        request: &Request<'r>,
+        lcf: &LocationConf,
+        args: &[u8],
+        stage: RewriteStage,
+    ) {
+        let was_removed = self.args_removed.take();
+        if !request.has_content_handler() || lcf.passes_args() {
+            return;
+        }
+        let known = request.main_conf::<MainConf>().and_then(|main| main.seek_handlers.get());
+        let is_other = request.has_other_content_handler(known.copied().unwrap_or_default());
+        if !is_other || stage == RewriteStage::End && was_removed {
+            return;
+        }
+        request.debug(format_args!("xspace arguments removed"));
+        request.remove_args(args);
+        match stage {
+            RewriteStage::Start => self.args_removed.set(true),
+            // An `if` block may have a content handler that its location does not have.
+            RewriteStage::End => request.remove_appended_args(args),
+        }
+    }
+}
