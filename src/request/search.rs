@@ -9,7 +9,7 @@ use model::choice::{Candidate, MAX_CANDIDATES, Miss, Search};
 use model::format::{Format, Formats, Selection};
 use model::request::SpaceId;
 
-use crate::config::{Directory, Download, LocationConf, Route};
+use crate::config::{Directory, Download, LocationConf, Route, Routes};
 use crate::nginx::Failure;
 use crate::nginx::file::{Destination, FilePath, InLocation, Stat};
 use crate::nginx::location::Location;
@@ -70,14 +70,6 @@ pub(crate) struct FileSearch<'q, 'r> {
     snapshot: Option<Snapshot>,
 }
 
-/// Whether a candidate is served.
-enum Check {
-    Accepted,
-    Rejected,
-    /// It is in a location that does not belong to the target.
-    Outside(Location),
-}
-
 /// A candidate that is not served.
 struct Rejected<'r> {
     path: FilePath<'r>,
@@ -105,35 +97,26 @@ impl<'q, 'r> FileSearch<'q, 'r> {
     /// Checks the candidates format by format: the files that the entry lists, in their order there,
     /// or `<id>.<extension>`.
     pub(crate) fn run(mut self) -> Result<SearchResult<'r>, Failure> {
-        let Scope { request, lcf, download, formats, .. } = self.scope;
-        let (id, entry) = (self.id, self.entry);
-        if let (None, Some(Directory::Off(_))) = (entry, &lcf.directory) {
+        let (Scope { lcf, formats, .. }, id) = (self.scope, self.id);
+        if let (None, Some(Directory::Off(_))) = (self.entry, &lcf.directory) {
             self.scope.log_not_found(format_args!(
                 "no file is listed for space \"{id}\", and \"xspace_directory\" is off"
             ));
             return Ok(SearchResult::Miss(Miss::NotFound));
         }
-        'search: for (_, format) in formats.selected(self.selection) {
+        for (_, format) in formats.selected(self.selection) {
             let extension = format.extension();
-            let listed = entry.into_iter().flat_map(|entry| entry.files_of(extension));
-            let listed = listed.map(|file| [file.as_bytes(), b"", b""]);
-            let by_id = [id.as_bytes(), b".", extension.as_bytes()];
-            for [name, dot, end] in entry.is_none().then_some(by_id).into_iter().chain(listed) {
-                if entry.is_some() && self.search.is_exhausted() {
-                    break 'search;
+            let Some(entry) = self.entry else {
+                if let Some(result) =
+                    self.check([id.as_bytes(), b".", extension.as_bytes()], format)?
+                {
+                    return Ok(result);
                 }
-                let uri: &'r [u8] = request.pool().concat([&download.target, name, dot, end])?;
-                match self.check(uri)? {
-                    Check::Accepted => return Ok(SearchResult::File(Chosen { format, uri })),
-                    Check::Rejected => {}
-                    Check::Outside(location) if entry.is_some() => {
-                        let (file, outside) = (Text(name), Outside(location, download));
-                        request.error(format_args!("file \"{file}\" of space \"{id}\" {outside}"));
-                        return Ok(SearchResult::Outside);
-                    }
-                    Check::Outside(location) => {
-                        self.outside.get_or_insert((location, format));
-                    }
+                continue;
+            };
+            for file in entry.files_of(extension) {
+                if let Some(result) = self.check([file.as_bytes(), b"", b""], format)? {
+                    return Ok(result);
                 }
             }
         }
@@ -141,33 +124,40 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         Ok(SearchResult::Miss(self.search.miss()))
     }
 
-    /// Checks a candidate with stat(), where nginx will serve it from.
-    fn check(&mut self, uri: &[u8]) -> Result<Check, Failure> {
+    /// Checks a candidate, whose path below the target is the concatenation of `file`. `None`: the
+    /// search goes on.
+    fn check(
+        &mut self,
+        file: [&[u8]; 3],
+        format: &'static Format,
+    ) -> Result<Option<SearchResult<'r>>, Failure> {
         let Scope { request, lcf, download, .. } = self.scope;
+        if self.entry.is_some() && self.search.is_exhausted() {
+            return Ok(None);
+        }
+        let [name, dot, extension] = file;
+        let uri: &'r [u8] = request.pool().concat([&download.target, name, dot, extension])?;
         let routes = download.routes.get().ok_or(NO_ROUTES)?;
         let location = match download.route(routes, uri)? {
             Route::Inside(location) => location,
-            Route::Outside(location) => return Ok(Check::Outside(location)),
+            Route::Outside(location) if self.entry.is_none() => {
+                self.outside.get_or_insert((location, format));
+                return Ok(None);
+            }
+            Route::Outside(location) => {
+                let (id, file, outside) = (self.id, Text(name), Outside(location, download));
+                request.error(format_args!("file \"{file}\" of space \"{id}\" {outside}"));
+                return Ok(Some(SearchResult::Outside));
+            }
         };
         if let Some(Directory::Off(_)) = lcf.directory {
             // The file is assumed to exist.
-            return Ok(Check::Accepted);
+            return Ok(Some(SearchResult::File(Chosen { format, uri })));
         }
-        let server = routes.is_divided.then_some(download.server);
-        let destination = Destination { location, server, random: routes.request_id };
-        let at = InLocation::enter(request, destination, uri, &mut self.snapshot)?;
-        let mut path = match &lcf.directory {
-            Some(Directory::Path(directory)) => {
-                at.below(directory, uri.get(download.target.len()..).unwrap_or_default())?
-            }
-            _ => at.map()?,
-        };
-        let stat = at.stat(&mut path)?;
-        // Back in its location before anything is logged: lines about a subrequest have its path.
-        drop(at);
+        let (path, stat) = self.stat(routes, location, uri)?;
         request.debug(format_args!("xspace stat() \"{}\": {stat:?}", Text(path.as_bytes())));
         if self.search.takes(candidate(stat)) {
-            return Ok(Check::Accepted);
+            return Ok(Some(SearchResult::File(Chosen { format, uri })));
         }
         if let Stat::Failed(errno) = stat {
             let path = Text(path.as_bytes());
@@ -176,7 +166,29 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         if !self.rejected.as_ref().is_some_and(Rejected::exists) {
             self.rejected = Some(Rejected { path, stat, location });
         }
-        Ok(Check::Rejected)
+        Ok(None)
+    }
+
+    /// stat() of a file in the location that will serve it.
+    fn stat(
+        &mut self,
+        routes: &Routes,
+        location: Location,
+        uri: &[u8],
+    ) -> Result<(FilePath<'r>, Stat), Failure> {
+        let Scope { request, lcf, download, .. } = self.scope;
+        let server = routes.is_divided.then_some(download.server);
+        let destination = Destination { location, server, random: routes.request_id };
+        // Left before anything is logged: lines about a subrequest have its path.
+        let at = InLocation::enter(request, destination, uri, &mut self.snapshot)?;
+        let mut path = match &lcf.directory {
+            Some(Directory::Path(directory)) => {
+                at.below(directory, uri.get(download.target.len()..).unwrap_or_default())?
+            }
+            _ => at.map()?,
+        };
+        let stat = at.stat(&mut path)?;
+        Ok((path, stat))
     }
 
     /// Logs a miss as the static module logs a file that it can't open.
