@@ -545,7 +545,7 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
             });
             // Handlers finalize the request with a status that a header filter returns, as they do
             // with the 416 of the range filter. An error page has to go out without our help.
-            if done.is_err() && !request.is_error_response() {
+            if done.is_err() && request.error_state().0 == 0 {
                 return INTERNAL_SERVER_ERROR.into();
             }
         }
@@ -579,7 +579,7 @@ fn tell_caches(request: &Request<'_>) -> bool {
     })
     .is_ok()
         // As in `header_filter`.
-        || request.is_error_response()
+        || request.error_state().0 != 0
 }
 
 unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {

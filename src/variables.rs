@@ -140,5 +140,5 @@ const TOO_LONG: Failure = Failure("file name is longer than its buffer");
 fn is_counted<'r>(request: &Request<'r>, record: &'r Record<'r>) -> bool {
     record.added.has_content_disposition()
         && request.method() == NGX_HTTP_GET
-        && is_play(request.status(), request.content_range())
+        && is_play(request.status(), request.response_field("Content-Range").next())
 }

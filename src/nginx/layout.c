@@ -178,26 +178,13 @@ const xspace_record_t  xspace_records[] = {
 
     FIELD(ngx_http_core_srv_conf_t, ctx),
 
+    SIZE(ngx_http_header_t),
+    FIELD(ngx_http_header_t, name),
+    FIELD(ngx_http_header_t, offset),
+
     SIZE(ngx_http_headers_in_t),
-#if (NGX_HTTP_GZIP)
-    FIELD(ngx_http_headers_in_t, accept_encoding),
-#endif
-    FIELD(ngx_http_headers_in_t, connection),
-    FIELD(ngx_http_headers_in_t, content_length),
     FIELD(ngx_http_headers_in_t, content_length_n),
-    FIELD(ngx_http_headers_in_t, content_range),
-    FIELD(ngx_http_headers_in_t, expect),
     FIELD(ngx_http_headers_in_t, headers),
-    FIELD(ngx_http_headers_in_t, if_match),
-    FIELD(ngx_http_headers_in_t, if_modified_since),
-    FIELD(ngx_http_headers_in_t, if_none_match),
-    FIELD(ngx_http_headers_in_t, if_range),
-    FIELD(ngx_http_headers_in_t, if_unmodified_since),
-    FIELD(ngx_http_headers_in_t, keep_alive),
-    FIELD(ngx_http_headers_in_t, range),
-    FIELD(ngx_http_headers_in_t, te),
-    FIELD(ngx_http_headers_in_t, transfer_encoding),
-    FIELD(ngx_http_headers_in_t, upgrade),
 
     FIELD(ngx_http_headers_out_t, cache_control),
     FIELD(ngx_http_headers_out_t, charset),

@@ -101,31 +101,10 @@ impl<'r> Request<'r> {
         unsafe { bytes((*self.as_raw()).args) }
     }
 
-    /// Clears the query string if it is just these bytes, not a copy of them.
-    pub(crate) fn remove_args(&self, args: &[u8]) {
-        if ptr::eq(self.args(), args) {
-            // SAFETY: see above; nginx clears it so on a redirect without one.
-            unsafe { (*self.as_raw()).args = ngx_str_t::empty() };
-        }
-    }
-
-    /// Removes these arguments from the end of the query string, where `rewrite` has appended them
-    /// to its own.
-    pub(crate) fn remove_appended_args(&self, args: &[u8]) {
-        let own = self.args().strip_suffix(args).and_then(|rest| rest.strip_suffix(b"&"));
-        if let Some(own) = own.filter(|_| !args.is_empty()) {
-            // SAFETY: see above; the bytes are the beginning of the query string.
-            unsafe { (*self.as_raw()).args = string(own) };
-        }
-    }
-
-    /// Whether path and query string are just these bytes, not copies of them.
-    pub(crate) fn has_uri(&self, uri: &[u8], args: &[u8]) -> bool {
-        let is = |field: ngx_str_t, bytes: &[u8]| {
-            field.len == bytes.len() && (field.len == 0 || ptr::eq(field.data, bytes.as_ptr()))
-        };
-        // SAFETY: see above.
-        unsafe { is((*self.as_raw()).uri, uri) && is((*self.as_raw()).args, args) }
+    /// Replaces the query string.
+    pub(crate) fn set_args(&self, args: &'r [u8]) {
+        // SAFETY: see above; nginx does not write to the bytes.
+        unsafe { (*self.as_raw()).args = string(args) };
     }
 
     /// An argument of the query string, not decoded, as `$arg_name` is.

@@ -81,46 +81,16 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Whether the response is that to an error.
-    pub(crate) fn is_error_response(&self) -> bool {
-        self.error_state().0 != 0
-    }
-
     /// Whether the response, or an earlier one to the same request, is from an upstream.
     pub(crate) fn has_upstream(&self) -> bool {
         // SAFETY: see above.
         unsafe { !(*self.as_raw()).upstream.is_null() }
     }
 
-    /// The Content-Range field of the response.
-    pub(crate) fn content_range(&self) -> Option<&'r [u8]> {
-        // SAFETY: see above; the element is null or in the response's list of fields.
-        unsafe {
-            let field = (*self.as_raw()).headers_out.content_range;
-            field.as_ref().map(|field| bytes(field.value))
-        }
-    }
-
-    /// Whether the response's media type is just this string, not a copy of it.
-    pub(crate) fn has_content_type(&self, media_type: &'static str) -> bool {
-        // SAFETY: see above.
-        let current = unsafe { (*self.as_raw()).headers_out.content_type };
-        current.len == media_type.len() && ptr::eq(current.data, media_type.as_ptr())
-    }
-
-    /// Whether the response has a media type.
-    pub(crate) fn has_any_content_type(&self) -> bool {
-        // SAFETY: see above.
-        unsafe { (*self.as_raw()).headers_out.content_type.len != 0 }
-    }
-
-    /// Whether the response has several ranges (RFC 9110, section 14.6).
-    pub(crate) fn is_multipart(&self) -> bool {
-        const MULTIPART: &[u8] = b"multipart/byteranges";
-        // SAFETY: see above.
-        let current = unsafe { bytes((*self.as_raw()).headers_out.content_type) };
-        let start = current.get(..MULTIPART.len());
-        self.status() == 206 && start.is_some_and(|start| start.eq_ignore_ascii_case(MULTIPART))
+    /// The media type of the response; empty if there is none.
+    pub(crate) fn content_type(&self) -> &'r [u8] {
+        // SAFETY: see above; nginx does not write to the bytes.
+        unsafe { bytes((*self.as_raw()).headers_out.content_type) }
     }
 
     /// Sets the media type. Those that the location configures have no effect then.

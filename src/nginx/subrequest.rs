@@ -6,11 +6,11 @@ use core::ptr;
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_CLOSE, NGX_HTTP_REQUEST_TIME_OUT,
     NGX_HTTP_SUBREQUEST_WAITED, NGX_HTTP_UPSTREAM_IGN_XA_REDIRECT, NGX_OK, ngx_buf_t, ngx_chain_t,
-    ngx_http_core_loc_conf_t, ngx_http_get_indexed_variable, ngx_http_headers_in_t,
-    ngx_http_post_subrequest_t, ngx_http_postponed_request_t, ngx_http_request_body_t,
-    ngx_http_request_t, ngx_http_subrequest, ngx_http_upstream_t, ngx_http_variable_t,
-    ngx_http_variable_value_t, ngx_int_t, ngx_list_part_t, ngx_list_t, ngx_palloc, ngx_str_t,
-    ngx_table_elt_t,
+    ngx_http_core_loc_conf_t, ngx_http_get_indexed_variable, ngx_http_header_t,
+    ngx_http_headers_in, ngx_http_headers_in_t, ngx_http_post_subrequest_t,
+    ngx_http_postponed_request_t, ngx_http_request_body_t, ngx_http_request_t, ngx_http_subrequest,
+    ngx_http_upstream_t, ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t,
+    ngx_list_part_t, ngx_list_t, ngx_palloc, ngx_str_t, ngx_table_elt_t,
 };
 
 use super::Failure;
@@ -362,43 +362,22 @@ impl<'r> Request<'r> {
     }
 }
 
-/// Clears the pointers to fields that `forwards_field` does not pick, and what nginx has read of them.
-///
-/// # Safety
-///
-/// The pointers are null or valid.
-unsafe fn clear_field_pointers(
-    headers: &mut ngx_http_headers_in_t,
-    forwards_field: fn(&[u8]) -> bool,
-) {
-    for known in [
-        &mut headers.connection,
-        &mut headers.if_modified_since,
-        &mut headers.if_unmodified_since,
-        &mut headers.if_match,
-        &mut headers.if_none_match,
-        &mut headers.content_length,
-        &mut headers.content_range,
-        &mut headers.range,
-        &mut headers.if_range,
-        &mut headers.transfer_encoding,
-        &mut headers.te,
-        &mut headers.expect,
-        &mut headers.upgrade,
-        &mut headers.keep_alive,
-        #[cfg(ngx_feature = "http_gzip")]
-        &mut headers.accept_encoding,
-    ] {
-        // SAFETY: by the contract.
-        let is_left_out = |field: &ngx_table_elt_t| unsafe { !forwards_field(bytes(field.key)) };
-        // SAFETY: by the contract.
-        if unsafe { known.as_ref() }.is_some_and(is_left_out) {
-            *known = ptr::null_mut();
+/// Clears nginx's pointers to fields that `forwards_field` does not pick.
+fn clear_field_pointers(headers: &mut ngx_http_headers_in_t, forwards_field: fn(&[u8]) -> bool) {
+    // SAFETY: the table ends with an element without a name. It has the offsets of pointers; those
+    // of arrays, before NGINX 1.23, are of fields that may occur several times, which are forwarded.
+    unsafe {
+        let mut known = (&raw const ngx_http_headers_in).cast::<ngx_http_header_t>();
+        while (*known).name.len != 0 {
+            if !forwards_field(bytes((*known).name)) {
+                let pointer = ptr::from_mut(headers).byte_add((*known).offset);
+                pointer.cast::<*mut ngx_table_elt_t>().write(ptr::null_mut());
+            }
+            known = known.add(1);
         }
+        headers.content_length_n = -1;
+        layout::ngx_http_headers_in_t::chunked.set(headers, 0);
     }
-    headers.content_length_n = -1;
-    // SAFETY: the reference is valid.
-    unsafe { layout::ngx_http_headers_in_t::chunked.set(headers, 0) };
 }
 
 /// Whether a variable may have the same value in a subrequest: not if it is that of a field which

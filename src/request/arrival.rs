@@ -30,9 +30,9 @@ pub(crate) fn rewrite_handler<'r>(
     }
     if lcf.download().is_some() {
         Record::create(request, lcf)?;
-    } else if let Some(record) = Record::find(request).filter(|_| request.is_internal()) {
-        record.detect_error_page(request);
-        record.remove_client_args(request, RewriteStage::Start);
+    } else if let Some(redirect) = Record::redirect(request) {
+        redirect.detect_error_page(request);
+        redirect.remove_client_args(request, RewriteStage::Start);
     }
     Ok(Action::Decline)
 }
@@ -45,8 +45,8 @@ pub(crate) fn preaccess_handler<'r>(
     request.debug(format_args!("xspace preaccess handler"));
     if lcf.download().is_some() {
         Record::after_rewrite(request, lcf)?;
-    } else if let Some(record) = Record::find(request) {
-        record.remove_client_args(request, RewriteStage::End);
+    } else if let Some(redirect) = Record::redirect(request) {
+        redirect.remove_client_args(request, RewriteStage::End);
     }
     Ok(Action::Decline)
 }

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+use core::ptr;
+
 use model::disposition::{ContentDisposition, Parts};
 
 use super::state::{Record, Redirect, Space};
@@ -57,7 +59,8 @@ pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
         Response::Recording => describe(request, record, redirect),
         Response::RecordingAsErrorPage => Ok(()),
         Response::Other => {
-            if request.has_content_type(redirect.format.media_type()) {
+            // That of the redirect, not a copy of it.
+            if ptr::eq(request.content_type(), redirect.format.media_type().as_bytes()) {
                 request.clear_content_type();
             }
             Ok(())
@@ -79,10 +82,17 @@ fn describe<'r>(
         request.remove_fields(|field| field.is(CONTENT_DISPOSITION));
     }
     // `range` sets the type of several ranges later; those of an upstream have it already.
-    if !(is_proxied && request.is_multipart()) {
+    if !(is_proxied && is_multipart(request)) {
         request.set_content_type(redirect.format.media_type());
     }
     record.added.add_content_disposition(request, value)
+}
+
+/// Whether the response has several ranges (RFC 9110, section 14.6).
+fn is_multipart(request: &Request<'_>) -> bool {
+    const MULTIPART: &[u8] = b"multipart/byteranges";
+    let start = request.content_type().get(..MULTIPART.len());
+    request.status() == 206 && start.is_some_and(|start| start.eq_ignore_ascii_case(MULTIPART))
 }
 
 fn content_disposition<'r>(

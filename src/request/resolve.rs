@@ -219,7 +219,8 @@ impl<'r> Resolver<'_, 'r> {
         let file = uri.get(self.scope.download.target.len()..).unwrap_or_default();
         let name = source.as_str();
         self.request.debug(format_args!("xspace redirect: \"{}\" source: {name}", Text(uri)));
-        self.record.decided.set_redirect(Redirect::new(self.request, format, file, source));
+        let redirect = Redirect::new(self.request, self.scope.lcf, format, file, source);
+        self.record.decided.set_redirect(redirect);
         if self.request.is_main() {
             // The static and mp4 modules keep a media type that is set already. It also shows that
             // no error has been responded to since (`Redirect::detect_error_page`).

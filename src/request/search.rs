@@ -106,16 +106,12 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         }
         for (_, format) in formats.selected(self.selection) {
             let extension = format.extension();
-            let Some(entry) = self.entry else {
-                if let Some(result) =
-                    self.check([id.as_bytes(), b".", extension.as_bytes()], format)?
-                {
-                    return Ok(result);
-                }
-                continue;
-            };
-            for file in entry.files_of(extension) {
-                if let Some(result) = self.check([file.as_bytes(), b"", b""], format)? {
+            let by_id = [id.as_bytes(), b".", extension.as_bytes()];
+            let by_id = self.entry.is_none().then_some(by_id);
+            let listed = self.entry.into_iter().flat_map(|entry| entry.files_of(extension));
+            let listed = listed.map(|file| [file.as_bytes(), b"", b""]);
+            for file in by_id.into_iter().chain(listed) {
+                if let Some(result) = self.check(file, format)? {
                     return Ok(result);
                 }
             }

@@ -47,6 +47,11 @@ impl<'r> Record<'r> {
         request.contexts(|record: &Self| ptr::eq(record.owner, request.as_raw()))
     }
 
+    /// The redirect that has led a request to where it is.
+    pub(crate) fn redirect(request: &Request<'r>) -> Option<&'r Redirect<'r>> {
+        Self::find(request)?.decided.redirect()
+    }
+
     /// The lookup whose subrequest a request is.
     pub(crate) fn lookup_of_subrequest(request: &Request<'r>) -> Option<&'r Lookup<'r>> {
         if request.is_main() {
@@ -130,23 +135,6 @@ impl<'r> Record<'r> {
         let arrived = Self::all(request).filter(|record| record.applies(request));
         let fixed = arrived.map(|record| record.arrived.get()).find(|it| it.space.is_fixed())?;
         Some((fixed.space, fixed.lcf))
-    }
-
-    /// Detects an error since the redirect, when the request arrives in another location.
-    pub(crate) fn detect_error_page(&self, request: &Request<'r>) {
-        if let Some(redirect) = self.decided.redirect().filter(|_| request.is_main()) {
-            redirect.detect_error_page(request);
-        }
-    }
-
-    /// Removes the client's query string from a request that was redirected, unless nginx itself
-    /// serves the file: an origin would act on it (`?acl`, a version, a token), and an application
-    /// with X-Accel-Redirect does not pass it on either. Arguments that the configuration or an
-    /// origin has set stay.
-    pub(crate) fn remove_client_args(&self, request: &Request<'r>, stage: RewriteStage) {
-        let Some(redirect) = self.decided.redirect() else { return };
-        let Arrived { lcf, args, .. } = self.arrived.get();
-        redirect.remove_client_args(request, lcf, args, stage);
     }
 
     /// Whether the response is the result of the module's decision: the file, an error instead of

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use core::cell::{Cell, OnceCell};
+use core::ptr;
 
 use model::disposition::Disposition;
 use model::filename::CleanTitle;
@@ -144,13 +145,16 @@ pub(crate) struct Redirect<'r> {
     /// The error state at the redirect; a later error changes it.
     error_state: (usize, bool),
     has_error_page: Cell<bool>,
-    /// Whether the client's arguments were removed on arrival in the current location.
+    /// The client's query string, if it is not for a content handler in the target.
+    client_args: Option<&'r [u8]>,
+    /// Whether it was removed on arrival in the current location.
     args_removed: Cell<bool>,
 }
 
 impl<'r> Redirect<'r> {
     pub(crate) fn new(
         request: &Request<'r>,
+        lcf: &LocationConf,
         format: &'static Format,
         file: &'r [u8],
         source: Source,
@@ -161,14 +165,15 @@ impl<'r> Redirect<'r> {
             source,
             error_state: request.error_state(),
             has_error_page: Cell::default(),
+            client_args: (!lcf.passes_args()).then(|| request.args()),
             args_removed: Cell::default(),
         }
     }
 
-    /// Detects an error by the missing media type, which was set at the redirect: only the core
-    /// removes it, when it responds with an error.
-    pub(super) fn detect_error_page(&self, request: &Request<'r>) {
-        if !request.has_any_content_type() {
+    /// Detects an error, when the request arrives in another location, by the missing media type,
+    /// which was set at the redirect: only the core removes it, when it responds with an error.
+    pub(crate) fn detect_error_page(&self, request: &Request<'r>) {
+        if request.is_main() && request.content_type().is_empty() {
             self.has_error_page.set(true);
         }
     }
@@ -188,28 +193,28 @@ impl<'r> Redirect<'r> {
         self.error_state.0
     }
 
-    pub(super) fn remove_client_args(
-        &self,
-        request: &Request<'r>,
-        lcf: &LocationConf,
-        args: &[u8],
-        stage: RewriteStage,
-    ) {
+    /// Removes the client's query string, unless nginx itself serves the file: an origin would act on
+    /// it (`?acl`, a version, a token), and an application with X-Accel-Redirect does not pass it on
+    /// either. Arguments that the configuration or an origin has set stay.
+    pub(crate) fn remove_client_args(&self, request: &Request<'r>, stage: RewriteStage) {
         let was_removed = self.args_removed.take();
-        if !request.has_content_handler() || lcf.passes_args() {
-            return;
-        }
+        let Some(args) = self.client_args.filter(|_| request.has_content_handler()) else { return };
         let known = request.main_conf::<MainConf>().and_then(|main| main.seek_handlers.get());
         let is_other = request.has_other_content_handler(known.copied().unwrap_or_default());
         if !is_other || stage == RewriteStage::End && was_removed {
             return;
         }
         request.debug(format_args!("xspace arguments removed"));
-        request.remove_args(args);
-        match stage {
-            RewriteStage::Start => self.args_removed.set(true),
-            // An `if` block may have a content handler that its location does not have.
-            RewriteStage::End => request.remove_appended_args(args),
+        let current = request.args();
+        if ptr::eq(current, args) {
+            request.set_args(&[]);
+        }
+        if stage == RewriteStage::Start {
+            self.args_removed.set(true);
+        } else if let (Some(own), false) = (current.strip_suffix(args), args.is_empty()) {
+            // `rewrite` has appended them to its own, and an `if` block has a content handler that
+            // its location does not have.
+            own.strip_suffix(b"&").into_iter().for_each(|own| request.set_args(own));
         }
     }
 }
