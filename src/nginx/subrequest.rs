@@ -369,9 +369,10 @@ fn clear_field_pointers(headers: &mut ngx_http_headers_in_t, forwards_field: fn(
     unsafe {
         let mut known = (&raw const ngx_http_headers_in).cast::<ngx_http_header_t>();
         while (*known).name.len != 0 {
-            if !forwards_field(bytes((*known).name)) {
-                let pointer = ptr::from_mut(headers).byte_add((*known).offset);
-                pointer.cast::<*mut ngx_table_elt_t>().write(ptr::null_mut());
+            let pointer = ptr::from_mut(headers).byte_add((*known).offset);
+            let pointer = pointer.cast::<*mut ngx_table_elt_t>();
+            if !(*pointer).is_null() && !forwards_field(bytes((*known).name)) {
+                *pointer = ptr::null_mut();
             }
             known = known.add(1);
         }

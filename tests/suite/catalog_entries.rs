@@ -68,7 +68,7 @@ fn empty_list_of_files_is_404() {
             }
         }
         nginx
-            .wait_error(&["[error]", &format!("space \"{ID}\" has no files in its catalog entry")]);
+            .wait_error(&["[error]", &format!("catalog entry of space \"{ID}\" has no files")]);
     }
     // As a missing file is logged.
     let quiet = Site::with_directives("xspace_catalog {dir}/catalog.json;", "log_not_found off;")
@@ -159,7 +159,7 @@ fn lookup_goes_before_an_unusable_entry() {
         let response = nginx.get(&format!("/download/{id}"));
         assert_eq!((response.status, says(&response)), (status, says_), "{id}");
     }
-    nginx.wait_error(&["[error]", "space \"none\" has no files in its lookup entry"]);
+    nginx.wait_error(&["[error]", "lookup entry of space \"none\" has no files"]);
     nginx.wait_error(&["[error]", "space \"bad\"", "unknown key \"titel\""]);
     nginx.wait_error(&["[error]", "entry of space \"undecided\" in catalog \"", "is unusable"]);
 }
@@ -208,13 +208,13 @@ fn optional(refresh: &str) -> Site {
 #[track_caller]
 fn assert_503(nginx: &Nginx, retry_after: &str, what: &str) {
     for protocol in nginx.protocols() {
-        let before = nginx.count_errors(&["[error]", "was not read yet"]);
+        let before = nginx.count_errors(&["[error]", "is not loaded yet"]);
         let response = nginx.send(protocol, &Request::get(PATH));
         assert_no_recording(&response, 503, what);
         assert_eq!(response.header("retry-after"), Some(retry_after), "{what}");
         assert_eq!(says(&response), "error||", "{what}");
         nginx.wait_errors(
-            &["[error]", &format!("which space \"{ID}\" needs, was not read yet")],
+            &["[error]", &format!("could not serve space \"{ID}\": catalog \"")],
             before + 1,
         );
     }

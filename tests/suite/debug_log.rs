@@ -37,7 +37,7 @@ fn each_decision_has_a_line() {
     let found = format!("\"DIR/{FILE}\"");
     let redirect = format!("redirect: \"/downloads/{ID}.mp3\"");
     let space = format!("space: \"{ID}\" format: \"\"");
-    let target = ["rewrite handler", "header filter: recording true"];
+    let target = ["rewrite handler", "header filter: Recording"];
     let rows: [(&str, Request, Vec<&str>); 6] = [
         (
             "",
@@ -58,7 +58,7 @@ fn each_decision_has_a_line() {
         (
             "xspace_catalog {dir}/catalog.json;",
             Request::get(PATH),
-            vec!["precontent handler", &space, "catalog: entry true", &found, &redirect],
+            vec!["precontent handler", &space, "catalog entry found:1", &found, &redirect],
         ),
         (
             "xspace_catalog {dir}/catalog.json;",
@@ -72,7 +72,7 @@ fn each_decision_has_a_line() {
                 "precontent handler",
                 "lookup: \"/_space?id=1lDxLnrWjwkGm&format=mp3\"",
                 "precontent handler",
-                "lookup done: status 204",
+                "lookup status: 204",
                 &found,
                 &redirect,
                 target[1],
@@ -82,7 +82,7 @@ fn each_decision_has_a_line() {
         (
             "",
             Request::get(MISSING_PATH),
-            vec!["1ZkKzXbYyLmGv.mp3\" Missing(2)", ".mp4\" Missing(2)", "outcome: not_found"],
+            vec!["1ZkKzXbYyLmGv.mp3\": Missing(2)", ".mp4\": Missing(2)", "outcome: not_found"],
         ),
         ("", Request::new("POST", PATH), vec!["outcome: bad_method status: 405"]),
     ];

@@ -542,7 +542,7 @@ fn each_allocation_fails(site: Site, requests: &[&str], what: &str) {
 /// with 502 because of a lookup.
 fn own_causes(log: &str, is_lookup: bool) -> usize {
     let cause = if is_lookup {
-        "lookup \"/_space\" of space \""
+        "lookup \"/_space\" for space \""
     } else {
         "xspace request failed: no memory"
     };

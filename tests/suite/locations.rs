@@ -299,8 +299,8 @@ fn no_more_than_sixteen_files_of_an_entry_are_looked_for() {
         assert_eq!(nginx.get(&format!("/download/{id}")).status, 404, "{id}");
         assert_eq!(preload.looks() - before, 16, "{id}");
         nginx.wait_error(&[
-            &format!("no file for space \"{id}\""),
-            "/15.mp3\" (the last of 16 files that are looked for) failed (2: ",
+            &format!("no file for space \"{id}\" among the first 16 that are listed: stat() \""),
+            "/15.mp3\" failed (2: ",
         ]);
     }
 }
@@ -312,7 +312,7 @@ fn nothing_named_and_no_directory_is_logged() {
         .file("catalog.json", r#"{"a": {"title": "T"}}"#)
         .start();
     assert_eq!(nginx.get("/download/a").status, 404);
-    nginx.wait_error(&["no file is named for space \"a\", and \"xspace_directory\" is off"]);
+    nginx.wait_error(&["no file is listed for space \"a\", and \"xspace_directory\" is off"]);
 }
 
 impl Tree {

@@ -133,7 +133,7 @@ fn lua_captures() {
             assert_eq!(response.status, status, "{path}: {response:?}")
         });
     }
-    nginx.wait_error(&["[error]", "lookup \"/_space\" of space \"broken\" failed"]);
+    nginx.wait_error(&["[error]", "lookup \"/_space\" for space \"broken\" failed"]);
 }
 
 fn njs(site: Site) -> Option<Site> {
@@ -187,7 +187,7 @@ fn njs_subrequests() {
         let path = format!("/one/?of=/looked-up/{space}");
         ask(&nginx, &path, |response| assert_eq!(response.status, status, "{path}: {response:?}"));
     }
-    nginx.wait_error(&["[error]", "lookup \"/_space\" of space \"broken\" failed"]);
+    nginx.wait_error(&["[error]", "lookup \"/_space\" for space \"broken\" failed"]);
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn retry_after_of_an_unread_catalog_goes_with_503() {
             &format!("xspace_catalog {{dir}}/none.json optional refresh=60s; {error_page}"),
             "",
         )
-        .allow("was not read yet")
+        .allow("is not loaded yet")
     });
 }
 
