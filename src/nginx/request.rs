@@ -101,10 +101,12 @@ impl<'r> Request<'r> {
         unsafe { bytes((*self.as_raw()).args) }
     }
 
-    /// Replaces the query string.
+    /// Replaces the query string. As in a request without one, an empty one has no data: `$args` is
+    /// "not found" then.
     pub(crate) fn set_args(&self, args: &'r [u8]) {
+        let args = if args.is_empty() { ngx_str_t::empty() } else { string(args) };
         // SAFETY: see above; nginx does not write to the bytes.
-        unsafe { (*self.as_raw()).args = string(args) };
+        unsafe { (*self.as_raw()).args = args };
     }
 
     /// An argument of the query string, not decoded, as `$arg_name` is.
