@@ -30,7 +30,7 @@ pub(crate) struct Request<'r> {
 ///
 /// `data` is valid for `len` bytes that don't change during `'a`, unless `len` is 0.
 pub(super) unsafe fn bytes<'a>(string: ngx_str_t) -> &'a [u8] {
-    if string.len == 0 || string.data.is_null() {
+    if string.len == 0 {
         return &[];
     }
     // SAFETY: by the contract of this function.

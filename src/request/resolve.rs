@@ -39,7 +39,7 @@ pub(crate) fn precontent_handler<'r>(
     };
     request.debug(format_args!("xspace precontent handler"));
     let record = Record::after_rewrite(request, lcf)?;
-    let resolver = Resolver { request, scope: Scope { request, lcf, download, formats }, record };
+    let resolver = Resolver { scope: Scope { request, lcf, download, formats }, record };
     resolver.resolve().inspect_err(|action| {
         if let Action::Fail(_) = action {
             record.decided.set_outcome(Outcome::Error);
@@ -49,7 +49,6 @@ pub(crate) fn precontent_handler<'r>(
 
 /// A request that the module responds to or redirects.
 struct Resolver<'q, 'r> {
-    request: &'q Request<'r>,
     scope: Scope<'q, 'r>,
     record: &'r Record<'r>,
 }
@@ -73,24 +72,29 @@ impl<'r> Resolver<'_, 'r> {
         if let Some(entry) = &entry {
             self.apply(entry, source, id)?;
         }
-        self.search(entry.filter(Entry::has_files), source, id, selection)
+        self.search(entry.as_ref().filter(|entry| entry.has_files()), source, id, selection)
     }
 
     fn refuse(&self, outcome: Outcome, status: i16) -> Action<'r> {
         let name = outcome.as_str();
-        self.request.debug(format_args!("xspace outcome: {name} status: {status}"));
+        self.scope.request.debug(format_args!("xspace outcome: {name} status: {status}"));
         self.record.decided.set_outcome(outcome);
         Action::Respond(status)
     }
 
     /// Ends all requests but GET and HEAD.
     fn check_method(&self) -> PhaseResult<'r, ()> {
-        let method = self.request.method();
+        let method = self.scope.request.method();
         if matches!(method, NGX_HTTP_GET | NGX_HTTP_HEAD) {
             return Ok(());
         }
         let status = if method == NGX_HTTP_OPTIONS { 204 } else { 405 };
-        self.record.added.add_refusal_field(self.request, status, "Allow", [ALLOW.as_bytes()])?;
+        self.record.added.add_refusal_field(
+            self.scope.request,
+            status,
+            "Allow",
+            [ALLOW.as_bytes()],
+        )?;
         Err(match status {
             204 => Action::Respond(204),
             _ => self.refuse(Outcome::BadMethod, 405),
@@ -99,27 +103,28 @@ impl<'r> Resolver<'_, 'r> {
 
     /// The requested space and formats.
     fn space(&self) -> PhaseResult<'r, (SpaceId<'r>, Selection)> {
-        let Space::Valid(SpaceRequest { id, selection }) = self.record.fix_space(self.request)?
+        let Space::Valid(SpaceRequest { id, selection }) =
+            self.record.fix_space(self.scope.request)?
         else {
-            self.request.log(Level::Info, 0, format_args!("invalid space id"));
+            self.scope.request.log(Level::Info, 0, format_args!("invalid space id"));
             return Err(self.refuse(Outcome::BadId, 404));
         };
-        let attachment = self.scope.lcf.attachment(self.request)?;
+        let attachment = self.scope.lcf.attachment(self.scope.request)?;
         self.record.decided.set_disposition(Disposition::from_argument(attachment));
         let Ok(selection) = selection else {
             let message = format_args!("unknown format requested for space \"{id}\"");
-            self.request.log(Level::Info, 0, message);
+            self.scope.request.log(Level::Info, 0, message);
             return Err(self.refuse(Outcome::NotFound, 404));
         };
         let format = self.scope.formats.word(selection);
-        self.request.debug(format_args!("xspace space: \"{id}\" format: \"{format}\""));
+        self.scope.request.debug(format_args!("xspace space: \"{id}\" format: \"{format}\""));
         Ok((id, selection))
     }
 
     /// The answer of the lookup: a catalog with the entry of this space, or `None` if there is no
     /// lookup or it leaves the decision to catalog and directory.
     fn look_up(&self, id: SpaceId<'r>, selection: Selection) -> PhaseResult<'r, Option<Catalog>> {
-        let (request, decided) = (self.request, &self.record.decided);
+        let (request, decided) = (self.scope.request, &self.record.decided);
         let Some(setting) = self.scope.lcf.lookup() else { return Ok(None) };
         let Some(lookup) = decided.lookup() else {
             let format = self.scope.formats.word(selection);
@@ -152,11 +157,11 @@ impl<'r> Resolver<'_, 'r> {
         let path = Text(catalog.source.path().as_os_str().as_bytes());
         let Some(entries) = entries else {
             let retry_after = catalog.source.retry_after.as_bytes();
-            self.request.error(format_args!(
+            self.scope.request.error(format_args!(
                 "could not serve space \"{id}\": catalog \"{path}\" is not loaded yet"
             ));
             let added = &self.record.added;
-            added.add_refusal_field(self.request, 503, "Retry-After", [retry_after])?;
+            added.add_refusal_field(self.scope.request, 503, "Retry-After", [retry_after])?;
             return Err(self.refuse(Outcome::Error, 503));
         };
         match entries.get(id) {
@@ -167,12 +172,12 @@ impl<'r> Resolver<'_, 'r> {
             }
             Ok(entry) => {
                 let found = u8::from(entry.is_some());
-                self.request.debug(format_args!("xspace catalog entry found:{found}"));
+                self.scope.request.debug(format_args!("xspace catalog entry found:{found}"));
                 Ok(entry)
             }
             // The entry may have been meant to withhold the recording.
             Err(cause) => {
-                self.request.error(format_args!(
+                self.scope.request.error(format_args!(
                     "entry of space \"{id}\" in catalog \"{path}\" is unusable: {cause}"
                 ));
                 Err(self.refuse(Outcome::Error, 500))
@@ -183,7 +188,7 @@ impl<'r> Resolver<'_, 'r> {
     /// Applies what an entry has besides files.
     fn apply(&self, entry: &Entry<'_>, source: Source, id: SpaceId<'r>) -> PhaseResult<'r, ()> {
         if let Some(title) = entry.title {
-            self.record.decided.set_title(self.request, title)?;
+            self.record.decided.set_title(self.scope.request, title)?;
         }
         if let Some(status) = entry.status {
             return Err(self.refuse(Outcome::Status, status.code()));
@@ -199,13 +204,13 @@ impl<'r> Resolver<'_, 'r> {
     /// Searches for the files of an entry, or for those named by the id.
     fn search(
         &self,
-        entry: Option<Entry<'_>>,
+        entry: Option<&Entry<'_>>,
         source: Source,
         id: SpaceId<'r>,
         selection: Selection,
     ) -> PhaseResult<'r> {
         let source = if entry.is_some() { source } else { Source::Directory };
-        Err(match FileSearch::new(self.scope, id, selection, entry.as_ref()).run()? {
+        Err(match FileSearch::new(self.scope, id, selection, entry).run()? {
             SearchResult::File(chosen) => return Ok(self.redirect(chosen, source)),
             SearchResult::Outside if source == Source::Lookup => self.refuse(Outcome::Error, 502),
             SearchResult::Outside => self.refuse(Outcome::Error, 500),
@@ -218,13 +223,13 @@ impl<'r> Resolver<'_, 'r> {
     fn redirect(&self, Chosen { format, uri }: Chosen<'r>, source: Source) -> Action<'r> {
         let file = uri.get(self.scope.download.target.len()..).unwrap_or_default();
         let name = source.as_str();
-        self.request.debug(format_args!("xspace redirect: \"{}\" source: {name}", Text(uri)));
-        let redirect = Redirect::new(self.request, self.scope.lcf, format, file, source);
+        self.scope.request.debug(format_args!("xspace redirect: \"{}\" source: {name}", Text(uri)));
+        let redirect = Redirect::new(self.scope.request, self.scope.lcf, format, file, source);
         self.record.decided.set_redirect(redirect);
-        if self.request.is_main() {
+        if self.scope.request.is_main() {
             // The static and mp4 modules keep a media type that is set already. It also shows that
             // no error has been responded to since (`Redirect::detect_error_page`).
-            self.request.set_content_type(format.media_type());
+            self.scope.request.set_content_type(format.media_type());
         }
         Action::Redirect(uri)
     }

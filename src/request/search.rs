@@ -97,7 +97,8 @@ impl<'q, 'r> FileSearch<'q, 'r> {
     /// Checks the candidates format by format: the files that the entry lists, in their order there,
     /// or `<id>.<extension>`.
     pub(crate) fn run(mut self) -> Result<SearchResult<'r>, Failure> {
-        let (Scope { lcf, formats, .. }, id) = (self.scope, self.id);
+        let Scope { request, lcf, download, formats } = self.scope;
+        let (id, target) = (self.id, &*download.target);
         if let (None, Some(Directory::Off(_))) = (self.entry, &lcf.directory) {
             self.scope.log_not_found(format_args!(
                 "no file is listed for space \"{id}\", and \"xspace_directory\" is off"
@@ -106,12 +107,19 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         }
         for (_, format) in formats.selected(self.selection) {
             let extension = format.extension();
-            let by_id = [id.as_bytes(), b".", extension.as_bytes()];
-            let by_id = self.entry.is_none().then_some(by_id);
-            let listed = self.entry.into_iter().flat_map(|entry| entry.files_of(extension));
-            let listed = listed.map(|file| [file.as_bytes(), b"", b""]);
-            for file in by_id.into_iter().chain(listed) {
-                if let Some(result) = self.check(file, format)? {
+            let Some(entry) = self.entry else {
+                let parts = [target, id.as_bytes(), b".", extension.as_bytes()];
+                if let Some(result) = self.check(request.pool().concat(parts)?, format)? {
+                    return Ok(result);
+                }
+                continue;
+            };
+            for file in entry.files_of(extension) {
+                if self.search.is_exhausted() {
+                    break;
+                }
+                let uri = request.pool().concat([target, file.as_bytes()])?;
+                if let Some(result) = self.check(uri, format)? {
                     return Ok(result);
                 }
             }
@@ -120,19 +128,13 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         Ok(SearchResult::Miss(self.search.miss()))
     }
 
-    /// Checks a candidate, whose path below the target is the concatenation of `file`. `None`: the
-    /// search goes on.
+    /// Checks a candidate. `None`: the search continues.
     fn check(
         &mut self,
-        file: [&[u8]; 3],
+        uri: &'r [u8],
         format: &'static Format,
     ) -> Result<Option<SearchResult<'r>>, Failure> {
         let Scope { request, lcf, download, .. } = self.scope;
-        if self.entry.is_some() && self.search.is_exhausted() {
-            return Ok(None);
-        }
-        let [name, dot, extension] = file;
-        let uri: &'r [u8] = request.pool().concat([&download.target, name, dot, extension])?;
         let routes = download.routes.get().ok_or(NO_ROUTES)?;
         let location = match download.route(routes, uri)? {
             Route::Inside(location) => location,
@@ -141,7 +143,8 @@ impl<'q, 'r> FileSearch<'q, 'r> {
                 return Ok(None);
             }
             Route::Outside(location) => {
-                let (id, file, outside) = (self.id, Text(name), Outside(location, download));
+                let file = Text(uri.get(download.target.len()..).unwrap_or_default());
+                let (id, outside) = (self.id, Outside(location, download));
                 request.error(format_args!("file \"{file}\" of space \"{id}\" {outside}"));
                 return Ok(Some(SearchResult::Outside));
             }

@@ -114,13 +114,14 @@ impl<'r> Record<'r> {
     /// modules, whose values nginx may keep, so access control must have ended.
     pub(crate) fn fix_space(&self, request: &Request<'r>) -> Result<Space<'r>, Failure> {
         let arrived = self.arrived.get();
-        if !arrived.space.is_fixed() {
-            // Variables may refer to the space of the location that an error has led from; if the
-            // request was refused there, it is not fixed yet.
-            let mut records = Self::all(request).skip_while(|record| !ptr::eq(*record, self));
-            if let Some(earlier) = records.nth(1).filter(|earlier| earlier.applies(request)) {
-                earlier.fix_space(request)?;
-            }
+        if arrived.space.is_fixed() {
+            return Ok(arrived.space);
+        }
+        // Variables may refer to the space of the location that an error has led from; if the request
+        // was refused there, it is not fixed yet.
+        let mut records = Self::all(request).skip_while(|record| !ptr::eq(*record, self));
+        if let Some(earlier) = records.nth(1).filter(|earlier| earlier.applies(request)) {
+            earlier.fix_space(request)?;
         }
         let space = arrived.space(request)?;
         self.arrived.set(Arrived { space, ..arrived });
