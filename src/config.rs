@@ -1,11 +1,10 @@
-//! What the directives of a location say, and what a location takes over from those around it.
-//!
-//! The defaults of all directives are in [`LocationConf`]'s methods.
+//! Configuration: the directives as written in a block, and the settings in effect in a location.
 
 #![forbid(unsafe_code)]
 
 pub(crate) mod check;
 pub(crate) mod directives;
+mod download;
 
 use core::cell::{OnceCell, RefCell};
 use std::rc::Rc;
@@ -14,45 +13,55 @@ use model::filename::{CleanTitle, FileName};
 use model::format::Formats;
 use model::request::SpaceId;
 
+use self::directives::{Directive, DirectiveError, Settings, Written};
+pub(crate) use self::download::{Download, Route, Routes};
 use crate::catalog::CatalogFile;
 use crate::nginx::Failure;
-use crate::nginx::configuration::{ConfPosition, VariableIndex};
+use crate::nginx::configuration::{Conf, ConfPosition, VariableIndex};
 use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::location::Location;
 use crate::nginx::request::Request;
 use crate::nginx::threads::ThreadPool;
 use crate::nginx::value::ComplexValue;
 
-/// The module's configuration for all of `http {}`.
+/// The module's configuration of `http {}`.
 #[derive(Debug, Default)]
 pub(crate) struct MainConf {
-    /// Every `xspace_download` that is on, to be checked when all locations are known.
+    /// Every `xspace_download` that is on.
     pub(crate) downloads: RefCell<Vec<Rc<Download>>>,
     /// Every file that an `xspace_catalog` names.
     pub(crate) catalogs: RefCell<Vec<Rc<CatalogFile>>>,
     /// Every block of an `if` or a `limit_except`.
     pub(crate) blocks: RefCell<Vec<Location>>,
-    /// The content handlers that read the query string themselves. Set when all directives are read.
+    /// The content handlers that read the query string themselves. Set after the merge.
     pub(crate) seek_handlers: OnceCell<SeekHandlers>,
-    /// Where catalogs are read again, if one is; inside, `None` in an nginx without threads.
+    /// The threads that refresh catalogs, if a directive needs them; `None` in an nginx without.
     pub(crate) threads: OnceCell<Option<ThreadPool>>,
 }
 
-/// The module's configuration of a location. `None`: not given, so taken over in
-/// [`merge`](Self::merge).
-#[derive(Debug, Default)]
+impl MainConf {
+    /// The threads that refresh catalogs, if a directive needs them and nginx has threads.
+    pub(crate) fn threads(&self) -> Option<ThreadPool> {
+        self.threads.get().copied().flatten()
+    }
+}
+
+/// The module's configuration of a location, or of another block.
+///
+/// nginx has one for each block, from its first directive on, so both stages are in one value.
+/// Blocks are merged from the outside in, which resolves the settings; requests see only these.
+/// The one of `http {}` is never merged, and has no requests.
+#[derive(Debug)]
 pub(crate) struct LocationConf {
-    pub(crate) download: Option<Switch<Rc<Download>>>,
-    pub(crate) id: Option<ComplexValue>,
-    pub(crate) format: Option<ComplexValue>,
-    pub(crate) attachment: Option<ComplexValue>,
-    pub(crate) filename: Option<ComplexValue>,
-    pub(crate) formats: Option<Rc<Formats>>,
-    pub(crate) min_size: Option<u64>,
-    pub(crate) directory: Option<Directory>,
-    pub(crate) catalog: Option<Switch<CatalogSetting>>,
-    pub(crate) lookup: Option<Switch<Rc<LookupSetting>>>,
-    pub(crate) pass_args: Option<bool>,
+    written: Written,
+    settings: Settings,
+}
+
+impl Default for LocationConf {
+    fn default() -> Self {
+        let written = Written::default();
+        Self { settings: written.resolve(), written }
+    }
 }
 
 /// A directive that can be `off`.
@@ -62,10 +71,24 @@ pub(crate) enum Switch<T> {
     Off,
 }
 
+impl<T> Switch<T> {
+    fn on(self) -> Option<T> {
+        match self {
+            Self::On(value) => Some(value),
+            Self::Off => None,
+        }
+    }
+
+    /// The value in effect; off by default.
+    fn in_effect(written: Option<Self>) -> Option<T> {
+        written.and_then(Self::on)
+    }
+}
+
 /// An `xspace_catalog` that is on.
 #[derive(Clone, Debug)]
 pub(crate) struct CatalogSetting {
-    pub(crate) source: Rc<CatalogFile>,
+    pub(crate) file: Rc<CatalogFile>,
     /// Whether an id that is not in the catalog is not found.
     pub(crate) only: bool,
 }
@@ -75,180 +98,136 @@ pub(crate) struct CatalogSetting {
 pub(crate) struct LookupSetting {
     /// Begins with a slash.
     pub(crate) uri: &'static [u8],
-    pub(crate) place: ConfPosition,
-    /// `$request_id`, if a directive names it: the application has to see the same as the log.
-    /// Set when all directives are read.
-    pub(crate) request_id: OnceCell<Option<VariableIndex>>,
+    position: ConfPosition,
+    /// Set once all directives are read.
+    request_id: OnceCell<Option<VariableIndex>>,
 }
 
-/// Where files are looked for.
-#[derive(Clone, Debug)]
+impl LookupSetting {
+    /// `$request_id`, if a directive uses it: the application has to see the same one as the log.
+    pub(crate) fn request_id(&self) -> Option<VariableIndex> {
+        self.request_id.get().copied().flatten()
+    }
+}
+
+/// Where files are.
+#[derive(Clone, Debug, Default)]
 pub(crate) enum Directory {
-    /// The path, with a slash at its end.
+    /// Where the target's location maps them to.
+    #[default]
+    OfTarget,
+    /// A path, with a slash at its end.
     Path(&'static [u8]),
-    /// Nowhere.
+    /// Unknown: named files are assumed to exist.
     Off(ConfPosition),
 }
 
-/// An `xspace_download` that is on.
-#[derive(Debug)]
-pub(crate) struct Download {
-    /// Begins and ends with a slash.
-    pub(crate) target: Vec<u8>,
-    /// The location that the directive stands in, and its server.
-    pub(crate) location: Location,
-    pub(crate) server: Location,
-    pub(crate) place: ConfPosition,
-    /// Set when all locations are known.
-    pub(crate) routes: OnceCell<Routes>,
-    /// The blocks of `if` and `limit_except` in the location.
-    pub(crate) blocks: RefCell<Vec<Location>>,
-}
-
-/// Which locations serve the files of a target.
-#[derive(Debug)]
-pub(crate) struct Routes {
-    /// The location that the target names: the longest prefix of it.
-    pub(crate) target: Location,
-    /// Whether a file below the target may be in another location.
-    pub(crate) is_divided: bool,
-    /// `$request_id`, if a directive names it. It is random, so it has to be the same in a look and
-    /// after the redirect.
-    pub(crate) request_id: Option<VariableIndex>,
-}
-
-/// The location of a file's URI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Route {
-    /// One that serves files of the target.
-    Inside(Location),
-    /// Another one: nothing of it is served.
-    Outside(Location),
-}
-
-impl Routes {
-    /// Whether a location serves files of a target, and with it those nested in it.
-    pub(crate) fn is_part(location: Location, target: Location, uri: &[u8]) -> bool {
-        location == target || location.has_name_below(uri)
-    }
-}
-
-impl Download {
-    /// The location that the target names.
-    pub(crate) fn target_location(&self) -> Option<Location> {
-        self.routes.get().map(|routes| routes.target)
+impl LocationConf {
+    /// Reads a directive of the block.
+    pub(crate) fn set(
+        &mut self,
+        directive: &Directive,
+        conf: &Conf<'_>,
+        main: &MainConf,
+    ) -> Result<(), DirectiveError> {
+        (directive.set)(&mut self.written, conf, main)
     }
 
-    /// The location that nginx will find for the URI of a file below the target.
-    #[inline(always)]
-    pub(crate) fn route(&self, routes: &Routes, uri: &[u8]) -> Result<Route, Failure> {
-        if routes.is_divided {
-            self.route_of_divided(routes, uri)
-        } else {
-            Ok(Route::Inside(routes.target))
+    /// Resolves the settings. `outer` is the block around this one, already merged.
+    pub(crate) fn merge(&mut self, outer: &Self, main: &MainConf, location: Option<Location>) {
+        // The blocks of `if` and `limit_except` are part of their location.
+        let block = location.filter(|location| location.is_block());
+        self.written.inherit(&outer.written, block.is_some());
+        self.settings = self.written.resolve();
+        if let Some(block) = block {
+            main.blocks.borrow_mut().push(block);
+            if let Some(download) = self.download() {
+                download.blocks.borrow_mut().push(block);
+            }
         }
     }
 
-    #[inline(never)]
-    fn route_of_divided(&self, routes: &Routes, uri: &[u8]) -> Result<Route, Failure> {
-        let is_part = |location| Routes::is_part(location, routes.target, &self.target);
-        let selection = self.server.select(uri, is_part)?;
-        // Outside of all locations nginx takes the server for one.
-        let location = selection.location.unwrap_or(self.server);
-        let serves =
-            selection.counts && !selection.is_redirect && !LocationConf::is_on_in(location);
-        Ok(if serves { Route::Inside(location) } else { Route::Outside(location) })
-    }
-}
-
-impl LocationConf {
     /// Whether the module is on in a location.
     pub(crate) fn is_on_in(location: Location) -> bool {
         location.conf::<Self>().is_some_and(|lcf| lcf.download().is_some())
     }
 
-    /// `xspace_download`; off by default.
+    /// `xspace_download`, if it is on.
     pub(crate) fn download(&self) -> Option<&Download> {
-        match &self.download {
-            Some(Switch::On(download)) => Some(download),
-            Some(Switch::Off) | None => None,
-        }
+        self.settings.download.as_deref()
     }
 
-    /// `xspace_id`; by default what follows the location's prefix in the URI.
+    /// The value of `xspace_id`, or what follows the location's prefix in `uri`.
     pub(crate) fn resource<'r>(
         &self,
         download: &Download,
         request: &Request<'r>,
         uri: &'r [u8],
     ) -> Result<&'r [u8], Failure> {
-        match self.id {
+        match self.settings.id {
             Some(id) => id.evaluate(request),
             None => Ok(uri.strip_prefix(download.location.name()).unwrap_or_default()),
         }
     }
 
-    /// `xspace_format`; by default `$arg_format`.
+    /// The value of `xspace_format`.
     pub(crate) fn format<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], Failure> {
-        match self.format {
-            Some(format) => format.evaluate(request),
-            None => Ok(request.argument("format").unwrap_or_default()),
-        }
+        value_or_argument(self.settings.format, request, "format")
     }
 
-    /// Whether id and format follow from URI and query string alone, so that they can be found out
-    /// before access control without evaluating variables of other modules.
-    pub(crate) fn asks_by_uri_alone(&self) -> bool {
-        let by_uri = |value: Option<ComplexValue>| value.is_none_or(ComplexValue::is_constant);
-        by_uri(self.id) && by_uri(self.format)
-    }
-
-    /// Why it can't be found out now what is asked for, if that is just being done.
-    pub(crate) fn circle(&self) -> Option<Failure> {
-        let circle = |value: Option<ComplexValue>| value.and_then(ComplexValue::circle);
-        circle(self.id).or_else(|| circle(self.format))
-    }
-
-    /// `xspace_attachment`; by default `$arg_attachment`.
+    /// The value of `xspace_attachment`.
     pub(crate) fn attachment<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], Failure> {
-        match self.attachment {
-            Some(attachment) => attachment.evaluate(request),
-            None => Ok(request.argument("attachment").unwrap_or_default()),
-        }
+        value_or_argument(self.settings.attachment, request, "attachment")
     }
 
-    /// `xspace_formats`. Merging has set it in every location.
-    pub(crate) fn formats(&self) -> Option<&Formats> {
-        self.formats.as_deref()
+    /// Whether id and format follow from URI and query string alone: they can be found before
+    /// access control then, without evaluating variables of other modules.
+    pub(crate) fn asks_by_uri_alone(&self) -> bool {
+        let is_constant = |value: Option<ComplexValue>| value.is_none_or(ComplexValue::is_constant);
+        is_constant(self.settings.id) && is_constant(self.settings.format)
     }
 
-    /// `xspace_min_size`, in bytes; 0 by default.
+    /// The failure of evaluating id and format now, if that is under way.
+    pub(crate) fn cycle(&self) -> Option<Failure> {
+        [self.settings.id, self.settings.format].into_iter().flatten().find_map(ComplexValue::cycle)
+    }
+
+    /// `xspace_formats`.
+    pub(crate) fn formats(&self) -> &Formats {
+        &self.settings.formats
+    }
+
+    /// `xspace_min_size`, in bytes.
     pub(crate) fn min_size(&self) -> u64 {
-        self.min_size.unwrap_or(0)
+        self.settings.min_size
     }
 
-    /// `xspace_catalog`; off by default.
+    /// `xspace_directory`.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.settings.directory
+    }
+
+    /// `xspace_catalog`, if it is on.
     pub(crate) fn catalog(&self) -> Option<&CatalogSetting> {
-        match &self.catalog {
-            Some(Switch::On(catalog)) => Some(catalog),
-            Some(Switch::Off) | None => None,
-        }
+        self.settings.catalog.as_ref()
     }
 
-    /// `xspace_lookup`; off by default.
+    /// `xspace_lookup`, if it is on.
     pub(crate) fn lookup(&self) -> Option<&LookupSetting> {
-        match &self.lookup {
-            Some(Switch::On(lookup)) => Some(lookup),
-            Some(Switch::Off) | None => None,
-        }
+        self.settings.lookup.as_deref()
     }
 
-    /// `xspace_pass_args`; off by default.
+    /// `xspace_pass_args`.
     pub(crate) fn passes_args(&self) -> bool {
-        self.pass_args.unwrap_or(false)
+        self.settings.pass_args
     }
 
-    /// `xspace_filename`; by default made of title, id and extension.
+    /// Whether `xspace_filename` names files.
+    pub(crate) fn has_file_name(&self) -> bool {
+        self.settings.filename.is_some()
+    }
+
+    /// The name to save a file under: `xspace_filename`, or made of title, id and extension.
     pub(crate) fn file_name<'a>(
         &self,
         request: &Request<'a>,
@@ -256,41 +235,21 @@ impl LocationConf {
         id: SpaceId<'a>,
         extension: &'a str,
     ) -> Result<FileName<'a>, Failure> {
-        Ok(match self.filename {
+        Ok(match self.settings.filename {
             Some(name) => FileName::whole(name.evaluate(request)?, title, id, extension),
             None => FileName::with_title(title, id, extension),
         })
     }
+}
 
-    /// Takes over from the level around this one what is not given here.
-    ///
-    /// `xspace_download` and `xspace_id` belong to their location alone, but the blocks of `if`
-    /// and `limit_except` in it are the same location to a user.
-    pub(crate) fn merge(&mut self, outer: &Self, location: Option<Location>) {
-        if let Some(block) = location.filter(|location| location.is_block()) {
-            self.download = outer.download.clone();
-            self.id = outer.id;
-            if let Some(download) = self.download() {
-                download.blocks.borrow_mut().push(block);
-            }
-        }
-        self.format = self.format.or(outer.format);
-        self.attachment = self.attachment.or(outer.attachment);
-        self.filename = self.filename.or(outer.filename);
-        self.min_size = self.min_size.or(outer.min_size);
-        self.pass_args = self.pass_args.or(outer.pass_args);
-        if self.formats.is_none() {
-            let formats = outer.formats.clone();
-            self.formats = Some(formats.unwrap_or_else(|| Rc::new(Formats::default())));
-        }
-        if self.directory.is_none() {
-            self.directory = outer.directory.clone();
-        }
-        if self.catalog.is_none() {
-            self.catalog = outer.catalog.clone();
-        }
-        if self.lookup.is_none() {
-            self.lookup = outer.lookup.clone();
-        }
+/// A value if there is one, otherwise an argument of the query string.
+fn value_or_argument<'r>(
+    value: Option<ComplexValue>,
+    request: &Request<'r>,
+    name: &str,
+) -> Result<&'r [u8], Failure> {
+    match value {
+        Some(value) => value.evaluate(request),
+        None => Ok(request.argument(name).unwrap_or_default()),
     }
 }

@@ -1,34 +1,33 @@
-//! The tables that nginx reads, and the functions in them.
+//! What nginx reads of the module: `ngx_module_t`, contexts, commands, and the functions in them.
 //!
-//! Each function makes safe values of what nginx hands over and calls the code that decides,
-//! inside the guard that keeps panics from nginx.
+//! The tables come first, then the functions in the order in which nginx calls them. Each wraps the
+//! pointers that nginx passes in safe types and calls safe code elsewhere, inside the guard that
+//! keeps panics from nginx. `COMMANDS` is made from the table in [`directives`], the variables from
+//! the one in [`variables`]: a new directive or variable changes nothing here.
 
-use core::ffi::{c_char, c_void};
-use core::ptr;
+use core::ffi::{CStr, c_char, c_void};
+use core::{fmt, ptr};
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE4, NGX_CONF_TAKE123, NGX_CORE_MODULE,
-    NGX_DECLINED, NGX_ERROR, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
-    NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF, NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_chain_t,
-    ngx_command_t, ngx_conf_t, ngx_core_module_t, ngx_cycle_t, ngx_http_add_variable,
-    ngx_http_handler_pt, ngx_http_module_t, ngx_http_output_body_filter_pt,
-    ngx_http_output_header_filter_pt, ngx_http_phases_NGX_HTTP_PREACCESS_PHASE,
-    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_http_phases_NGX_HTTP_REWRITE_PHASE,
-    ngx_http_post_subrequest_pt, ngx_http_request_t, ngx_http_top_body_filter,
-    ngx_http_top_header_filter, ngx_http_variable_value_t, ngx_int_t, ngx_module_t, ngx_str_t,
-    ngx_uint_t,
+    NGX_AGAIN, NGX_CORE_MODULE, NGX_DECLINED, NGX_ERROR, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE,
+    NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_chain_t, ngx_command_t, ngx_conf_t, ngx_core_module_t,
+    ngx_cycle_t, ngx_http_add_variable, ngx_http_handler_pt, ngx_http_module_t,
+    ngx_http_output_body_filter_pt, ngx_http_output_header_filter_pt,
+    ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE,
+    ngx_http_phases_NGX_HTTP_REWRITE_PHASE, ngx_http_post_subrequest_pt, ngx_http_request_t,
+    ngx_http_top_body_filter, ngx_http_top_header_filter, ngx_http_variable_value_t, ngx_int_t,
+    ngx_module_t, ngx_str_t, ngx_uint_t,
 };
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 
-use crate::config::check;
-use crate::config::check::catalogs;
-use crate::config::directives::{self, DirectiveError};
-use crate::config::{Download, LocationConf, MainConf};
+use crate::config::check::{self, Refused, catalogs};
+use crate::config::directives::{self, Directive, DirectiveError};
+use crate::config::{LocationConf, MainConf};
+use crate::nginx::Failure;
 use crate::nginx::configuration::Conf;
-use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::guard::{self, fault_point};
 use crate::nginx::layout::ngx_http_variable_value_t as value;
-use crate::nginx::log::Level;
+use crate::nginx::log::{Level, Log};
 use crate::nginx::module::{LocationData, MainData, RequestData};
 use crate::nginx::pool::{Pooled, pooled};
 use crate::nginx::request::Request;
@@ -40,7 +39,7 @@ use crate::request::header_filter;
 use crate::request::resolve;
 use crate::request::state::Record;
 use crate::request::{Action, PhaseResult};
-use crate::variables;
+use crate::variables::{self, Variable};
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
 const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
@@ -48,10 +47,10 @@ const AGAIN: ngx_int_t = NGX_AGAIN as ngx_int_t;
 const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
 const INTERNAL_SERVER_ERROR: i16 = 500;
 
-// SAFETY: `create_main_conf` makes this type.
+// SAFETY: the module's `create_main_conf` makes this type.
 unsafe impl MainData for MainConf {}
 
-// SAFETY: `create_loc_conf` makes this type.
+// SAFETY: the module's `create_loc_conf` makes this type.
 unsafe impl LocationData for LocationConf {}
 
 // SAFETY: there is no other type of request data.
@@ -59,28 +58,38 @@ unsafe impl RequestData for Record<'_> {
     const SUBREQUEST_DONE: ngx_http_post_subrequest_pt = Some(subrequest_done);
 }
 
-// nginx drops a configuration with its pool: after the last request that began with it has ended,
-// or when the process ends, also while requests are open, for which nothing runs any more then. A
-// request's pool goes with the request; what its record points to is in that pool, which is still
-// whole when the record is dropped, or in the configuration.
+// nginx destroys a configuration's pool after the last request that uses it, or when the process
+// ends, even with requests open, for which nothing runs any more. A request's pool is destroyed with
+// the request; what its record points to is in that pool, still complete when the record is dropped,
+// or in the configuration.
 pooled!(MainConf);
 pooled!(LocationConf);
 pooled!(Record<'_>);
 
 /* Tables */
 
-static MODULE_CONTEXT: ngx_http_module_t = ngx_http_module_t {
-    preconfiguration: Some(preconfiguration),
-    postconfiguration: Some(postconfiguration),
-    create_main_conf: Some(create_main_conf),
+/// A context without functions.
+const EMPTY_CONTEXT: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: None,
+    postconfiguration: None,
+    create_main_conf: None,
     init_main_conf: None,
     create_srv_conf: None,
     merge_srv_conf: None,
-    create_loc_conf: Some(create_loc_conf),
-    merge_loc_conf: Some(merge_loc_conf),
+    create_loc_conf: None,
+    merge_loc_conf: None,
 };
 
-/// The module as nginx knows it.
+static MODULE_CONTEXT: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: Some(preconfiguration),
+    postconfiguration: Some(postconfiguration),
+    create_main_conf: Some(create::<MainConf>),
+    create_loc_conf: Some(create::<LocationConf>),
+    merge_loc_conf: Some(merge_loc_conf),
+    ..EMPTY_CONTEXT
+};
+
+/// The module: directives, variables, phase handlers and filters.
 #[used]
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals, unreachable_pub, reason = "nginx knows it by this name")]
@@ -92,19 +101,11 @@ pub static mut ngx_http_xspace_module: ngx_module_t = ngx_module_t {
     ..ngx_module_t::default()
 };
 
-static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
-    preconfiguration: None,
-    postconfiguration: Some(filter_postconfiguration),
-    create_main_conf: None,
-    init_main_conf: None,
-    create_srv_conf: None,
-    merge_srv_conf: None,
-    create_loc_conf: None,
-    merge_loc_conf: None,
-};
+static FILTER_CONTEXT: ngx_http_module_t =
+    ngx_http_module_t { postconfiguration: Some(filter_postconfiguration), ..EMPTY_CONTEXT };
 
-/// A second module of the same library, for the header filter that has to run behind NGINX's
-/// `headers_filter`: a module has one place in the order of filters.
+/// A second module in the same library, because a module has one place in the order of filters: its
+/// header filter runs after nginx's `headers_filter`.
 #[used]
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals, unreachable_pub, reason = "nginx knows it by this name")]
@@ -124,11 +125,11 @@ static mut CONFIGURATION_CONTEXT: ngx_core_module_t = ngx_core_module_t {
     init_conf: Some(init_conf),
 };
 
-const CONFIGURATION_NAME: &core::ffi::CStr = c"http_xspace_configuration";
+const CONFIGURATION_NAME: &CStr = c"http_xspace_configuration";
 
-/// A third module of the same library, for what can be judged only when nginx has read all of its
-/// configuration, also what is behind `http {}`. nginx calls `init_conf` of core modules then, while
-/// the configuration can still be refused: if `init_module` fails, nginx ends.
+/// A third module in the same library, for checks that need directives after `http {}`. nginx calls
+/// `init_conf` of core modules when it has read the whole configuration and can still reject it: if
+/// `init_module` fails, nginx exits.
 #[used]
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals, unreachable_pub)]
@@ -139,7 +140,7 @@ pub static mut ngx_http_xspace_configuration_module: ngx_module_t = ngx_module_t
     ..ngx_module_t::default()
 };
 
-/// What nginx looks up in a loadable module. `ngx::ngx_modules!` would leave the order empty.
+/// The symbols that nginx looks up in a dynamic module. `ngx::ngx_modules!` has no order.
 #[cfg(feature = "export-modules")]
 #[allow(non_upper_case_globals, unreachable_pub, reason = "nginx knows them by these names")]
 mod exports {
@@ -163,12 +164,11 @@ mod exports {
         ptr::null(),
     ];
 
-    /// Before which modules they stand: nginx puts each before all that follow it here. Header
-    /// filters run from the last module to the first.
+    /// Their order: nginx inserts each module before all that follow it here. Header filters run
+    /// from the last module to the first.
     ///
-    /// The first one stands where nginx's own build puts modules of the type HTTP_AUX_FILTER.
-    /// Without that its filter would run before `not_modified`, and a 304 would carry what it adds.
-    /// The filter of the other one runs behind `headers_filter`.
+    /// The main module is where nginx's build puts modules of the type HTTP_AUX_FILTER. Otherwise
+    /// its filter would run before `not_modified`, and a 304 would have its header fields.
     #[unsafe(no_mangle)]
     pub static mut ngx_module_order: [*const c_char; 5] = [
         CACHE_FILTER.as_ptr(),
@@ -178,36 +178,30 @@ mod exports {
         ptr::null(),
     ];
 
-    const CACHE_FILTER: &core::ffi::CStr = c"ngx_http_xspace_cache_filter_module";
+    const CACHE_FILTER: &CStr = c"ngx_http_xspace_cache_filter_module";
 }
 
-const LOCATION: u32 = NGX_HTTP_LOC_CONF;
-const ANYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
+/// The directives, ended by an empty row.
+#[allow(clippy::indexing_slicing, reason = "evaluated at compile time")]
+static mut COMMANDS: [ngx_command_t; directives::ALL.len() + 1] = {
+    let mut commands = [ngx_command_t::empty(); directives::ALL.len() + 1];
+    let mut index = 0;
+    while index < directives::ALL.len() {
+        commands[index] = command(&directives::ALL[index], index);
+        index += 1;
+    }
+    commands
+};
 
-static mut COMMANDS: [ngx_command_t; 12] = [
-    command(c"xspace_download", LOCATION | NGX_CONF_TAKE1, set_download),
-    command(c"xspace_id", LOCATION | NGX_CONF_TAKE1, set_id),
-    command(c"xspace_format", ANYWHERE | NGX_CONF_TAKE1, set_format),
-    command(c"xspace_attachment", ANYWHERE | NGX_CONF_TAKE1, set_attachment),
-    command(c"xspace_formats", ANYWHERE | NGX_CONF_1MORE, set_formats),
-    command(c"xspace_min_size", ANYWHERE | NGX_CONF_TAKE1, set_min_size),
-    command(c"xspace_directory", ANYWHERE | NGX_CONF_TAKE1, set_directory),
-    command(c"xspace_filename", ANYWHERE | NGX_CONF_TAKE1, set_filename),
-    command(c"xspace_catalog", ANYWHERE | NGX_CONF_TAKE123 | NGX_CONF_TAKE4, set_catalog),
-    command(c"xspace_lookup", ANYWHERE | NGX_CONF_TAKE1, set_lookup),
-    command(c"xspace_pass_args", ANYWHERE | NGX_CONF_TAKE1, set_pass_args),
-    ngx_command_t::empty(),
-];
-
-type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
-
-const fn command(name: &'static core::ffi::CStr, kind: u32, set: Setter) -> ngx_command_t {
+const fn command(directive: &Directive, index: usize) -> ngx_command_t {
+    let name = directive.name;
     ngx_command_t {
         name: ngx_str_t { len: name.count_bytes(), data: name.as_ptr().cast_mut().cast() },
-        type_: kind as ngx_uint_t,
-        set: Some(set),
+        type_: directive.kind as ngx_uint_t,
+        set: Some(set_directive),
         conf: NGX_HTTP_LOC_CONF_OFFSET,
-        offset: 0,
+        // Of use to `set` alone.
+        offset: index,
         post: ptr::null_mut(),
     }
 }
@@ -218,7 +212,7 @@ const fn command(name: &'static core::ffi::CStr, kind: u32, set: Setter) -> ngx_
 ///
 /// # Safety
 ///
-/// `cf` is what nginx hands to the functions of a module's context and commands.
+/// nginx passes `cf` to the function of a module's context or commands that calls this one.
 unsafe fn with_conf<R: Copy>(
     cf: *mut ngx_conf_t,
     failed: R,
@@ -231,70 +225,49 @@ unsafe fn with_conf<R: Copy>(
     guard::catch(conf.log_handle(), failed, || body(&conf))
 }
 
-macro_rules! setter {
-    ($name:ident, $set:path) => {
-        unsafe extern "C" fn $name(
-            cf: *mut ngx_conf_t,
-            _: *mut ngx_command_t,
-            lcf: *mut c_void,
-        ) -> *mut c_char {
-            // SAFETY: nginx hands over the location's configuration, which `create_loc_conf` made
-            // and which nobody else uses meanwhile.
-            unsafe {
-                with_conf(cf, NGX_CONF_ERROR, |conf| match lcf.cast::<LocationConf>().as_mut() {
-                    Some(lcf) => apply(conf, lcf, $set),
-                    None => NGX_CONF_ERROR,
-                })
+/// `set` of all directives.
+unsafe extern "C" fn set_directive(
+    cf: *mut ngx_conf_t,
+    command: *mut ngx_command_t,
+    lcf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes an element of `COMMANDS` and the location's configuration, made by
+    // `create_loc_conf` and not used elsewhere during the call.
+    unsafe {
+        with_conf(cf, NGX_CONF_ERROR, |conf| {
+            let directive = command.as_ref().and_then(|row| directives::ALL.get(row.offset));
+            match (directive, lcf.cast::<LocationConf>().as_mut(), conf.main_conf::<MainConf>()) {
+                (Some(directive), Some(lcf), Some(main)) => {
+                    result_of(conf, lcf.set(directive, conf, main))
+                }
+                _ => NGX_CONF_ERROR,
             }
-        }
-    };
+        })
+    }
 }
 
-setter!(set_download, directives::download);
-setter!(set_id, directives::id);
-setter!(set_format, directives::format);
-setter!(set_attachment, directives::attachment);
-setter!(set_formats, directives::formats);
-setter!(set_min_size, directives::min_size);
-setter!(set_directory, directives::directory);
-setter!(set_filename, directives::filename);
-setter!(set_catalog, directives::catalog);
-setter!(set_lookup, directives::lookup);
-setter!(set_pass_args, directives::pass_args);
-
-fn apply(
-    conf: &Conf<'_>,
-    lcf: &mut LocationConf,
-    set: fn(&mut LocationConf, &MainConf, &Conf<'_>) -> Result<(), DirectiveError>,
-) -> *mut c_char {
-    let Some(main) = conf.main_conf::<MainConf>() else {
-        return NGX_CONF_ERROR;
-    };
-    match set(lcf, main, conf) {
+fn result_of(conf: &Conf<'_>, set: Result<(), DirectiveError>) -> *mut c_char {
+    match set {
         Ok(()) => NGX_CONF_OK,
-        // nginx adds the directive's name and place.
+        // nginx adds the directive's name and position.
         Err(DirectiveError::Duplicate) => c"is duplicate".as_ptr().cast_mut(),
         Err(DirectiveError::Invalid(message)) => {
-            conf.log_at(Level::Emerg, &conf.place(), message);
+            conf.position().log(conf.log_handle(), Level::Emerg, message);
             NGX_CONF_ERROR
         }
         Err(DirectiveError::Logged) => NGX_CONF_ERROR,
     }
 }
 
-unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+/// `create_main_conf` and `create_loc_conf`: a value that is dropped with the configuration's pool,
+/// or null if there is no memory.
+unsafe extern "C" fn create<T: Pooled + Default + 'static>(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: nginx calls the function with its configuration.
-    unsafe { with_conf(cf, ptr::null_mut(), create::<MainConf>) }
-}
-
-unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: nginx calls the function with its configuration.
-    unsafe { with_conf(cf, ptr::null_mut(), create::<LocationConf>) }
-}
-
-/// Makes a configuration that goes with its pool; null if there is no memory, as nginx expects.
-fn create<T: Pooled + Default + 'static>(conf: &Conf<'_>) -> *mut c_void {
-    conf.pool().store_with(T::default).map_or(ptr::null_mut(), |value| value.as_ptr().cast())
+    unsafe {
+        with_conf(cf, ptr::null_mut(), |conf| {
+            conf.pool().store_with(T::default).map_or(ptr::null_mut(), |conf| conf.as_ptr().cast())
+        })
+    }
 }
 
 unsafe extern "C" fn merge_loc_conf(
@@ -302,21 +275,15 @@ unsafe extern "C" fn merge_loc_conf(
     outer: *mut c_void,
     own: *mut c_void,
 ) -> *mut c_char {
-    // SAFETY: nginx hands over its configuration and two different ones that `create_loc_conf`
-    // made.
+    // SAFETY: nginx passes its configuration and two different ones made by `create_loc_conf`.
     unsafe {
         with_conf(cf, NGX_CONF_ERROR, |conf| {
             let outer = outer.cast::<LocationConf>().as_ref();
             let own = own.cast::<LocationConf>().as_mut();
-            let (Some(outer), Some(own)) = (outer, own) else {
-                return NGX_CONF_ERROR;
-            };
-            let location = conf.location();
-            if let Some(main) = conf.main_conf::<MainConf>() {
-                let block = location.filter(|location| location.is_block());
-                main.blocks.borrow_mut().extend(block);
+            match (outer, own, conf.main_conf::<MainConf>()) {
+                (Some(outer), Some(own), Some(main)) => own.merge(outer, main, conf.location()),
+                _ => return NGX_CONF_ERROR,
             }
-            own.merge(outer, location);
             NGX_CONF_OK
         })
     }
@@ -330,71 +297,47 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
 
 /// # Safety
 ///
-/// `cf` is what nginx hands to `preconfiguration`.
+/// nginx passes `cf` to `preconfiguration`.
 unsafe fn add_variables(cf: *mut ngx_conf_t) -> bool {
-    variables::ALL.iter().all(|(name, variable)| {
+    variables::ALL.iter().enumerate().all(|(index, Variable { name, .. })| {
         let mut name = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
-        // SAFETY: nginx copies the name in lower case and only reads it here; a variable that it
-        // returns is valid.
+        // SAFETY: nginx copies the name and returns null or a valid variable.
         unsafe {
-            let added =
-                ngx_http_add_variable(cf, &raw mut name, NGX_HTTP_VAR_NOCACHEABLE as ngx_uint_t);
-            let Some(added) = added.as_mut() else {
+            let flags = NGX_HTTP_VAR_NOCACHEABLE as ngx_uint_t;
+            let Some(added) = ngx_http_add_variable(cf, &raw mut name, flags).as_mut() else {
                 return false;
             };
             added.get_handler = Some(variable_value);
-            added.data = *variable as usize;
+            added.data = index;
         }
         true
     })
 }
 
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: nginx calls the function with its configuration, after it has merged all of it and
-    // built the trees of locations.
-    unsafe { with_conf(cf, ERROR, |conf| if set_up(conf) { OK } else { ERROR }) }
+    // SAFETY: nginx calls the function with its configuration, merged, with trees of locations.
+    unsafe { with_conf(cf, ERROR, |conf| if set_up(conf).is_ok() { OK } else { ERROR }) }
 }
 
-fn set_up(conf: &Conf<'_>) -> bool {
+fn set_up(conf: &Conf<'_>) -> Result<(), Refused> {
     fault_point("configuration");
-    let Some(main) = conf.main_conf::<MainConf>() else {
-        return false;
-    };
-    if catalogs::load(conf, &main.catalogs.borrow()).is_err() {
-        return false;
-    }
-    if let Some(threads) = main.threads.get().copied().flatten() {
-        if let Err(why) = threads.add(conf) {
-            if let Some(log) = conf.log_handle() {
-                log.write(Level::Emerg, 0, format_args!("{why}"));
-            }
-            return false;
-        }
-    }
+    let main = conf.main_conf::<MainConf>().ok_or(Refused)?;
+    catalogs::load(conf, &main.catalogs.borrow())?;
+    let failed = |why: Failure| log_emergency(conf.log_handle(), format_args!("{why}"));
+    main.threads().map_or(Ok(()), |threads| threads.add(conf)).map_err(failed)?;
     let downloads = main.downloads.borrow();
     if downloads.is_empty() {
-        // Nothing of the module runs for requests then.
-        return true;
+        // Requests are not affected by the module.
+        return Ok(());
     }
+    check::downloads(conf, main)?;
 
-    let seek_handlers = *main.seek_handlers.get_or_init(|| SeekHandlers::of(conf));
-    let blocks = main.blocks.borrow();
-    let valid = downloads.iter().all(|download| {
-        download.location.conf::<LocationConf>().is_some_and(|lcf| {
-            check::download(conf, download, lcf, LocationConf::is_on_in, seek_handlers, &blocks)
-                .is_ok()
-        })
-    });
-    if !valid {
-        return false;
-    }
-
-    // SAFETY: only the event loop and what reads the configuration use these variables, in one
-    // thread, and nginx resets the chain of filters for each configuration that it reads.
+    // SAFETY: only the event loop and the reading of a configuration use these variables, in one
+    // thread, and nginx resets the chain of filters for each configuration.
     unsafe {
         NEXT_HEADER_FILTER = ngx_http_top_header_filter;
         ngx_http_top_header_filter = Some(header_filter);
-        if downloads.iter().any(|download| has_lookup(download)) {
+        if downloads.iter().any(|download| download.has_lookup()) {
             NEXT_BODY_FILTER = ngx_http_top_body_filter;
             ngx_http_top_body_filter = Some(body_filter);
         }
@@ -404,17 +347,24 @@ fn set_up(conf: &Conf<'_>) -> bool {
         (ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, Some(preaccess_handler)),
         (ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, Some(precontent_handler)),
     ];
-    handlers.into_iter().all(|(phase, handler)| conf.add_phase_handler(phase, handler).is_ok())
+    let mut handlers = handlers.into_iter();
+    handlers.try_for_each(|(phase, handler)| conf.add_phase_handler(phase, handler)).map_err(failed)
+}
+
+fn log_emergency(log: Option<Log>, message: fmt::Arguments<'_>) -> Refused {
+    if let Some(log) = log {
+        log.write(Level::Emerg, 0, message);
+    }
+    Refused
 }
 
 unsafe extern "C" fn filter_postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
-    // SAFETY: nginx calls the function with its configuration, after it has merged all of it, and
-    // has one thread meanwhile. It resets the chain of filters for each configuration.
+    // SAFETY: nginx calls the function with its configuration, merged; as in `set_up`.
     unsafe {
         with_conf(cf, ERROR, |conf| {
             let Some(main) = conf.main_conf::<MainConf>() else { return ERROR };
             if !main.downloads.borrow().is_empty() {
-                NEXT_HEADER_FILTER_BEHIND = ngx_http_top_header_filter;
+                NEXT_CACHE_FILTER = ngx_http_top_header_filter;
                 ngx_http_top_header_filter = Some(cache_filter);
             }
             OK
@@ -422,23 +372,20 @@ unsafe extern "C" fn filter_postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t 
     }
 }
 
-/// Whether the requests of a location are looked up.
-fn has_lookup(download: &Download) -> bool {
-    download.location.conf::<LocationConf>().is_some_and(|lcf| lcf.lookup().is_some())
-}
-
 unsafe extern "C" fn init_conf(cycle: *mut ngx_cycle_t, _: *mut c_void) -> *mut c_char {
     // SAFETY: nginx calls the function with the cycle that it is making.
     let Some(cycle) = (unsafe { Cycle::from_raw(cycle) }) else { return NGX_CONF_ERROR };
     guard::catch(cycle.log_handle(), NGX_CONF_ERROR, || {
         let Some(main) = cycle.main_conf::<MainConf>() else { return NGX_CONF_OK };
-        let threads = main.threads.get().copied().flatten();
+        let threads = main.threads();
         let lack = cycle.lacks_threads(threads);
         if let (Some(threads), Some(_)) = (threads, lack) {
             threads.remove(cycle);
         }
-        let judged = catalogs::refreshes(cycle, &main.catalogs.borrow(), lack);
-        if judged.is_ok() { NGX_CONF_OK } else { NGX_CONF_ERROR }
+        match catalogs::refresh(cycle, &main.catalogs.borrow(), lack) {
+            Ok(()) => NGX_CONF_OK,
+            Err(Refused) => NGX_CONF_ERROR,
+        }
     })
 }
 
@@ -447,16 +394,12 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     let Some(cycle) = (unsafe { Cycle::from_raw(cycle) }) else { return ERROR };
     let log = cycle.log_handle();
     guard::catch(log, ERROR, || {
-        let Some(main) = cycle.main_conf::<MainConf>() else { return OK };
-        if !worker::is_worker() {
-            return OK;
-        }
-        match main.catalogs.borrow().iter().try_for_each(|source| source.watch(cycle)) {
+        let main = cycle.main_conf::<MainConf>().filter(|_| worker::is_worker());
+        let Some(main) = main else { return OK };
+        match main.catalogs.borrow().iter().try_for_each(|file| file.watch(cycle)) {
             Ok(()) => OK,
             Err(why) => {
-                if let Some(log) = log {
-                    log.write(Level::Emerg, 0, format_args!("catalogs can't be watched: {why}"));
-                }
+                log_emergency(log, format_args!("could not start catalog refresh: {why}"));
                 ERROR
             }
         }
@@ -466,16 +409,15 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
 /* Requests */
 
 static mut NEXT_HEADER_FILTER: ngx_http_output_header_filter_pt = None;
-static mut NEXT_HEADER_FILTER_BEHIND: ngx_http_output_header_filter_pt = None;
+static mut NEXT_CACHE_FILTER: ngx_http_output_header_filter_pt = None;
 static mut NEXT_BODY_FILTER: ngx_http_output_body_filter_pt = None;
 
-/// Runs a phase handler inside the guard. nginx calls it in every location, and once more after
-/// the redirect: `is_idle` tells quickly where there is nothing to do.
+/// Runs a phase handler inside the guard. nginx calls it for requests of all locations, and again
+/// after the redirect: `is_idle` quickly finds those with nothing to do.
 ///
 /// # Safety
 ///
 /// `r` is a request that nginx calls a phase handler for.
-#[inline(always)]
 unsafe fn phase(
     r: *mut ngx_http_request_t,
     is_idle: impl Fn(&Request<'_>, &LocationConf) -> bool,
@@ -485,22 +427,13 @@ unsafe fn phase(
     let Some(request) = (unsafe { Request::from_raw(r) }) else {
         return ERROR;
     };
-    let Some(lcf) = request.location_conf::<LocationConf>() else {
-        return DECLINED;
+    let lcf = match request.location_conf::<LocationConf>() {
+        Some(lcf) if !is_idle(&request, lcf) => lcf,
+        _ => return DECLINED,
     };
-    if is_idle(&request, lcf) { DECLINED } else { work(request, lcf, handler) }
-}
-
-/// The rest of [`phase`], apart from it so that the look before saves no registers for it.
-#[inline(never)]
-fn work(
-    request: Request<'_>,
-    lcf: &'static LocationConf,
-    handler: impl for<'r> Fn(&Request<'r>, &'static LocationConf) -> PhaseResult<'r>,
-) -> ngx_int_t {
-    let log = request.log_handle();
     let panicked = Err(Action::Respond(INTERNAL_SERVER_ERROR));
-    let (Ok(action) | Err(action)) = guard::catch(log, panicked, || handler(&request, lcf));
+    let run = || handler(&request, lcf);
+    let (Ok(action) | Err(action)) = guard::catch(request.log_handle(), panicked, run);
     match action {
         Action::Decline => DECLINED,
         Action::Respond(status) => status.into(),
@@ -534,57 +467,45 @@ unsafe extern "C" fn precontent_handler(r: *mut ngx_http_request_t) -> ngx_int_t
     }
 }
 
-unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx calls the function for a valid request, and what was the top of the chain
-    // before is a filter.
+/// Runs a header filter inside the guard, unless it is idle, then the next one.
+///
+/// # Safety
+///
+/// nginx runs the header filters for `r`, and `next` is the one after this.
+unsafe fn filter(
+    r: *mut ngx_http_request_t,
+    next: ngx_http_output_header_filter_pt,
+    is_idle: impl Fn(&Request<'_>) -> bool,
+    filter: impl Fn(&Request<'_>) -> Result<(), Failure>,
+) -> ngx_int_t {
+    // SAFETY: by the contract.
     unsafe {
-        if let Some(request) = Request::from_raw(r) {
-            let log = request.log_handle();
-            let done = guard::catch(log, Err(()), || {
-                header_filter::run(&request).map_err(|why| request.log_failure(why))
+        if let Some(request) = Request::from_raw(r).filter(|request| !is_idle(request)) {
+            let done = guard::catch(request.log_handle(), Err(()), || {
+                filter(&request).map_err(|why| request.log_failure(why))
             });
             // Handlers finalize the request with a status that a header filter returns, as they do
-            // with the 416 of the range filter. An error page has to go out without our help.
+            // with the 416 of the range filter. An error page is sent without these header fields.
             if done.is_err() && request.error_state().0 == 0 {
                 return INTERNAL_SERVER_ERROR.into();
             }
         }
-        match NEXT_HEADER_FILTER {
-            Some(next) => next(r),
-            None => OK,
-        }
+        next.map_or(OK, |next| next(r))
     }
+}
+
+unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function as a header filter.
+    unsafe { filter(r, NEXT_HEADER_FILTER, |_| false, header_filter::run) }
 }
 
 unsafe extern "C" fn cache_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: as in `header_filter`.
-    unsafe {
-        if let Some(request) = Request::from_raw(r) {
-            if !cache_filter::is_idle(&request) && !tell_caches(&request) {
-                return INTERNAL_SERVER_ERROR.into();
-            }
-        }
-        match NEXT_HEADER_FILTER_BEHIND {
-            Some(next) => next(r),
-            None => OK,
-        }
-    }
-}
-
-/// Whether the response can be sent.
-#[inline(never)]
-fn tell_caches(request: &Request<'_>) -> bool {
-    guard::catch(request.log_handle(), Err(()), || {
-        cache_filter::run(request).map_err(|why| request.log_failure(why))
-    })
-    .is_ok()
-        // As in `header_filter`.
-        || request.error_state().0 != 0
+    // SAFETY: nginx calls the function as a header filter.
+    unsafe { filter(r, NEXT_CACHE_FILTER, cache_filter::is_idle, cache_filter::run) }
 }
 
 unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
-    // SAFETY: nginx calls the function for a valid request with a chain of buffers or none, and
-    // what was the top of the chain before is a filter.
+    // SAFETY: nginx calls the function as a body filter, with a chain of buffers or null.
     unsafe {
         if let Some(request) = Request::from_raw(r) {
             if let Some(lookup) = Record::lookup_of_subrequest(&request) {
@@ -593,10 +514,7 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
                 return OK;
             }
         }
-        match NEXT_BODY_FILTER {
-            Some(next) => next(r, chain),
-            None => OK,
-        }
+        NEXT_BODY_FILTER.map_or(OK, |next| next(r, chain))
     }
 }
 
@@ -620,41 +538,40 @@ unsafe extern "C" fn subrequest_done(
 
 unsafe extern "C" fn variable_value(
     r: *mut ngx_http_request_t,
-    place: *mut ngx_http_variable_value_t,
+    result: *mut ngx_http_variable_value_t,
     data: usize,
 ) -> ngx_int_t {
-    let found = variables::ALL.iter().find(|(_, variable)| *variable as usize == data);
     // SAFETY: nginx calls the function for a valid request.
     let request = unsafe { Request::from_raw(r) };
-    let (Some((_, variable)), Some(request)) = (found, request) else {
+    let (Some(variable), Some(request)) = (variables::ALL.get(data), request) else {
         return ERROR;
     };
     let run = || {
         fault_point("variable");
-        variables::value(*variable, &request).map_err(|why| request.log_failure(why))
+        variable.get(&request).map_err(|why| request.log_failure(why))
     };
     let Ok(value) = guard::catch(request.log_handle(), Err(()), run) else {
         return ERROR;
     };
-    // SAFETY: `place` is a value that nginx wants to be filled, not always zeroed; each of its
-    // fields is set. The value's bytes are static, in the configuration, in the pool of the client's
-    // request, or in what a record in that pool owns: all stay until the pool goes, and with it
-    // every value of the request.
-    unsafe { fill(&mut *place, value) };
+    // SAFETY: nginx passes a value, not always zeroed, to be filled. The bytes are static, in the
+    // configuration, in the pool of the client's request, or owned by a record in that pool: they
+    // stay as long as the values of the request.
+    unsafe { fill(&mut *result, value) };
     OK
 }
 
-fn fill(place: &mut ngx_http_variable_value_t, value: Option<&[u8]>) {
-    // The field has 28 bits; nothing that the module makes is longer.
+/// Sets all fields of a variable's value.
+fn fill(result: &mut ngx_http_variable_value_t, value: Option<&[u8]>) {
+    // The length has 28 bits; no value of the module is longer.
     let bytes = value.filter(|bytes| bytes.len() < 1 << 28);
-    place.data = bytes.map_or(ptr::null_mut(), |bytes| bytes.as_ptr().cast_mut());
-    let place = ptr::from_mut(place);
-    // SAFETY: the reference is valid, and nobody else has one.
+    result.data = bytes.map_or(ptr::null_mut(), |bytes| bytes.as_ptr().cast_mut());
+    let result = ptr::from_mut(result);
+    // SAFETY: the reference is valid and not shared.
     unsafe {
-        value::len.set(place, bytes.map_or(0, |bytes| bytes.len() as u32));
-        value::valid.set(place, u32::from(bytes.is_some()));
-        value::no_cacheable.set(place, 1);
-        value::not_found.set(place, u32::from(bytes.is_none()));
-        value::escape.set(place, 0);
+        value::len.set(result, bytes.map_or(0, |bytes| bytes.len() as u32));
+        value::valid.set(result, u32::from(bytes.is_some()));
+        value::no_cacheable.set(result, 1);
+        value::not_found.set(result, u32::from(bytes.is_none()));
+        value::escape.set(result, 0);
     }
 }

@@ -1,12 +1,12 @@
-//! The values of the module's variables.
+//! The module's variables.
 //!
-//! They speak of the client's request, also where a subrequest asks for them. Before the module's
-//! handlers have run, what is asked for is read from the URI as it is then.
+//! Their values are those of the client's request, also in a subrequest. Before the module's
+//! handlers have run, id and format follow from the URI as it is then.
 
 #![forbid(unsafe_code)]
 
-use model::filename::FileName;
 use model::play::is_play;
+use model::request::SpaceRequest;
 use nginx_sys::NGX_HTTP_GET;
 
 use crate::config::LocationConf;
@@ -14,100 +14,90 @@ use crate::nginx::Failure;
 use crate::nginx::request::Request;
 use crate::request::state::{Record, Redirect, Space, evaluate_space};
 
+/// The value of a variable; `None` if it is not found.
+type Value<'r> = Result<Option<&'r [u8]>, Failure>;
+
 /// A variable of the module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum Variable {
-    Id,
-    Format,
-    File,
-    Title,
-    Filename,
-    Disposition,
-    Source,
-    Outcome,
-    Counted,
+pub(crate) struct Variable {
+    pub(crate) name: &'static str,
+    known: Known,
+    get: for<'r> fn(&Request<'r>, Option<&'r Record<'r>>) -> Value<'r>,
 }
 
-/// All variables with their names.
-pub(crate) const ALL: [(&str, Variable); 9] = [
-    ("xspace_id", Variable::Id),
-    ("xspace_format", Variable::Format),
-    ("xspace_file", Variable::File),
-    ("xspace_title", Variable::Title),
-    ("xspace_filename", Variable::Filename),
-    ("xspace_disposition", Variable::Disposition),
-    ("xspace_source", Variable::Source),
-    ("xspace_outcome", Variable::Outcome),
-    ("xspace_counted", Variable::Counted),
+/// When the value is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    BeforeSearch,
+    /// When the file is found, or will not be.
+    AfterSearch,
+}
+
+use Known::{AfterSearch, BeforeSearch};
+
+/// All variables.
+pub(crate) static ALL: [Variable; 9] = [
+    // The id of the space.
+    Variable { name: "xspace_id", known: BeforeSearch, get: id },
+    // The extension of the file; before one is found, the requested format.
+    Variable { name: "xspace_format", known: AfterSearch, get: format },
+    // The path of the file below the target.
+    Variable { name: "xspace_file", known: AfterSearch, get: file },
+    // The title of the space.
+    Variable { name: "xspace_title", known: BeforeSearch, get: title },
+    // The name to save the file under.
+    Variable { name: "xspace_filename", known: AfterSearch, get: file_name },
+    // `inline` or `attachment`.
+    Variable { name: "xspace_disposition", known: AfterSearch, get: disposition },
+    // What named the file: `lookup`, `catalog` or `directory`.
+    Variable { name: "xspace_source", known: AfterSearch, get: source },
+    // How the request was answered.
+    Variable { name: "xspace_outcome", known: AfterSearch, get: outcome },
+    // `1` if the response starts a play.
+    Variable { name: "xspace_counted", known: AfterSearch, get: counted },
 ];
 
-/// The value of a variable for a request; `None` if it has none.
-pub(crate) fn value<'r>(
-    variable: Variable,
-    request: &Request<'r>,
-) -> Result<Option<&'r [u8]>, Failure> {
-    let request = &request.main();
-    let record = Record::find(request).filter(|record| record.applies(request));
-    match variable {
-        Variable::Id => return id(request, record),
-        Variable::Format => return format(request, record),
-        _ => {}
+impl Variable {
+    /// The value for a request.
+    pub(crate) fn get<'r>(&self, request: &Request<'r>) -> Value<'r> {
+        let request = &request.main();
+        (self.get)(request, Record::find(request).filter(|record| record.applies(request)))
     }
-    let Some(record) = record else {
-        return Ok(None);
-    };
-    let (decided, redirect) = (&record.decided, record.decided.redirect());
-    Ok(match variable {
-        Variable::File => redirect.map(|redirect| redirect.file),
-        Variable::Filename => match redirect {
-            Some(redirect) => Some(file_name(request, record, redirect)?),
-            None => None,
-        },
-        Variable::Disposition => redirect.map(|_| decided.disposition().as_str().as_bytes()),
-        Variable::Source => redirect.map(|redirect| redirect.source.as_str().as_bytes()),
-        Variable::Outcome => decided.outcome().map(|outcome| outcome.as_str().as_bytes()),
-        Variable::Counted => is_counted(request, record).then_some(b"1"),
-        Variable::Title => decided.title().map(|title| title.as_str().as_bytes()),
-        Variable::Id | Variable::Format => None,
-    })
 }
 
-fn id<'r>(
-    request: &Request<'r>,
-    record: Option<&'r Record<'r>>,
-) -> Result<Option<&'r [u8]>, Failure> {
-    Ok(asked(request, record)?.map(|(asked, _)| asked.id.as_bytes()))
+/// Whether `name` is a variable whose value is not known before a file is found.
+pub(crate) fn is_known_after_search(name: &[u8]) -> bool {
+    let is = |variable: &Variable| variable.name.as_bytes() == name;
+    ALL.iter().any(|variable| variable.known == AfterSearch && is(variable))
 }
 
-/// The chosen extension, before the choice the word that was asked with: always one that the
-/// configuration knows.
-fn format<'r>(
-    request: &Request<'r>,
-    record: Option<&'r Record<'r>>,
-) -> Result<Option<&'r [u8]>, Failure> {
-    if let Some(redirect) = record.and_then(|record| record.decided.redirect()) {
+fn id<'r>(request: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    Ok(space_request(request, record)?.map(|(space_request, _)| space_request.id.as_bytes()))
+}
+
+/// Always a word of the configuration, never the client's.
+fn format<'r>(request: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    if let Some((_, redirect)) = redirect(record) {
         return Ok(Some(redirect.format.extension().as_bytes()));
     }
-    Ok(asked(request, record)?.and_then(|(asked, lcf)| {
-        let word = lcf.formats()?.word(asked.selection.ok()?);
+    Ok(space_request(request, record)?.and_then(|(space_request, lcf)| {
+        let word = lcf.formats().word(space_request.selection.ok()?);
         (!word.is_empty()).then_some(word.as_bytes())
     }))
 }
 
-/// What is asked for, and the location that says how to ask. Before the request has a record that
-/// counts, it is found out from what the request is now.
-fn asked<'r>(
+/// The requested space, and the configuration it was found with. Without a current record it
+/// follows from the request as it is now.
+fn space_request<'r>(
     request: &Request<'r>,
     record: Option<&'r Record<'r>>,
-) -> Result<Option<(model::request::SpaceRequest<'r>, &'static LocationConf)>, Failure> {
+) -> Result<Option<(SpaceRequest<'r>, &'static LocationConf)>, Failure> {
     let lcf = match record {
         Some(record) => Some(record.lcf()),
         None => request.location_conf::<LocationConf>(),
     };
     let Some(lcf) = lcf else { return Ok(None) };
-    let (space, lcf) = match (lcf.circle(), record) {
-        (Some(circle), _) => Record::fixed_space(request).ok_or(circle)?,
+    let (space, lcf) = match (lcf.cycle(), record) {
+        (Some(cycle), _) => Record::fixed_space(request).ok_or(cycle)?,
         (None, Some(record)) => (record.space(request)?, lcf),
         (None, None) => (evaluate_space(request, lcf, request.uri())?, lcf),
     };
@@ -117,28 +107,49 @@ fn asked<'r>(
     })
 }
 
-fn file_name<'r>(
-    request: &Request<'r>,
-    record: &'r Record<'r>,
-    redirect: &Redirect<'r>,
-) -> Result<&'r [u8], Failure> {
-    let Space::Valid(space) = record.space(request)? else {
-        return Ok(&[]);
-    };
-    let title = record.decided.title();
-    let name: FileName<'_> =
-        record.lcf().file_name(request, title, space.id, redirect.format.extension())?;
-    let buffer = request.pool().bytes(name.byte_len())?;
-    let len = name.write(buffer).ok_or(TOO_LONG)?;
-    buffer.get(..len).ok_or(TOO_LONG)
+fn file<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    Ok(redirect(record).map(|(_, redirect)| redirect.file))
 }
 
-/// A name says itself how much room it needs at most.
-const TOO_LONG: Failure = Failure("file name is longer than its buffer");
+fn title<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    Ok(record.and_then(|record| record.decided.title()).map(|title| title.as_str().as_bytes()))
+}
 
-/// Whether the response starts a play; a page instead of the recording does not.
-fn is_counted<'r>(request: &Request<'r>, record: &'r Record<'r>) -> bool {
-    record.added.has_content_disposition()
+fn file_name<'r>(request: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    const TOO_LONG: Failure = Failure("file name is longer than its buffer");
+
+    let Some((record, redirect)) = redirect(record) else { return Ok(None) };
+    let Space::Valid(space) = record.space(request)? else { return Ok(Some(&[])) };
+    let (title, extension) = (record.decided.title(), redirect.format.extension());
+    let name = record.lcf().file_name(request, title, space.id, extension)?;
+    let buffer = request.pool().bytes(name.byte_len())?;
+    let len = name.write(buffer).ok_or(TOO_LONG)?;
+    Ok(Some(buffer.get(..len).ok_or(TOO_LONG)?))
+}
+
+fn disposition<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    Ok(redirect(record).map(|(record, _)| record.decided.disposition().as_str().as_bytes()))
+}
+
+fn source<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    Ok(redirect(record).map(|(_, redirect)| redirect.source.as_str().as_bytes()))
+}
+
+fn outcome<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    let outcome = record.and_then(|record| record.decided.outcome());
+    Ok(outcome.map(|outcome| outcome.as_str().as_bytes()))
+}
+
+/// A page in place of the recording does not start a play.
+fn counted<'r>(request: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    let is_recording = record.is_some_and(|record| record.added.has_content_disposition());
+    let is_counted = is_recording
         && request.method() == NGX_HTTP_GET
-        && is_play(request.status(), request.response_field("Content-Range").next())
+        && is_play(request.status(), request.response_field("Content-Range").next());
+    Ok(is_counted.then_some(b"1"))
+}
+
+/// The redirect to the file, if one is found.
+fn redirect<'r>(record: Option<&'r Record<'r>>) -> Option<(&'r Record<'r>, &'r Redirect<'r>)> {
+    record.and_then(|record| Some((record, record.decided.redirect()?)))
 }

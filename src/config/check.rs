@@ -1,4 +1,4 @@
-//! Checks that need to know all locations: `nginx -t` finds what a request would stumble over.
+//! Checks of `nginx -t` that need to know all locations.
 
 #![forbid(unsafe_code)]
 
@@ -9,97 +9,85 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::{fs, io};
 
-use model::format::{Formats, has_extension};
+use model::format::has_extension;
 
-use crate::config::{Directory, Download, LocationConf, Routes};
-use crate::nginx::configuration::Conf;
+use crate::config::{Directory, Download, LocationConf, MainConf, Routes};
+use crate::nginx::configuration::{Conf, ConfPosition};
 use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::location::{Location, Selection};
 use crate::nginx::log::{Errno, Level, Text};
+use crate::variables;
 
-/// The checks have written to the log what is wrong.
+/// The configuration is refused, and the reason logged.
 pub(crate) struct Refused;
 
-/// Directives that act in a later handler of the phase in which the module answers, and the
-/// modules that they belong to.
-const NEVER_ACT: [(&str, &core::ffi::CStr); 2] =
-    [("try_files", c"ngx_http_try_files_module"), ("mirror", c"ngx_http_mirror_module")];
+/// Directives that act later in the phase in which the module redirects, and their modules.
+const INEFFECTIVE: [(&str, &core::ffi::CStr); 2] =
+    [("\"try_files\"", c"ngx_http_try_files_module"), ("\"mirror\"", c"ngx_http_mirror_module")];
 
-/// Variables of the module that change when a file is found.
-const FOUND_LATER: [&[u8]; 7] = [
-    b"xspace_format",
-    b"xspace_file",
-    b"xspace_filename",
-    b"xspace_disposition",
-    b"xspace_source",
-    b"xspace_outcome",
-    b"xspace_counted",
-];
-
-/// A space id for trying which location a URI selects.
+/// A space id to make sample URIs with.
 const SAMPLE: &str = "x";
 
-/// Checks an `xspace_download` and finds the locations that will serve its files.
-///
-/// `lcf` is the configuration of its location, `is_on` tells whether another location has the
-/// module on, `blocks` are those of `if` and `limit_except` everywhere.
-pub(crate) fn download(
+/// Checks every `xspace_download` and finds the locations that will serve its files.
+pub(crate) fn downloads(conf: &Conf<'_>, main: &MainConf) -> Result<(), Refused> {
+    let seek_handlers = *main.seek_handlers.get_or_init(|| SeekHandlers::of(conf));
+    let blocks = main.blocks.borrow();
+    main.downloads.borrow().iter().try_for_each(|each| {
+        let lcf = each.location.conf::<LocationConf>().ok_or(Refused)?;
+        download(conf, each, lcf, seek_handlers, &blocks)
+    })
+}
+
+/// `lcf` is the configuration of its location, `blocks` are those of `if` and `limit_except` in all
+/// servers.
+fn download(
     conf: &Conf<'_>,
     download: &Download,
     lcf: &LocationConf,
-    is_on: impl Fn(Location) -> bool,
     seek_handlers: SeekHandlers,
     blocks: &[Location],
 ) -> Result<(), Refused> {
     let check = Check { conf, download, lcf };
-    let Some(formats) = lcf.formats() else {
-        return check.fail("\"xspace_formats\" is not merged");
-    };
-    check.id_is_given()?;
-    let target = check.target(&is_on)?;
-    check.routes(target, formats, &is_on)?;
-    if lcf.id.is_none() {
-        check.own_uris(formats, &is_on)?;
+    check.id()?;
+    let target = check.target()?;
+    check.target_uris(target)?;
+    if lcf.settings.id.is_none() {
+        check.own_uris()?;
     }
     check.directory()?;
-    check.lookup(&is_on)?;
-    check.what_never_acts();
+    check.lookup()?;
+    check.ineffective_directives();
 
     let parts = check.parts(target);
-    let is_divided = parts.len() > 1 || check.below_target().meets_regexes;
-    let serves = |part: &Part| !is_on(part.location) && check.serves(part.location, formats);
-    let serving: Vec<Part> = parts.into_iter().filter(serves).collect();
+    let is_divided = parts.len() > 1 || check.longest_prefix().meets_regexes;
+    let serving: Vec<Part> = parts.into_iter().filter(|part| check.serves(part.location)).collect();
     for part in &serving {
-        check.warn_of_open_part(part, &serving);
-        check.warn_of_arguments(part.location, seek_handlers);
+        check.internal(part, &serving);
+        check.trailing_slash(part);
+        check.arguments(part.location, seek_handlers);
     }
-    if lcf.directory.is_none() {
+    if let Directory::OfTarget = lcf.directory() {
         check.directories(&serving);
-        for part in &serving {
-            check.what_is_not_foreseen(part.location, blocks);
-        }
-        check.rewrite_of_server(formats);
+        serving.iter().for_each(|part| check.mapping(part.location, blocks));
+        check.rewrite_of_server();
     }
-    // Only the first call for a location counts, and there is one.
-    let _ = download.routes.set(Routes {
-        target,
-        is_divided,
-        request_id: conf.variable_index(b"request_id"),
-    });
+    let request_id = conf.variable_index(b"request_id");
+    // The check runs once for each directive.
+    let _ = download.routes.set(Routes { target, is_divided, request_id });
     Ok(())
 }
 
-/// A location that files of the target can be in.
+/// A location that may serve files of the target.
 struct Part {
     location: Location,
     /// The part that it is nested in.
-    within: Option<Location>,
+    outer: Option<Location>,
 }
 
 impl Part {
     /// Whether it has `alias` or `root` from the part that it is nested in.
     fn inherits_root(&self) -> bool {
-        self.within.is_some_and(|outer| outer.root() == self.location.root())
+        self.outer.is_some_and(|outer| outer.root() == self.location.root())
     }
 }
 
@@ -110,121 +98,107 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn fail<T>(&self, message: impl fmt::Display) -> Result<T, Refused> {
-        self.conf.log_at(Level::Emerg, &self.download.place, message);
+    fn log(&self, level: Level, position: &ConfPosition, message: impl fmt::Display) {
+        position.log(self.conf.log_handle(), level, message);
+    }
+
+    fn fail<T>(&self, position: &ConfPosition, message: impl fmt::Display) -> Result<T, Refused> {
+        self.log(Level::Emerg, position, message);
         Err(Refused)
     }
 
+    fn refuse<T>(&self, message: impl fmt::Display) -> Result<T, Refused> {
+        self.fail(&self.download.position, message)
+    }
+
     fn warn(&self, message: impl fmt::Display) {
-        self.conf.log_at(Level::Warn, &self.download.place, message);
+        self.log(Level::Warn, &self.download.position, message);
+    }
+
+    fn target_text(&self) -> Text<'_> {
+        Text(self.download.target)
     }
 
     /// Without `xspace_id` the id is what follows the location's prefix.
-    fn id_is_given(&self) -> Result<(), Refused> {
+    fn id(&self) -> Result<(), Refused> {
         let location = self.download.location;
-        let kind = if location.is_named() {
-            "a named location"
+        let (kind, why) = if self.lcf.settings.id.is_some() {
+            return Ok(());
+        } else if location.is_named() {
+            ("named ", "")
         } else if location.is_regex() {
-            "a regex location"
+            ("regex ", "")
         } else if location.is_exact() {
-            "an exact location"
+            ("exact ", "")
         } else if !location.name().ends_with(b"/") {
-            "a location whose prefix does not end with \"/\""
+            ("", ", whose prefix does not end with \"/\"")
         } else {
             return Ok(());
         };
-        if self.lcf.id.is_some() {
-            return Ok(());
-        }
-        self.fail(format_args!("\"xspace_id\" is required in {kind}: {}", Shown(location)))
+        self.refuse(format_args!("\"xspace_id\" is required in {kind}location {location}{why}"))
     }
 
-    /// The location that the target names: the longest prefix of it.
-    fn target(&self, is_on: impl Fn(Location) -> bool) -> Result<Location, Refused> {
-        let target = Text(&self.download.target);
-        let Some(named) = self.below_target().location else {
-            let selected = self.select(&self.file_uri("mp3"), |_| false);
-            return match selected.location {
-                Some(location) if location.is_regex() => self.fail(format_args!(
-                    "target \"{target}\" of \"xspace_download\" is regex location {}",
-                    Shown(location)
+    /// The location of the target.
+    fn target(&self) -> Result<Location, Refused> {
+        let target = self.target_text();
+        match self.longest_prefix().location {
+            Some(named) if LocationConf::is_on_in(named) => self.refuse(format_args!(
+                "target \"{target}\" of \"xspace_download\" is location {named}, which has \
+                 \"xspace_download\" itself"
+            )),
+            Some(named) => Ok(named),
+            None => match self.select(&self.file_uri("mp3"), &|_| false).location {
+                Some(location) if location.is_regex() => self.refuse(format_args!(
+                    "target \"{target}\" of \"xspace_download\" is regex location {location}"
                 )),
-                _ => self.fail(format_args!(
+                _ => self.refuse(format_args!(
                     "no location matches target \"{target}\" of \"xspace_download\""
                 )),
-            };
-        };
-        if is_on(named) {
-            return self.fail(format_args!(
-                "target \"{target}\" of \"xspace_download\" is location {}, which has \
-                 \"xspace_download\" itself",
-                Shown(named)
-            ));
+            },
         }
-        Ok(named)
     }
 
     /// Redirects have to end in a part of the target, by a sample of each format.
-    fn routes(
-        &self,
-        target: Location,
-        formats: &Formats,
-        is_on: impl Fn(Location) -> bool,
-    ) -> Result<(), Refused> {
-        formats.iter().try_for_each(|format| {
+    fn target_uris(&self, target: Location) -> Result<(), Refused> {
+        self.lcf.formats().iter().try_for_each(|format| {
             let uri = self.file_uri(format.extension());
-            let is_part = |l| Routes::is_part(l, target, &self.download.target);
-            let selected = self.select(&uri, is_part);
+            let selected = self.select(&uri, &|l| self.download.is_part(l, target));
+            let (file, of) = (Text(&uri), self.target_text());
             match selected.location {
-                Some(location) if is_on(location) => self.fail(format_args!(
-                    "\"{}\", a file of target \"{}\", would be handled by location {}, which \
-                     has \"xspace_download\" itself",
-                    Text(&uri),
-                    Text(&self.download.target),
-                    Shown(location)
+                Some(location) if LocationConf::is_on_in(location) => self.refuse(format_args!(
+                    "\"{file}\", a file of target \"{of}\", would be handled by location \
+                     {location}, which has \"xspace_download\" itself"
                 )),
-                Some(_) if selected.counts => Ok(()),
-                Some(other) => self.fail(format_args!(
-                    "\"{}\", a file of target \"{}\", would be served by location {} instead \
-                     of location {}; \"location ^~ …\" keeps regex locations out",
-                    Text(&uri),
-                    Text(&self.download.target),
-                    Shown(other),
-                    Shown(target)
+                Some(_) if selected.is_wanted => Ok(()),
+                Some(other) => self.refuse(format_args!(
+                    "\"{file}\", a file of target \"{of}\", would be served by location {other} \
+                     instead of location {target}; use \"location ^~\" to skip regex locations"
                 )),
-                None => self.fail(format_args!(
-                    "no location matches \"{}\", a file of target \"{}\"",
-                    Text(&uri),
-                    Text(&self.download.target)
+                None => self.refuse(format_args!(
+                    "no location matches \"{file}\", a file of target \"{of}\""
                 )),
             }
         })
     }
 
-    /// A request for a space, with and without suffix, has to end in the location.
-    fn own_uris(&self, formats: &Formats, is_on: impl Fn(Location) -> bool) -> Result<(), Refused> {
+    /// Requests for a space, with and without suffix, have to end in the location.
+    fn own_uris(&self) -> Result<(), Refused> {
         let own = self.download.location;
-        let suffixes = formats.iter().map(|format| format!(".{}", format.extension()));
+        let suffixes = self.lcf.formats().iter().map(|format| format!(".{}", format.extension()));
         for suffix in core::iter::once(String::new()).chain(suffixes) {
             let uri = [own.name(), SAMPLE.as_bytes(), suffix.as_bytes()].concat();
-            let selected = self.select(&uri, |location| location == own);
-            let Some(location) = selected.location else {
-                continue;
-            };
-            if !selected.counts {
-                return self.fail(format_args!(
-                    "\"{}\", a URI of location {}, would be handled by location {} instead; \
-                     \"location ^~ …\" keeps regex locations out",
-                    Text(&uri),
-                    Shown(own),
-                    Shown(location)
+            let selected = self.select(&uri, &|location| location == own);
+            let (uri, Some(location)) = (Text(&uri), selected.location) else { continue };
+            if !selected.is_wanted {
+                return self.refuse(format_args!(
+                    "\"{uri}\", a URI of location {own}, would be handled by location {location} \
+                     instead; use \"location ^~\" to skip regex locations"
                 ));
             }
-            if location != own && !is_on(location) {
+            if location != own && !LocationConf::is_on_in(location) {
                 self.warn(format_args!(
-                    "\"{}\" is handled by nested location {}, which has no \"xspace_download\"",
-                    Text(&uri),
-                    Shown(location)
+                    "\"{uri}\" is handled by nested location {location}, which has no \
+                     \"xspace_download\""
                 ));
             }
         }
@@ -233,69 +207,71 @@ impl Check<'_> {
 
     /// Checks `xspace_directory`.
     fn directory(&self) -> Result<(), Refused> {
-        match &self.lcf.directory {
-            Some(Directory::Off(place))
-                if self.lcf.catalog().is_none() && self.lcf.lookup().is_none() =>
-            {
-                self.conf.log_at(
-                    Level::Emerg,
-                    place,
-                    format_args!(
-                        "\"xspace_directory off\" leaves no way to find a file for location {}",
-                        Shown(self.download.location)
-                    ),
-                );
-                Err(Refused)
-            }
-            Some(Directory::Path(path)) => {
-                if let Err(error) = fs::read_dir(OsStr::from_bytes(path)) {
-                    self.warn_of_unreadable(path, "target", &self.download.target, &error);
+        match self.lcf.directory() {
+            Directory::Off(position) => {
+                if self.lcf.catalog().is_none() && self.lcf.lookup().is_none() {
+                    return self.fail(
+                        position,
+                        format_args!(
+                            "\"xspace_directory off\" requires \"xspace_catalog\" or \
+                             \"xspace_lookup\" in location {}",
+                            self.download.location
+                        ),
+                    );
                 }
-                Ok(())
             }
-            Some(Directory::Off(_)) | None => Ok(()),
+            Directory::Path(path) => {
+                if let Err(error) = fs::read_dir(OsStr::from_bytes(path)) {
+                    self.warn_unreadable(path, &error, "target", self.download.target);
+                }
+            }
+            Directory::OfTarget => {}
         }
+        Ok(())
     }
 
-    /// Without `xspace_directory` there has to be a directory to look in for each part of the
-    /// target.
+    /// Each part of the target needs a directory to find files in, unless `xspace_directory` is one.
     fn directories(&self, parts: &[Part]) {
-        let target = &self.download.target;
+        let target = self.download.target;
         let server_root = self.download.server.root().path.as_ptr();
         let mut known = Vec::new();
         for part in parts {
-            let Part { location, .. } = *part;
-            let root = location.root();
+            let location = part.location;
+            let (root, has_handler) = (location.root(), location.has_content_handler());
             let inherits_root = part.inherits_root() || root.path.as_ptr() == server_root;
-            if root.has_variables || (part.inherits_root() && !location.has_content_handler()) {
+            if root.has_variables || (part.inherits_root() && !has_handler) {
                 continue;
             }
             let path = self.directory_of(location);
             let read = fs::read_dir(OsStr::from_bytes(&path));
             let Some(error) = read.err().filter(|_| !known.contains(&path)) else { continue };
-            if location.has_content_handler() && inherits_root {
+            if has_handler && inherits_root {
                 // `mp4` is one that does serve from the server's root.
                 self.warn(format_args!(
-                    "target location {} has a content handler and no directory of its own, \
-                     \"xspace_directory\" is missing",
-                    Shown(location)
+                    "target location {location} has a content handler and no directory of its \
+                     own, \"xspace_directory\" is missing"
                 ));
             } else if location.is_regex() || self.uri_of(location).len() > target.len() {
-                self.warn_of_unreadable(&path, "target location", location.name(), &error);
+                self.warn_unreadable(&path, &error, "target location", location.name());
             } else {
-                self.warn_of_unreadable(&path, "target", target, &error);
+                self.warn_unreadable(&path, &error, "target", target);
             }
             known.push(path);
         }
     }
 
+    fn warn_unreadable(&self, path: &[u8], error: &io::Error, kind: &str, name: &[u8]) {
+        let (path, error, name) = (Text(path), Errno(error), Text(name));
+        self.warn(format_args!("opendir() \"{path}\" failed ({error}) for {kind} \"{name}\""));
+    }
+
     /// The beginning of the URI of each file in a part of the target.
-    fn uri_of(&self, part: Location) -> &[u8] {
-        let target = &self.download.target;
+    fn uri_of(&self, part: Location) -> &'static [u8] {
+        let target = self.download.target;
         if part.has_name_below(target) { part.name() } else { target }
     }
 
-    /// The directory that files in a part of the target are in.
+    /// The directory of files in a part of the target.
     fn directory_of(&self, part: Location) -> Vec<u8> {
         let root = part.root();
         let below = self.uri_of(part).get(root.alias.unwrap_or(0)..).unwrap_or_default();
@@ -305,148 +281,121 @@ impl Check<'_> {
         path
     }
 
-    /// The lookup has to come to a location that answers it.
-    fn lookup(&self, is_on: impl Fn(Location) -> bool) -> Result<(), Refused> {
+    /// The lookup has to be answered by a location without the module.
+    fn lookup(&self) -> Result<(), Refused> {
         let Some(lookup) = self.lcf.lookup() else { return Ok(()) };
         lookup.request_id.get_or_init(|| self.conf.variable_index(b"request_id"));
-        let uri = Text(lookup.uri);
-        let log = |level, message: fmt::Arguments<'_>| {
-            self.conf.log_at(level, &lookup.place, message);
+        let (uri, position) = (Text(lookup.uri), &lookup.position);
+        let Some(location) = self.select(lookup.uri, &|_| false).location else {
+            let message = format_args!("no location matches URI \"{uri}\" of \"xspace_lookup\"");
+            return self.fail(position, message);
         };
-        match self.select(lookup.uri, |_| false).location {
-            None => {
-                log(
-                    Level::Emerg,
-                    format_args!("no location matches URI \"{uri}\" of \"xspace_lookup\""),
-                );
-                Err(Refused)
-            }
-            Some(location) if is_on(location) => {
-                log(
-                    Level::Emerg,
-                    format_args!(
-                        "URI \"{uri}\" of \"xspace_lookup\" is handled by location {}, which has \
-                         \"xspace_download\"",
-                        Shown(location)
-                    ),
-                );
-                Err(Refused)
-            }
-            Some(location) => {
-                if !location.is_internal() {
-                    log(
-                        Level::Warn,
-                        format_args!(
-                            "location {} of \"xspace_lookup\" is not \"internal\"",
-                            Shown(location)
-                        ),
-                    );
-                }
-                Ok(())
-            }
+        if LocationConf::is_on_in(location) {
+            return self.fail(
+                position,
+                format_args!(
+                    "URI \"{uri}\" of \"xspace_lookup\" is handled by location {location}, which \
+                     has \"xspace_download\""
+                ),
+            );
         }
+        if !location.is_internal() {
+            let message = format!("location {location} of \"xspace_lookup\" is not \"internal\"");
+            self.log(Level::Warn, position, message);
+        }
+        Ok(())
     }
 
-    fn warn_of_unreadable(&self, path: &[u8], kind: &str, of: &[u8], error: &io::Error) {
-        self.warn(format_args!(
-            "directory \"{}\" of {kind} \"{}\" cannot be read ({})",
-            Text(path),
-            Text(of),
-            Errno(error)
-        ));
-    }
-
-    /// `serving` are all parts that serve files.
-    fn warn_of_open_part(&self, part: &Part, serving: &[Part]) {
-        let Part { location, within } = *part;
-        // Nested locations inherit `internal`.
-        let is_told = within.is_some_and(|outer| serving.iter().any(|part| part.location == outer));
-        if !location.is_internal() && !is_told {
+    /// `serving` are all parts that serve files. Nested locations inherit `internal`.
+    fn internal(&self, part: &Part, serving: &[Part]) {
+        let is_reported =
+            part.outer.is_some_and(|outer| serving.iter().any(|part| part.location == outer));
+        if !part.location.is_internal() && !is_reported {
             self.warn(format_args!(
                 "target location {} of \"xspace_download\" is not \"internal\"",
-                Shown(location)
-            ));
-        }
-        let root = location.root();
-        let Some(alias) = root.alias.filter(|_| !root.has_variables) else { return };
-        // The end of what `alias` replaces: the location's own prefix, or that of one around it.
-        let replaced = self.uri_of(location).get(..alias).unwrap_or_default();
-        if root.path.ends_with(b"/") != replaced.ends_with(b"/") && !part.inherits_root() {
-            self.warn(format_args!(
-                "\"alias\" of target location {} and the location differ in the trailing slash",
-                Shown(location)
+                part.location
             ));
         }
     }
 
-    /// What decides only after the redirect where a file is, so that the module looks elsewhere.
-    fn what_is_not_foreseen(&self, part: Location, blocks: &[Location]) {
-        let shown = Shown(part);
+    fn trailing_slash(&self, part: &Part) {
+        let root = part.location.root();
+        let Some(alias) = root.alias.filter(|_| !root.has_variables) else { return };
+        // The end of what `alias` replaces: the location's own prefix, or that of one around it.
+        let replaced = self.uri_of(part.location).get(..alias).unwrap_or_default();
+        if root.path.ends_with(b"/") != replaced.ends_with(b"/") && !part.inherits_root() {
+            self.warn(format_args!(
+                "\"alias\" and target location {} differ in their trailing slash",
+                part.location
+            ));
+        }
+    }
+
+    /// Finds what maps a URI to another file after the redirect than the module does before it.
+    fn mapping(&self, part: Location, blocks: &[Location]) {
         let warn = |what: fmt::Arguments<'_>| {
             self.warn(format_args!(
-                "target location {shown} has {what}, \"xspace_directory\" is missing"
+                "target location {part} {what}, \"xspace_directory\" is missing"
             ));
         };
         if self.conf.has_directive_of(c"ngx_http_try_files_module", part) {
-            warn(format_args!("\"try_files\""));
+            warn(format_args!("has \"try_files\""));
         }
         if self.conf.has_rewrite(part, &[]) {
-            warn(format_args!("\"rewrite\""));
+            warn(format_args!("has \"rewrite\""));
         }
         if blocks.iter().any(|&block| block.is_block_of(part) && block.root() != part.root()) {
-            warn(format_args!("another \"root\" in an \"if\""));
+            warn(format_args!("has a different \"root\" or \"alias\" in an \"if\""));
         }
         if let Some(variable) = self.conf.variable_set_in(part) {
             let variable = Text(variable);
-            warn(format_args!("\"${variable}\" in its \"alias\" or \"root\" and sets it itself"));
+            warn(format_args!("sets \"${variable}\", which its \"root\" or \"alias\" contains"));
         }
-        let not_yet_known = |name: &&[u8]| FOUND_LATER.contains(name);
-        if let Some(variable) = self.conf.variables_of_root(part).find(not_yet_known) {
+        let is_unknown = |name: &&[u8]| variables::is_known_after_search(name);
+        if let Some(variable) = self.conf.variables_of_root(part).find(is_unknown) {
             let variable = Text(variable);
             warn(format_args!(
-                "\"${variable}\" in its \"alias\" or \"root\", which is not known until the file is found"
+                "uses \"${variable}\" in \"root\" or \"alias\" before the file is found"
             ));
         }
     }
 
-    /// A `rewrite` outside of all locations acts on the redirect too.
-    fn rewrite_of_server(&self, formats: &Formats) {
-        let uris: Vec<Vec<u8>> =
-            formats.iter().map(|format| self.file_uri(format.extension())).collect();
+    /// A `rewrite` of the server acts on the redirect too.
+    fn rewrite_of_server(&self) {
+        let formats = self.lcf.formats().iter();
+        let uris: Vec<_> = formats.map(|format| self.file_uri(format.extension())).collect();
         if self.conf.has_rewrite(self.download.server, &uris) {
             self.warn(format_args!(
-                "a \"rewrite\" of the server changes the URI of files of target \"{}\", \
-                 \"xspace_directory\" is missing",
-                Text(&self.download.target)
+                "\"rewrite\" of the server changes URIs of target \"{}\", \"xspace_directory\" is \
+                 missing",
+                self.target_text()
             ));
         }
     }
 
-    /// What a URI that is longer than the target selects without regular expressions.
-    fn below_target(&self) -> Selection {
-        // No location's name has this byte, so it is the longest prefix of the target, and none
-        // that is longer.
-        self.download.server.select_prefix(&[&self.download.target, &b"\x01"[..]].concat())
+    /// What a URI below the target selects by its longest prefix.
+    fn longest_prefix(&self) -> Selection {
+        // No location's name has this byte: the prefix is one of the target itself.
+        self.download.server.select_prefix(&[self.download.target, b"\x01"].concat())
     }
 
     /// The locations that URIs below the target can select, the target's first, without those that
     /// regular expressions further out may select.
     fn parts(&self, target: Location) -> Vec<Part> {
-        let uri = &self.download.target;
         let mut parts = Vec::new();
-        let mut outer = vec![(self.download.server, None)];
-        while let Some((location, within)) = outer.pop() {
-            for child in location.children() {
-                let is_along = child.has_name_along(uri);
+        let mut stack = vec![(self.download.server, None)];
+        while let Some((parent, outer)) = stack.pop() {
+            for location in parent.children() {
+                let is_along = location.has_name_along(self.download.target);
                 // In a regex location names may be shorter again.
-                let is_inside = within.is_some() && (child.is_regex() || is_along);
-                let is_part = is_inside || Routes::is_part(child, target, uri);
+                let is_inside = outer.is_some() && (location.is_regex() || is_along);
+                let is_part = is_inside || self.download.is_part(location, target);
                 if is_part {
-                    parts.push(Part { location: child, within });
+                    parts.push(Part { location, outer });
                 }
-                // Files may pass others with a shorter name on the way to these.
+                // Parts may be nested in locations with a shorter name.
                 if is_part || is_along {
-                    outer.push((child, if is_part { Some(child) } else { within }));
+                    stack.push((location, if is_part { Some(location) } else { outer }));
                 }
             }
         }
@@ -454,65 +403,54 @@ impl Check<'_> {
         parts
     }
 
-    /// Whether a part can serve a file: not if `return` answers every request there, nor if it is
-    /// an exact location for something else, as for the directory itself.
-    fn serves(&self, part: Location, formats: &Formats) -> bool {
+    /// Whether a part can serve a file: the module is off there, `return` does not answer all
+    /// requests, and it is not an exact location of something else, as of the directory itself.
+    fn serves(&self, part: Location) -> bool {
         let is_file = || {
-            let has = |name| formats.iter().any(|format| has_extension(name, format.extension()));
-            core::str::from_utf8(part.name()).is_ok_and(has)
+            let name = core::str::from_utf8(part.name()).unwrap_or_default();
+            self.lcf.formats().iter().any(|format| has_extension(name, format.extension()))
         };
-        (!part.is_exact() || is_file()) && !self.conf.always_returns(part)
+        !LocationConf::is_on_in(part)
+            && (!part.is_exact() || is_file())
+            && !self.conf.always_returns(part)
     }
 
     /// What a URI selects in the server; nothing if a regular expression fails.
-    fn select(&self, uri: &[u8], counts: impl Fn(Location) -> bool) -> Selection {
-        self.download.server.select(uri, counts).unwrap_or_default()
+    fn select(&self, uri: &[u8], wanted: &dyn Fn(Location) -> bool) -> Selection {
+        self.download.server.select(uri, wanted).unwrap_or_default()
     }
 
-    /// A directive may want of a proxied target what the client asks of the recording.
-    fn warn_of_arguments(&self, location: Location, seek_handlers: SeekHandlers) {
-        if self.lcf.pass_args.is_some() || !location.has_other_content_handler(seek_handlers) {
+    /// Directives of a proxied target may expect the client's arguments.
+    fn arguments(&self, location: Location, seek_handlers: SeekHandlers) {
+        let is_decided = self.lcf.written.pass_args.is_some();
+        if is_decided || !location.has_other_content_handler(seek_handlers) {
             return;
         }
-        let Some(variable) = self.conf.variable_of_arguments() else { return };
-        self.warn(format_args!(
-            "\"${}\" is empty in target location {}: without \"xspace_pass_args on\" its content \
-             handler gets no arguments of the client",
-            Text(variable),
-            Shown(location)
-        ));
-    }
-
-    fn what_never_acts(&self) {
-        let blocks = self.download.blocks.borrow();
-        let any = |acts: &dyn Fn(Location) -> bool| {
-            acts(self.download.location) || blocks.iter().any(|&block| acts(block))
-        };
-        let shown = Shown(self.download.location);
-        for (directive, module) in NEVER_ACT {
-            if any(&|location| self.conf.has_directive_of(module, location)) {
-                self.warn(format_args!(
-                    "\"{directive}\" never acts in location {shown} beside \"xspace_download\""
-                ));
-            }
-        }
-        if any(&Location::has_content_handler) {
+        if let Some(variable) = self.conf.variable_of_arguments() {
             self.warn(format_args!(
-                "a content handler never acts in location {shown} beside \"xspace_download\""
+                "\"${}\" is empty in target location {location} without \"xspace_pass_args on\"",
+                Text(variable)
             ));
         }
     }
 
-    fn file_uri(&self, extension: &str) -> Vec<u8> {
-        [&self.download.target, SAMPLE.as_bytes(), b".", extension.as_bytes()].concat()
+    fn ineffective_directives(&self) {
+        let location = self.download.location;
+        let blocks = self.download.blocks.borrow();
+        let warn_if = |what: &str, has: &dyn Fn(Location) -> bool| {
+            if has(location) || blocks.iter().any(|&block| has(block)) {
+                self.warn(format_args!(
+                    "{what} has no effect in location {location} because of \"xspace_download\""
+                ));
+            }
+        };
+        for (directive, module) in INEFFECTIVE {
+            warn_if(directive, &|location| self.conf.has_directive_of(module, location));
+        }
+        warn_if("a content handler", &Location::has_content_handler);
     }
-}
 
-/// A location in a message, by its name as nginx's own messages have it.
-struct Shown(Location);
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", Text(self.0.name()))
+    fn file_uri(&self, extension: &str) -> Vec<u8> {
+        [self.download.target, SAMPLE.as_bytes(), b".", extension.as_bytes()].concat()
     }
 }

@@ -1,46 +1,344 @@
-//! Reads the arguments of the module's directives.
+//! The directives.
 //!
-//! Each function sets what one directive says in a location's configuration. The table that names
-//! the directives and where they may stand is in `entry.rs`.
+//! The row of a directive in the table below has everything about it: name, contexts and number of
+//! arguments, the function that reads them, the type as written, the type in effect, and the
+//! default. The functions follow in the same order. `module.rs` makes `ngx_command_t` from [`ALL`].
 
 #![forbid(unsafe_code)]
 
-use core::cell::{OnceCell, RefCell};
-use core::str;
+use core::cell::OnceCell;
+use core::convert::identity;
+use core::ffi::CStr;
 use core::time::Duration;
+use core::{mem, str};
 use std::rc::Rc;
 
 use model::format::{FormatError, Formats};
+use nginx_sys::{
+    NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE4, NGX_CONF_TAKE123, NGX_HTTP_LOC_CONF,
+    NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
+};
 
 use crate::catalog::{CatalogFile, DEFAULT_REFRESH};
-use crate::config::{
-    CatalogSetting, Directory, Download, LocationConf, LookupSetting, MainConf, Switch,
-};
+use crate::config::{CatalogSetting, Directory, Download, LookupSetting, MainConf, Switch};
 use crate::nginx::Failure;
 use crate::nginx::configuration::{Conf, PathBase};
 use crate::nginx::log::Text;
 use crate::nginx::threads::ThreadPool;
-use crate::nginx::value::{ComplexValue, NotCompiled};
+use crate::nginx::value::ComplexValue;
+
+const LOCATION: u32 = NGX_HTTP_LOC_CONF;
+const ANYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
+
+/// A directive as nginx needs to know it.
+pub(crate) struct Directive {
+    pub(crate) name: &'static CStr,
+    /// Contexts and numbers of arguments, as in `ngx_command_t`.
+    pub(crate) kind: u32,
+    /// Reads the arguments.
+    pub(super) set: fn(&mut Written, &Conf<'_>, &MainConf) -> Result<(), DirectiveError>,
+}
 
 /// Why a directive is not accepted.
 pub(crate) enum DirectiveError {
-    /// It stands there for the second time.
+    /// The block has it already.
     Duplicate,
-    /// A message for the user, who is told the place as well.
+    /// A message, to which the position is added.
     Invalid(String),
-    /// nginx has already written why.
+    /// nginx has logged the reason.
     Logged,
 }
 
-impl From<NotCompiled> for DirectiveError {
-    fn from(_: NotCompiled) -> Self {
-        Self::Logged
+/// Makes [`Written`], [`Settings`] and [`ALL`] from rows of the form
+/// `field: type as written => type in effect = default, (name, contexts and arguments, reader);`.
+///
+/// The default is a function from the `Option` of the first type to the second. Directives that are
+/// allowed in `http {}` are inherited by servers and locations. Others apply to their location, with
+/// the blocks of `if` and `limit_except` in it.
+macro_rules! directives {
+    ($(
+        $(#[$attribute:meta])*
+        $field:ident: $written:ty => $setting:ty = $resolve:expr,
+            ($name:expr, $kind:expr, $read:expr);
+    )*) => {
+        /// The directives of a block as written; after the merge with those that it inherits.
+        #[derive(Debug, Default)]
+        pub(super) struct Written {
+            $($(#[$attribute])* pub(super) $field: Option<$written>,)*
+        }
+
+        /// The directives in effect in a location.
+        #[derive(Debug)]
+        pub(super) struct Settings {
+            $($(#[$attribute])* pub(super) $field: $setting,)*
+        }
+
+        impl Written {
+            /// Inherits from the block around this one. `is_same_location`: this is one of `if`
+            /// or `limit_except`.
+            pub(super) fn inherit(&mut self, outer: &Self, is_same_location: bool) {
+                $(
+                    let is_inherited = is_same_location || ($kind) & NGX_HTTP_MAIN_CONF != 0;
+                    if self.$field.is_none() && is_inherited {
+                        self.$field.clone_from(&outer.$field);
+                    }
+                )*
+            }
+
+            /// The settings, with defaults for what is not written anywhere.
+            pub(super) fn resolve(&self) -> Settings {
+                Settings { $($field: $resolve(self.$field.clone()),)* }
+            }
+        }
+
+        /// All directives.
+        pub(crate) const ALL: &[Directive] = &[
+            $(Directive {
+                name: $name,
+                kind: $kind,
+                set: |written, conf, main| {
+                    if written.$field.is_some() {
+                        return Err(DirectiveError::Duplicate);
+                    }
+                    written.$field = Some($read(conf, main)?);
+                    Ok(())
+                },
+            },)*
+        ];
+    };
+}
+
+directives! {
+    /// `xspace_download uri | off;`
+    download: Switch<Rc<Download>> => Option<Rc<Download>> = Switch::in_effect,
+        (c"xspace_download", LOCATION | NGX_CONF_TAKE1, download);
+
+    /// `xspace_id value;` By default what follows the location's prefix in the URI.
+    id: ComplexValue => Option<ComplexValue> = identity,
+        (c"xspace_id", LOCATION | NGX_CONF_TAKE1,
+         |conf, _| value(conf, "cycle while evaluating \"xspace_id\""));
+
+    /// `xspace_format value;` By default `$arg_format`.
+    format: ComplexValue => Option<ComplexValue> = identity,
+        (c"xspace_format", ANYWHERE | NGX_CONF_TAKE1,
+         |conf, _| value(conf, "cycle while evaluating \"xspace_format\""));
+
+    /// `xspace_attachment value;` By default `$arg_attachment`.
+    attachment: ComplexValue => Option<ComplexValue> = identity,
+        (c"xspace_attachment", ANYWHERE | NGX_CONF_TAKE1,
+         |conf, _| value_of(
+             "xspace_disposition", conf, "cycle while evaluating \"xspace_attachment\""));
+
+    /// `xspace_formats ext[=type] …;` By default those of [`Formats::default`].
+    formats: Rc<Formats> => Rc<Formats> = Option::unwrap_or_default,
+        (c"xspace_formats", ANYWHERE | NGX_CONF_1MORE, formats);
+
+    /// `xspace_min_size size;` In bytes, by default 0.
+    min_size: u64 => u64 = Option::unwrap_or_default,
+        (c"xspace_min_size", ANYWHERE | NGX_CONF_TAKE1, size);
+
+    /// `xspace_directory path | off;` By default that of the target's location.
+    directory: Directory => Directory = Option::unwrap_or_default,
+        (c"xspace_directory", ANYWHERE | NGX_CONF_TAKE1, directory);
+
+    /// `xspace_filename value;` By default made of title, id and extension.
+    filename: ComplexValue => Option<ComplexValue> = identity,
+        (c"xspace_filename", ANYWHERE | NGX_CONF_TAKE1,
+         |conf, _| value_of(
+             "xspace_filename", conf, "cycle while evaluating \"xspace_filename\""));
+
+    /// `xspace_catalog path [refresh=time|off] [only] [optional] | off;`
+    catalog: Switch<CatalogSetting> => Option<CatalogSetting> = Switch::in_effect,
+        (c"xspace_catalog", ANYWHERE | NGX_CONF_TAKE123 | NGX_CONF_TAKE4, catalog);
+
+    /// `xspace_lookup uri | off;`
+    lookup: Switch<Rc<LookupSetting>> => Option<Rc<LookupSetting>> = Switch::in_effect,
+        (c"xspace_lookup", ANYWHERE | NGX_CONF_TAKE1, lookup);
+
+    /// `xspace_pass_args on | off;` By default off.
+    pass_args: bool => bool = Option::unwrap_or_default,
+        (c"xspace_pass_args", ANYWHERE | NGX_CONF_TAKE1, flag);
+}
+
+/// `invalid <what> "<argument>" in "<directive>"<why>`.
+fn invalid(what: &str, conf: &Conf<'_>, why: &str) -> DirectiveError {
+    let (directive, argument) = (Text(conf.argument(0)), Text(conf.argument(1)));
+    DirectiveError::Invalid(format!("invalid {what} \"{argument}\" in \"{directive}\"{why}"))
+}
+
+/// A value with variables. `cycle` is the failure of an evaluation that they lead back to.
+fn value(conf: &Conf<'_>, cycle: &'static str) -> Result<ComplexValue, DirectiveError> {
+    ComplexValue::compile(conf, Failure(cycle)).ok_or(DirectiveError::Logged)
+}
+
+/// The same for a directive that the variable `$name` is made from.
+fn value_of(
+    name: &str,
+    conf: &Conf<'_>,
+    cycle: &'static str,
+) -> Result<ComplexValue, DirectiveError> {
+    let value = value(conf, cycle)?;
+    if value.names(conf, name) {
+        return Err(invalid("value", conf, &format!(": it refers to itself through \"${name}\"")));
+    }
+    Ok(value)
+}
+
+fn size(conf: &Conf<'_>, _: &MainConf) -> Result<u64, DirectiveError> {
+    Conf::parse_size(conf.argument(1)).ok_or_else(|| invalid("value", conf, ""))
+}
+
+fn flag(conf: &Conf<'_>, _: &MainConf) -> Result<bool, DirectiveError> {
+    let must = " directive, it must be \"on\" or \"off\"";
+    Conf::parse_flag(conf.argument(1)).ok_or_else(|| invalid("value", conf, must))
+}
+
+/// A path, without variables.
+fn path(conf: &Conf<'_>) -> Result<&'static [u8], DirectiveError> {
+    match conf.argument(1) {
+        [] => Err(invalid("path", conf, ": it is empty")),
+        path if path.contains(&b'$') => Err(invalid("path", conf, NO_VARIABLES)),
+        path => Ok(path),
     }
 }
 
+const NO_VARIABLES: &str = ": variables are not supported";
+
+fn download(conf: &Conf<'_>, main: &MainConf) -> Result<Switch<Rc<Download>>, DirectiveError> {
+    let target = conf.argument(1);
+    if target == b"off" {
+        return Ok(Switch::Off);
+    }
+    if !(target.starts_with(b"/") && target.ends_with(b"/")) {
+        return Err(invalid("target", conf, ": it must begin and end with \"/\""));
+    }
+    if target.contains(&b'$') {
+        return Err(invalid("target", conf, NO_VARIABLES));
+    }
+    // Both exist in the directive's context.
+    let both = conf.location().zip(conf.server());
+    let (location, server) = both.ok_or(Failure("no location or server"))?;
+    let position = conf.position();
+    let (routes, blocks) = Default::default();
+    let download = Rc::new(Download { target, location, server, position, routes, blocks });
+    main.downloads.borrow_mut().push(Rc::clone(&download));
+    Ok(Switch::On(download))
+}
+
+fn formats(conf: &Conf<'_>, _: &MainConf) -> Result<Rc<Formats>, DirectiveError> {
+    let words = conf.arguments().map(|word| {
+        str::from_utf8(word)
+            .map_err(|_| DirectiveError::Invalid(format!("invalid format \"{}\"", Text(word))))
+    });
+    Ok(Rc::new(Formats::parse(words.collect::<Result<Vec<_>, _>>()?)?))
+}
+
+fn directory(conf: &Conf<'_>, _: &MainConf) -> Result<Directory, DirectiveError> {
+    if conf.argument(1) == b"off" {
+        return Ok(Directory::Off(conf.position()));
+    }
+    let path = path(conf)?;
+    let slash: &[u8] = if path.ends_with(b"/") { b"" } else { b"/" };
+    Ok(Directory::Path(conf.full_path(&[path, slash].concat(), PathBase::Prefix)?))
+}
+
+fn lookup(conf: &Conf<'_>, _: &MainConf) -> Result<Switch<Rc<LookupSetting>>, DirectiveError> {
+    let uri = conf.argument(1);
+    let why = if uri == b"off" {
+        return Ok(Switch::Off);
+    } else if !uri.starts_with(b"/") {
+        ": it must begin with \"/\""
+    } else if uri.contains(&b'$') {
+        NO_VARIABLES
+    } else if uri.contains(&b'?') {
+        ": arguments are set by the module"
+    } else {
+        let (position, request_id) = (conf.position(), OnceCell::new());
+        return Ok(Switch::On(Rc::new(LookupSetting { uri, position, request_id })));
+    };
+    Err(invalid("URI", conf, why))
+}
+
+fn catalog(conf: &Conf<'_>, main: &MainConf) -> Result<Switch<CatalogSetting>, DirectiveError> {
+    if conf.argument(1) == b"off" && conf.arguments().count() == 1 {
+        return Ok(Switch::Off);
+    }
+    let path = path(conf)?;
+    let (mut refresh, mut only, mut optional) = (None, false, false);
+    for parameter in conf.arguments().skip(1) {
+        let is_valid = match parameter {
+            b"only" => !mem::replace(&mut only, true),
+            b"optional" => !mem::replace(&mut optional, true),
+            b"refresh=off" => refresh.replace(Switch::Off).is_none(),
+            _ => interval(parameter)
+                .is_some_and(|interval| refresh.replace(Switch::On(interval)).is_none()),
+        };
+        if !is_valid {
+            return Err(DirectiveError::Invalid(format!(
+                "invalid parameter \"{}\" in \"xspace_catalog\"",
+                Text(parameter)
+            )));
+        }
+    }
+    let refresh = refresh.unwrap_or(Switch::On(DEFAULT_REFRESH)).on();
+    let path = conf.full_path(path, PathBase::Configuration)?;
+    let file = catalog_file(conf, main, path, refresh, optional)?;
+    Ok(Switch::On(CatalogSetting { file, only }))
+}
+
+/// The time of a parameter `refresh=time`.
+fn interval(parameter: &[u8]) -> Option<Duration> {
+    let time = parameter.strip_prefix(b"refresh=")?;
+    Conf::parse_time(time).filter(|&ms| ms > 0).map(Duration::from_millis)
+}
+
+/// The file at `path`: that of an earlier directive, or a new one.
+fn catalog_file(
+    conf: &Conf<'_>,
+    main: &MainConf,
+    path: &'static [u8],
+    refresh: Option<Duration>,
+    optional: bool,
+) -> Result<Rc<CatalogFile>, DirectiveError> {
+    let shown = Text(path);
+    if optional && refresh.is_none() {
+        return Err(DirectiveError::Invalid(format!(
+            "catalog \"{shown}\" cannot be \"optional\" with \"refresh=off\""
+        )));
+    }
+    let mut files = main.catalogs.borrow_mut();
+    if let Some(file) = files.iter().find(|file| file.has_path(path)) {
+        let parameter = match (file.refresh == refresh, file.optional == optional) {
+            (true, true) => return Ok(Rc::clone(file)),
+            (false, _) => "refresh",
+            (true, false) => "optional",
+        };
+        return Err(DirectiveError::Invalid(format!(
+            "conflicting \"{parameter}\" for catalog \"{shown}\", first set in {}",
+            file.place
+        )));
+    }
+    let threads = match refresh {
+        Some(_) => threads(conf, main)?,
+        None => None,
+    };
+    let file = Rc::new(CatalogFile::new(path, refresh, optional, conf.position(), threads));
+    files.push(Rc::clone(&file));
+    Ok(file)
+}
+
+/// The threads that read catalogs again.
+fn threads(conf: &Conf<'_>, main: &MainConf) -> Result<Option<ThreadPool>, Failure> {
+    if let Some(threads) = main.threads.get() {
+        return Ok(*threads);
+    }
+    let threads = ThreadPool::find(conf)?;
+    Ok(*main.threads.get_or_init(|| threads))
+}
+
 impl From<Failure> for DirectiveError {
-    fn from(_: Failure) -> Self {
-        Self::Logged
+    fn from(failure: Failure) -> Self {
+        Self::Invalid(failure.to_string())
     }
 }
 
@@ -48,287 +346,4 @@ impl From<FormatError> for DirectiveError {
     fn from(error: FormatError) -> Self {
         Self::Invalid(error.to_string())
     }
-}
-
-type DirectiveResult = Result<(), DirectiveError>;
-
-fn set<T>(field: &mut Option<T>, value: T) -> DirectiveResult {
-    match field {
-        Some(_) => Err(DirectiveError::Duplicate),
-        None => {
-            *field = Some(value);
-            Ok(())
-        }
-    }
-}
-
-/// Sets a value that may hold variables. `circle` is what its evaluation fails with where they lead
-/// back to it.
-fn set_value(
-    field: &mut Option<ComplexValue>,
-    conf: &Conf<'_>,
-    circle: &'static str,
-) -> DirectiveResult {
-    match field {
-        Some(_) => Err(DirectiveError::Duplicate),
-        None => set(field, ComplexValue::compile(conf, 1, Failure(circle))?),
-    }
-}
-
-/// The same for a directive that this variable is made of.
-fn set_value_of(
-    variable: &str,
-    field: &mut Option<ComplexValue>,
-    conf: &Conf<'_>,
-    circle: &'static str,
-) -> DirectiveResult {
-    set_value(field, conf, circle)?;
-    if field.is_some_and(|value| value.names(conf, variable)) {
-        let (directive, value) = (Text(conf.argument(0)), Text(conf.argument(1)));
-        return Err(DirectiveError::Invalid(format!(
-            "invalid value \"{value}\" in \"{directive}\": it refers to itself through \"${variable}\""
-        )));
-    }
-    Ok(())
-}
-
-/// `xspace_download uri | off;`
-pub(crate) fn download(
-    lcf: &mut LocationConf,
-    main: &MainConf,
-    conf: &Conf<'_>,
-) -> DirectiveResult {
-    if lcf.download.is_some() {
-        return Err(DirectiveError::Duplicate);
-    }
-    let target = conf.argument(1);
-    if target == b"off" {
-        return set(&mut lcf.download, Switch::Off);
-    }
-
-    let well_formed = target.starts_with(b"/") && target.ends_with(b"/");
-    if !well_formed || target.contains(&b'$') {
-        let why = if well_formed {
-            "variables are not supported"
-        } else {
-            "it must begin and end with \"/\""
-        };
-        let target = Text(target);
-        return Err(DirectiveError::Invalid(format!(
-            "invalid target \"{target}\" in \"xspace_download\": {why}"
-        )));
-    }
-
-    // Both are there in a location, and the directive stands nowhere else.
-    let (Some(location), Some(server)) = (conf.location(), conf.server()) else {
-        return Err(DirectiveError::Invalid("\"xspace_download\" outside of a location".into()));
-    };
-    let download = Rc::new(Download {
-        target: target.to_vec(),
-        location,
-        server,
-        place: conf.place(),
-        routes: OnceCell::new(),
-        blocks: RefCell::default(),
-    });
-    main.downloads.borrow_mut().push(Rc::clone(&download));
-    set(&mut lcf.download, Switch::On(download))
-}
-
-/// `xspace_id value;`
-pub(crate) fn id(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> DirectiveResult {
-    set_value(&mut lcf.id, conf, "\"xspace_id\" refers to itself")
-}
-
-/// `xspace_format value;`
-pub(crate) fn format(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> DirectiveResult {
-    set_value(&mut lcf.format, conf, "\"xspace_format\" refers to itself")
-}
-
-/// `xspace_attachment value;`
-pub(crate) fn attachment(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> DirectiveResult {
-    let circle = "\"xspace_attachment\" refers to itself";
-    set_value_of("xspace_disposition", &mut lcf.attachment, conf, circle)
-}
-
-/// `xspace_filename value;`
-pub(crate) fn filename(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> DirectiveResult {
-    let circle = "\"xspace_filename\" refers to itself";
-    set_value_of("xspace_filename", &mut lcf.filename, conf, circle)
-}
-
-/// `xspace_formats ext[=type] …;`
-pub(crate) fn formats(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> DirectiveResult {
-    if lcf.formats.is_some() {
-        return Err(DirectiveError::Duplicate);
-    }
-    let words: Result<Vec<&str>, DirectiveError> = conf
-        .arguments()
-        .map(|word| {
-            str::from_utf8(word)
-                .map_err(|_| DirectiveError::Invalid(format!("invalid format \"{}\"", Text(word))))
-        })
-        .collect();
-    set(&mut lcf.formats, Rc::new(Formats::parse(words?)?))
-}
-
-/// `xspace_min_size size;`
-pub(crate) fn min_size(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> DirectiveResult {
-    let value = conf.argument(1);
-    match Conf::parse_size(value) {
-        Some(size) => set(&mut lcf.min_size, size),
-        None => Err(DirectiveError::Invalid(format!(
-            "invalid size \"{}\" in \"xspace_min_size\"",
-            Text(value)
-        ))),
-    }
-}
-
-/// `xspace_pass_args on | off;`
-pub(crate) fn pass_args(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> DirectiveResult {
-    let value = conf.argument(1);
-    match Conf::parse_flag(value) {
-        Some(flag) => set(&mut lcf.pass_args, flag),
-        None => Err(DirectiveError::Invalid(format!(
-            "invalid value \"{}\" in \"xspace_pass_args\" directive, it must be \"on\" or \"off\"",
-            Text(value)
-        ))),
-    }
-}
-
-/// `xspace_directory path | off;`
-pub(crate) fn directory(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> DirectiveResult {
-    let path = conf.argument(1);
-    if path == b"off" {
-        return set(&mut lcf.directory, Directory::Off(conf.place()));
-    }
-    if path.is_empty() || path.contains(&b'$') {
-        let why = if path.is_empty() { "it is empty" } else { "variables are not supported" };
-        return Err(DirectiveError::Invalid(format!(
-            "invalid path \"{}\" in \"xspace_directory\": {why}",
-            Text(path)
-        )));
-    }
-    let mut path = path.to_vec();
-    if !path.ends_with(b"/") {
-        path.push(b'/');
-    }
-    set(&mut lcf.directory, Directory::Path(conf.full_path(&path, PathBase::Prefix)?))
-}
-
-/// `xspace_catalog path [refresh=time|off] [only] [optional] | off;`
-pub(crate) fn catalog(lcf: &mut LocationConf, main: &MainConf, conf: &Conf<'_>) -> DirectiveResult {
-    if lcf.catalog.is_some() {
-        return Err(DirectiveError::Duplicate);
-    }
-    let path = conf.argument(1);
-    if path == b"off" && conf.arguments().count() == 1 {
-        return set(&mut lcf.catalog, Switch::Off);
-    }
-    if path.is_empty() || path.contains(&b'$') {
-        let why = if path.is_empty() { "it is empty" } else { "variables are not supported" };
-        return Err(DirectiveError::Invalid(format!(
-            "invalid path \"{}\" in \"xspace_catalog\": {why}",
-            Text(path)
-        )));
-    }
-
-    let (mut refresh, mut only, mut optional) = (None, false, false);
-    for argument in conf.arguments().skip(1) {
-        let invalid = || {
-            let argument = Text(argument);
-            DirectiveError::Invalid(format!(
-                "invalid parameter \"{argument}\" in \"xspace_catalog\""
-            ))
-        };
-        match argument.strip_prefix(b"refresh=") {
-            Some(_) if refresh.is_some() => return Err(invalid()),
-            Some(b"off") => refresh = Some(None),
-            Some(time) => {
-                let milliseconds = Conf::parse_time(time).filter(|&ms| ms > 0);
-                refresh = Some(Some(Duration::from_millis(milliseconds.ok_or_else(invalid)?)));
-            }
-            None if argument == b"only" && !only => only = true,
-            None if argument == b"optional" && !optional => optional = true,
-            None => return Err(invalid()),
-        }
-    }
-
-    let path = conf.full_path(path, PathBase::Configuration)?;
-    let refresh = refresh.unwrap_or(Some(DEFAULT_REFRESH));
-    if optional && refresh.is_none() {
-        return Err(DirectiveError::Invalid(format!(
-            "catalog \"{}\" cannot be \"optional\": with \"refresh=off\" it is not read again",
-            Text(path)
-        )));
-    }
-    let source = source(main, conf, path, refresh, optional)?;
-    set(&mut lcf.catalog, Switch::On(CatalogSetting { source, only }))
-}
-
-/// `xspace_lookup uri | off;`
-pub(crate) fn lookup(lcf: &mut LocationConf, _: &MainConf, conf: &Conf<'_>) -> DirectiveResult {
-    if lcf.lookup.is_some() {
-        return Err(DirectiveError::Duplicate);
-    }
-    let uri = conf.argument(1);
-    if uri == b"off" {
-        return set(&mut lcf.lookup, Switch::Off);
-    }
-    let why = if !uri.starts_with(b"/") {
-        "it must begin with \"/\""
-    } else if uri.contains(&b'$') {
-        "variables are not supported"
-    } else if uri.contains(&b'?') {
-        "the module makes its arguments"
-    } else {
-        let lookup = LookupSetting { uri, place: conf.place(), request_id: OnceCell::new() };
-        return set(&mut lcf.lookup, Switch::On(Rc::new(lookup)));
-    };
-    let uri = Text(uri);
-    Err(DirectiveError::Invalid(format!("invalid URI \"{uri}\" in \"xspace_lookup\": {why}")))
-}
-
-/// The source of a catalog's file: the one that another directive has made, or a new one.
-fn source(
-    main: &MainConf,
-    conf: &Conf<'_>,
-    path: &'static [u8],
-    refresh: Option<Duration>,
-    optional: bool,
-) -> Result<Rc<CatalogFile>, DirectiveError> {
-    let mut catalogs = main.catalogs.borrow_mut();
-    if let Some(source) = catalogs.iter().find(|source| source.has_path(path)) {
-        if source.refresh != refresh {
-            return Err(DirectiveError::Invalid(format!(
-                "another \"refresh\" for catalog \"{}\" than in {}",
-                Text(path),
-                source.place
-            )));
-        }
-        if source.optional != optional {
-            return Err(DirectiveError::Invalid(format!(
-                "\"optional\" for catalog \"{}\" in one place only, not as in {}",
-                Text(path),
-                source.place
-            )));
-        }
-        return Ok(Rc::clone(source));
-    }
-    let threads = match refresh {
-        Some(_) => threads(main, conf)?,
-        None => None,
-    };
-    let source = Rc::new(CatalogFile::new(path, refresh, optional, conf.place(), threads));
-    catalogs.push(Rc::clone(&source));
-    Ok(source)
-}
-
-/// Where catalogs are read again.
-fn threads(main: &MainConf, conf: &Conf<'_>) -> Result<Option<ThreadPool>, DirectiveError> {
-    if let Some(threads) = main.threads.get() {
-        return Ok(*threads);
-    }
-    let threads = ThreadPool::find(conf)?;
-    Ok(*main.threads.get_or_init(|| threads))
 }

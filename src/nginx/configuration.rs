@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
-    NGX_OK, ngx_array_push, ngx_array_t, ngx_conf_full_name, ngx_conf_t, ngx_http_conf_ctx_t,
+    NGX_OK, ngx_array_push, ngx_conf_full_name, ngx_conf_t, ngx_http_conf_ctx_t,
     ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t, ngx_http_handler_pt, ngx_http_phases,
     ngx_http_variable_t, ngx_int_t, ngx_parse_offset, ngx_parse_time, ngx_str_t,
 };
@@ -18,14 +18,16 @@ use super::module::{self, MainData, core_index};
 use super::pool::Pool;
 use super::request::{bytes, string};
 
-/// The configuration for the time of one call from nginx into the module.
+const OK: ngx_int_t = NGX_OK as ngx_int_t;
+
+/// The configuration during a call from nginx into the module: `ngx_conf_t`.
 #[derive(Debug)]
 pub(crate) struct Conf<'c> {
     raw: NonNull<ngx_conf_t>,
     lives: PhantomData<&'c ()>,
 }
 
-/// What a relative path is below.
+/// The base of a relative path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum PathBase {
     /// nginx's prefix.
@@ -34,16 +36,25 @@ pub(crate) enum PathBase {
     Configuration = 1,
 }
 
-/// The place of a variable among those whose values nginx keeps for a request.
+/// The index of a variable among those that directives use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct VariableIndex(pub(super) usize);
 
-/// Where a directive stands, for messages that are written after its block has ended: nginx's own
-/// function for them would name the end of `http {}` then.
+/// The file and line of a directive, for messages after its block: nginx's own function would add
+/// the end of `http {}` then.
 #[derive(Clone, Debug)]
 pub(crate) struct ConfPosition {
     file: String,
     line: usize,
+}
+
+impl ConfPosition {
+    /// Logs a message about the directive, in the form of nginx's own.
+    pub(crate) fn log(&self, log: Option<Log>, level: Level, message: impl fmt::Display) {
+        if let Some(log) = log {
+            log.write(level, 0, format_args!("{message} in {self}"));
+        }
+    }
 }
 
 impl fmt::Display for ConfPosition {
@@ -52,7 +63,7 @@ impl fmt::Display for ConfPosition {
     }
 }
 
-// SAFETY of this block's calls: nginx hands a valid `ngx_conf_t` to the functions of a module's
+// SAFETY of this block's calls: nginx passes a valid `ngx_conf_t` to the functions of a module's
 // context and commands, with pool, cycle, log and, inside `http {}`, a `ngx_http_conf_ctx_t`.
 impl<'c> Conf<'c> {
     /// # Safety
@@ -67,7 +78,7 @@ impl<'c> Conf<'c> {
     }
 
     pub(crate) fn pool(&self) -> Pool<'static> {
-        // SAFETY: see above. The pool goes with the configuration (nginx.rs).
+        // SAFETY: see above. The pool lives as long as the configuration (nginx.rs).
         unsafe { Pool::from_raw(NonNull::new_unchecked((*self.as_raw()).pool)) }
     }
 
@@ -90,31 +101,24 @@ impl<'c> Conf<'c> {
         self.raw_argument(index).map_or(&[], |argument| unsafe { bytes(argument) })
     }
 
-    /// The arguments behind the directive's name.
+    /// The arguments after the directive's name.
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &'static [u8]> {
         // SAFETY: see above.
         let count = unsafe { (*self.as_raw()).args.as_ref().map_or(0, |args| args.nelts) };
         (1..count).map(|index| self.argument(index))
     }
 
-    /// Where the directive stands that is being read.
-    pub(crate) fn place(&self) -> ConfPosition {
+    /// The position of the directive that is being read.
+    pub(crate) fn position(&self) -> ConfPosition {
         // SAFETY: see above; while a directive of a file is read `conf_file` is set, and is null
         // or without a name for `-g` only.
-        unsafe {
-            match (*self.as_raw()).conf_file.as_ref() {
-                Some(file) => {
-                    ConfPosition { file: Text(bytes(file.file.name)).to_string(), line: file.line }
-                }
-                None => ConfPosition { file: "command line".into(), line: 0 },
+        match unsafe { (*self.as_raw()).conf_file.as_ref() } {
+            Some(file) => {
+                // SAFETY: the name of an open file stays while it is read.
+                let name = unsafe { bytes(file.file.name) };
+                ConfPosition { file: Text(name).to_string(), line: file.line }
             }
-        }
-    }
-
-    /// Writes a message about the directive at `place`, in the form of nginx's own.
-    pub(crate) fn log_at(&self, level: Level, place: &ConfPosition, message: impl fmt::Display) {
-        if let Some(log) = self.log_handle() {
-            log.write(level, 0, format_args!("{message} in {place}"));
+            None => ConfPosition { file: "command line".into(), line: 0 },
         }
     }
 
@@ -125,11 +129,10 @@ impl<'c> Conf<'c> {
         u64::try_from(unsafe { ngx_parse_offset(&raw mut value) }).ok()
     }
 
-    /// `on` or `off`, in any case as nginx's own directives take it.
+    /// `on` or `off`, case-insensitive as in nginx's own directives.
     pub(crate) fn parse_flag(value: &[u8]) -> Option<bool> {
-        [(&b"on"[..], true), (&b"off"[..], false)]
-            .into_iter()
-            .find_map(|(word, flag)| value.eq_ignore_ascii_case(word).then_some(flag))
+        let is = |word: &[u8]| value.eq_ignore_ascii_case(word);
+        if is(b"on") { Some(true) } else { is(b"off").then_some(false) }
     }
 
     /// A time such as `5s`, in milliseconds.
@@ -139,24 +142,18 @@ impl<'c> Conf<'c> {
         u64::try_from(unsafe { ngx_parse_time(&raw mut value, 0) }).ok()
     }
 
-    /// A path; relative ones are below nginx's prefix, as `root` has them, or below the directory
-    /// of the configuration, as `include` has them.
-    pub(crate) fn full_path(&self, path: &[u8], below: PathBase) -> Result<&'static [u8], Failure> {
-        // The function wants a NUL behind the path.
-        let copy = self.pool().bytes(path.len() + 1)?;
-        copy.iter_mut().zip(path).for_each(|(to, from)| *to = *from);
+    /// The absolute path: a relative one is below nginx's prefix, as that of `root`, or below the
+    /// directory of the configuration, as that of `include`.
+    pub(crate) fn full_path(&self, path: &[u8], base: PathBase) -> Result<&'static [u8], Failure> {
+        // The function reads a NUL behind the path.
+        let copy = self.pool().concat([path, b"\0"])?;
         let mut name = ngx_str_t { len: path.len(), data: copy.as_mut_ptr() };
         // SAFETY: see above; the result is in the configuration's pool.
         unsafe {
-            let rc = ngx_conf_full_name(
-                (*self.as_raw()).cycle,
-                &raw mut name,
-                below as nginx_sys::ngx_uint_t,
-            );
-            if rc == NGX_OK as ngx_int_t {
-                Ok(bytes(name))
-            } else {
-                Err(Failure("ngx_conf_full_name() failed"))
+            let cycle = (*self.as_raw()).cycle;
+            match ngx_conf_full_name(cycle, &raw mut name, base as nginx_sys::ngx_uint_t) {
+                OK => Ok(bytes(name)),
+                _ => Err(Failure("ngx_conf_full_name() failed")),
             }
         }
     }
@@ -177,10 +174,9 @@ impl<'c> Conf<'c> {
         unsafe { Location::from_loc_conf((*self.context()).loc_conf) }
     }
 
-    /// The server's own "location", in which all others are.
+    /// The server's own "location", which contains all others.
     pub(crate) fn server(&self) -> Option<Location> {
-        // SAFETY: see above; the core module has a configuration in every server, and that its
-        // context.
+        // SAFETY: see above; the core module has a configuration of every server, with its context.
         unsafe {
             let cscf: *mut ngx_http_core_srv_conf_t =
                 (*(*self.context()).srv_conf.add(core_index())).cast();
@@ -195,33 +191,9 @@ impl<'c> Conf<'c> {
         unsafe { (*(*self.context()).main_conf.add(module::ctx_index())).cast::<T>().as_ref() }
     }
 
-    /// Where a variable stands whose value nginx keeps for a request; `None` if no directive so far
-    /// names it.
+    /// The index of a variable; `None` if no directive so far uses it.
     pub(crate) fn variable_index(&self, name: &[u8]) -> Option<VariableIndex> {
-        self.variables()
-            // SAFETY: the name of a variable stays in the configuration's pool.
-            .position(|variable| unsafe { bytes(variable.name) } == name)
-            .map(VariableIndex)
-    }
-
-    /// Whether a directive reads the client's query string: the variable that does, if there is one.
-    pub(crate) fn variable_of_arguments(&self) -> Option<&'static [u8]> {
-        self.variables().map(|variable| variable.name).find_map(|name| {
-            // SAFETY: the name of a variable stays in the configuration's pool.
-            let name: &'static [u8] = unsafe { bytes(name) };
-            let whole: [&[u8]; 3] = [b"args", b"is_args", b"query_string"];
-            (whole.contains(&name) || name.starts_with(b"arg_")).then_some(name)
-        })
-    }
-
-    /// The variables that directives name so far, in the order of their indexes.
-    fn variables(&self) -> impl Iterator<Item = ngx_http_variable_t> {
-        // SAFETY: see above; the core module has a main configuration, with an array of the
-        // variables that directives name.
-        unsafe {
-            let variables = &(*self.core_main_conf()).variables;
-            variables.as_slice::<ngx_http_variable_t>().iter().copied()
-        }
+        self.variable_names().position(|used| used == name).map(VariableIndex)
     }
 
     /// The name of a variable.
@@ -229,48 +201,61 @@ impl<'c> Conf<'c> {
         &self,
         VariableIndex(index): VariableIndex,
     ) -> Option<&'static [u8]> {
-        // SAFETY: the name of a variable stays in the configuration's pool.
-        self.variables().nth(index).map(|variable| unsafe { bytes(variable.name) })
+        self.variable_names().nth(index)
     }
 
-    /// Whether a directive of another module whose configuration of a location begins with a
-    /// pointer is in effect in `location`.
+    /// A variable of the client's query string that a directive uses, if there is one.
+    pub(crate) fn variable_of_arguments(&self) -> Option<&'static [u8]> {
+        let whole: [&[u8]; 3] = [b"args", b"is_args", b"query_string"];
+        self.variable_names().find(|name| whole.contains(name) || name.starts_with(b"arg_"))
+    }
+
+    /// The names of the variables that directives use so far, in the order of their indexes.
+    fn variable_names(&self) -> impl Iterator<Item = &'static [u8]> {
+        // SAFETY: see above; the core module has a main configuration, with an array of the
+        // variables that directives use. Their names stay in the configuration's pool.
+        unsafe {
+            let variables = (*self.core_main_conf()).variables.as_slice::<ngx_http_variable_t>();
+            variables.iter().map(|variable| bytes(variable.name))
+        }
+    }
+
+    /// Whether `try_files` or `mirror` of another module is in effect in a location.
     ///
-    /// The modules meant are try_files (`ngx_http_try_file_t *try_files`) and mirror
-    /// (`ngx_array_t *mirror`): in all versions from 1.22 to 1.31 the pointer is the only or the
-    /// first field, and null where the directive is not in effect.
+    /// From 1.22 to 1.31 the configuration of these modules begins with a pointer
+    /// (`ngx_http_try_file_t *try_files`, `ngx_array_t *mirror`), null if it is not.
     pub(crate) fn has_directive_of(&self, module_name: &CStr, location: Location) -> bool {
         !self.first_pointer(module_name, location).is_null()
     }
 
-    /// The pointer that the configuration of a module in a location, or in a server outside of its
-    /// locations, begins with; null if there is no such module. The module is one whose
-    /// configuration does.
+    /// The pointer that a module's configuration of a location, or of a server outside of its
+    /// locations, begins with; null if there is no such module.
     pub(super) fn first_pointer(&self, module_name: &CStr, location: Location) -> *mut c_void {
         let Some(module) = self.module(module_name) else { return ptr::null_mut() };
         let loc_conf = Some(location.loc_conf()).filter(|loc_conf| !loc_conf.is_null());
         let Some(loc_conf) = loc_conf.or_else(|| self.loc_conf_of_server(location)) else {
             return ptr::null_mut();
         };
-        // SAFETY: see above; the array has an element for each HTTP module, and the module of this
-        // name has the configuration described.
+        // SAFETY: see above; the array has an element for each HTTP module, and the configuration
+        // of one of this name is null or begins with a pointer.
         unsafe {
-            let conf: *mut *mut c_void = (*loc_conf.add((*module).ctx_index)).cast();
-            if conf.is_null() { ptr::null_mut() } else { *conf }
+            let conf: *mut *mut c_void = (*loc_conf.add(module.ctx_index)).cast();
+            conf.as_ref().map_or(ptr::null_mut(), |first| *first)
         }
     }
 
-    /// The configurations of all HTTP modules in a server outside of its locations. nginx notes
-    /// them in each location, but not in what it has of a server in the place of one.
+    /// The configurations of all HTTP modules in a server outside of its locations. nginx has them
+    /// in each location's, but not in the server's own.
     fn loc_conf_of_server(&self, server: Location) -> Option<*mut *mut c_void> {
         // SAFETY: see above; the core module has a main configuration with an array of its
         // configurations of servers, each of which has a context.
         unsafe {
             let servers =
                 (*self.core_main_conf()).servers.as_slice::<*mut ngx_http_core_srv_conf_t>();
-            servers.iter().map(|&cscf| (*(*cscf).ctx).loc_conf).find(|&loc_conf| {
-                Location::from_loc_conf(loc_conf).is_some_and(|location| location == server)
-            })
+            servers
+                .iter()
+                .map(|&cscf| (*(*cscf).ctx).loc_conf)
+                .find(|&loc_conf| Location::from_loc_conf(loc_conf) == Some(server))
         }
     }
 
@@ -283,16 +268,13 @@ impl<'c> Conf<'c> {
         // SAFETY: see above; the core module has a main configuration, with a list of handlers
         // for each phase.
         unsafe {
-            let phases = &raw mut (*self.core_main_conf()).phases;
-            let handlers: *mut ngx_array_t = &raw mut (*phases)
-                .get_mut(phase as usize)
-                .ok_or(Failure("no such phase"))?
-                .handlers;
-            let place = ngx_array_push(handlers).cast::<ngx_http_handler_pt>();
-            if place.is_null() {
+            let phases = &mut (*self.core_main_conf()).phases;
+            let phase = phases.get_mut(phase as usize).ok_or(Failure("unknown phase"))?;
+            let element = ngx_array_push(&raw mut phase.handlers).cast::<ngx_http_handler_pt>();
+            if element.is_null() {
                 return Err(Failure::NO_MEMORY);
             }
-            place.write(handler);
+            element.write(handler);
         }
         Ok(())
     }

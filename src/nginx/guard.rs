@@ -1,8 +1,8 @@
 //! No panic crosses into nginx.
 //!
-//! A panic that unwinds into C ends the process, and with it every request of the worker. Each
-//! function that nginx calls therefore runs inside [`catch`]: a panic becomes the answer that nginx
-//! knows for a failure, and a line in the error log says where it happened.
+//! A panic that unwinds into C aborts the process, and with it every request of the worker. Each
+//! function that nginx calls therefore runs inside [`catch`], which returns nginx's value for a
+//! failure in place of the panic and logs where it happened.
 
 use core::panic::AssertUnwindSafe;
 use std::panic;
@@ -10,13 +10,13 @@ use std::sync::Mutex;
 
 use super::log::{Level, Log};
 
-/// Where the latest panic happened, for the log line. Not a thread-local: one with a destructor
-/// would keep the library loaded when a reload takes the module out of the configuration, and if it
-/// is put back later, the C library would go on with that copy, whatever the file is then.
+/// The message of the latest panic, for the log. Not a thread-local variable: one with a destructor
+/// would keep the library loaded when a reload removes the module from the configuration, and the C
+/// library would use that copy if it is added again, even from another file.
 static LATEST: Mutex<String> = Mutex::new(String::new());
 
-/// Notes where a panic happens instead of writing it to standard error, which of a worker may be
-/// anything. The hook belongs to the copy of Rust's library in this module and goes with it.
+/// Keeps the message of a panic instead of writing it to standard error, which a worker may not have.
+/// The hook belongs to the copy of Rust's library in this module and is unloaded with it.
 pub(crate) fn install_hook() {
     panic::set_hook(Box::new(|info| {
         if let Ok(mut latest) = LATEST.try_lock() {
@@ -27,8 +27,8 @@ pub(crate) fn install_hook() {
 
 /// Returns what `body` returns; if it panics, writes a line to `log` and returns `failed`.
 pub(crate) fn catch<R>(log: Option<Log>, failed: R, body: impl FnOnce() -> R) -> R {
-    // Nothing that `body` may leave half done is used afterwards: a request that failed is
-    // finalized by nginx, a configuration that failed is thrown away.
+    // State that `body` leaves inconsistent is not used again: nginx finalizes a request that failed
+    // and discards a configuration that failed.
     panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         // Dropping the payload could panic once more.
         core::mem::forget(payload);
@@ -37,8 +37,6 @@ pub(crate) fn catch<R>(log: Option<Log>, failed: R, body: impl FnOnce() -> R) ->
     })
 }
 
-#[cold]
-#[inline(never)]
 fn report(log: Option<Log>) {
     if let Some(log) = log {
         let message = LATEST.try_lock().map(|mut latest| core::mem::take(&mut *latest));
@@ -47,16 +45,15 @@ fn report(log: Option<Log>) {
     }
 }
 
-/// Panics if the test of the guard asks for it at this point.
+/// Panics if the test of the guard has chosen this point.
 #[cfg(feature = "fault-injection")]
-#[allow(clippy::panic, reason = "the guard is tried with it")]
+#[allow(clippy::panic, reason = "a test of the guard")]
 pub(crate) fn fault_point(name: &str) {
     if std::env::var("XSPACE_FAULT").is_ok_and(|fault| fault == name) {
         panic!("fault injected at {name}");
     }
 }
 
-/// Does nothing: faults are for the test of the guard.
+/// Does nothing without the feature.
 #[cfg(not(feature = "fault-injection"))]
-#[inline(always)]
 pub(crate) fn fault_point(_: &str) {}

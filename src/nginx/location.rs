@@ -1,6 +1,7 @@
 //! Locations of a server, and which of them a URI selects.
 
 use core::ffi::c_void;
+use core::fmt;
 use core::ptr::{self, NonNull};
 
 #[cfg(ngx_feature = "pcre")]
@@ -11,40 +12,53 @@ use nginx_sys::{ngx_filename_cmp, ngx_http_core_loc_conf_t, ngx_http_location_tr
 
 use super::Failure;
 use super::layout::ngx_http_core_loc_conf_t as flag;
+use super::log::Text;
 use super::module::{self, LocationData, core_index};
 #[cfg(ngx_feature = "pcre")]
 use super::request::string;
 use super::request::{Request, bytes};
 
-/// A location's part of the configuration, or a server's where no location is meant.
+#[cfg(ngx_feature = "pcre")]
+const NO_MATCH: ngx_int_t = NGX_REGEX_NO_MATCHED as ngx_int_t;
+#[cfg(ngx_feature = "pcre")]
+const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
+
+/// The core module's configuration of a location, or of a server outside of its locations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Location(NonNull<ngx_http_core_loc_conf_t>);
 
-/// What a location takes the path of a file from.
+/// In a message: the name in quotes, as in nginx's own.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", Text(self.name()))
+    }
+}
+
+/// What a location maps a URI to a path with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Root {
-    /// How much of a URI `alias` replaces, in bytes; `None` for `root`. Locations nested in one with
-    /// `alias` replace as much as that. In a regex location it is the whole URI.
+    /// How many bytes of a URI `alias` replaces; `None` for `root`. Nested locations inherit the
+    /// number. In a regex location it is the whole URI.
     pub(crate) alias: Option<usize>,
-    /// The value as nginx made it absolute; without meaning if it has variables.
+    /// The absolute value; without meaning if it has variables.
     pub(crate) path: &'static [u8],
     pub(crate) has_variables: bool,
 }
 
-// SAFETY of this block's calls: the pointer is valid by the contract of `from_raw`, and nginx
-// changes a location's configuration only while it reads it, not during a call into the module.
+// SAFETY of this block's calls: the pointer is valid by the contract of `from_raw`, and nginx does
+// not change a location's configuration during a call into the module.
 impl Location {
     /// # Safety
     ///
-    /// `clcf` is null or the core module's configuration of a location that belongs to the
-    /// configuration being read or to one in use.
+    /// `clcf` is null or the core module's configuration of a location, in a configuration that is
+    /// being read or in use.
     pub(super) unsafe fn from_raw(clcf: *mut ngx_http_core_loc_conf_t) -> Option<Self> {
         NonNull::new(clcf).map(Self)
     }
 
     /// # Safety
     ///
-    /// `loc_conf` is null or an array of the configurations of all HTTP modules in a location.
+    /// `loc_conf` is null or the array of the configurations of all HTTP modules in a location.
     pub(super) unsafe fn from_loc_conf(loc_conf: *mut *mut c_void) -> Option<Self> {
         if loc_conf.is_null() {
             return None;
@@ -75,11 +89,11 @@ impl Location {
 
     /// The module's own configuration in the location.
     pub(crate) fn conf<T: LocationData>(self) -> Option<&'static T> {
-        // SAFETY: by the contract of `LocationData`; that it is as good as static says nginx.rs.
+        // SAFETY: by the contract of `LocationData`; it lives long enough (nginx.rs).
         unsafe { self.conf_of(module::ctx_index()).cast::<T>().as_ref() }
     }
 
-    /// The name as nginx has it: a prefix, a regular expression, or `@name`.
+    /// A prefix, a regular expression, or `@name`.
     pub(crate) fn name(self) -> &'static [u8] {
         // SAFETY: see above.
         unsafe { bytes((*self.as_raw()).name) }
@@ -95,12 +109,10 @@ impl Location {
         unsafe { flag::named.is_set(self.as_raw()) }
     }
 
+    #[cfg(ngx_feature = "pcre")]
     pub(crate) fn is_regex(self) -> bool {
-        #[cfg(ngx_feature = "pcre")]
         // SAFETY: see above.
-        return unsafe { !(*self.as_raw()).regex.is_null() };
-        #[cfg(not(ngx_feature = "pcre"))]
-        false
+        unsafe { !(*self.as_raw()).regex.is_null() }
     }
 
     /// Whether this is the block of an `if` or a `limit_except` inside a location.
@@ -109,8 +121,7 @@ impl Location {
         unsafe { flag::noname.is_set(self.as_raw()) }
     }
 
-    /// Whether this is such a block of the location: nginx gives it the location's name, the very
-    /// same string.
+    /// Whether this is such a block in `location`: its name is the location's, the very same string.
     pub(crate) fn is_block_of(self, location: Self) -> bool {
         self.is_block() && ptr::eq(self.name(), location.name())
     }
@@ -127,18 +138,13 @@ impl Location {
 
     pub(crate) fn root(self) -> Root {
         // SAFETY: see above.
-        unsafe {
-            let clcf = self.as_raw();
-            Root {
-                alias: Some((*clcf).alias).filter(|&len| len != 0),
-                path: bytes((*clcf).root),
-                has_variables: !(*clcf).root_lengths.is_null(),
-            }
-        }
+        let (alias, path) = unsafe { ((*self.as_raw()).alias, bytes((*self.as_raw()).root)) };
+        let alias = Some(alias).filter(|&len| len != 0);
+        Root { alias, path, has_variables: self.maps_by_variables() }
     }
 
-    /// Whether the file's path may not be the same but for the end when the URI is: there are
-    /// variables in `root` or `alias`, as there always are in the `alias` of a regex location.
+    /// Whether `root` or `alias` has variables, as the `alias` of a regex location always has: URIs
+    /// that differ only at their end may have paths that differ anywhere.
     pub(crate) fn maps_by_variables(self) -> bool {
         // SAFETY: see above.
         unsafe { !(*self.as_raw()).root_lengths.is_null() }
@@ -150,8 +156,8 @@ impl Location {
         unsafe { (*self.as_raw()).disable_symlinks != 0 }
     }
 
-    /// Whether finding and opening a file evaluates variables: those of `root` and `alias`, and of
-    /// the `from=` of `disable_symlinks`.
+    /// Whether opening a file evaluates variables: those of `root` or `alias`, or of the `from=` of
+    /// `disable_symlinks`.
     pub(super) fn evaluates_to_open(self) -> bool {
         // SAFETY: see above; a compiled value is valid as long as the configuration.
         let from = unsafe { (*self.as_raw()).disable_symlinks_from.as_ref() };
@@ -159,35 +165,35 @@ impl Location {
     }
 
     /// What a URI selects among the locations in this one, a server's: what
-    /// `ngx_http_core_find_location` finds for a request, without rewrites. `counts` tells of each
-    /// location that it passes on the way whether it is meant.
+    /// `ngx_http_core_find_location` finds for a request, without rewrites. Whether a location on
+    /// the way is `wanted` is in the result.
     pub(crate) fn select(
         self,
         uri: &[u8],
-        counts: impl Fn(Self) -> bool,
+        wanted: &dyn Fn(Self) -> bool,
     ) -> Result<Selection, Failure> {
-        self.search(uri, Regexes::Test, counts)
+        self.search(uri, &|location| location.matches(uri), wanted)
     }
 
-    /// The same with regex locations left out: the longest prefix, or an exact location.
+    /// The same without regex locations: the longest prefix, or an exact location.
     pub(crate) fn select_prefix(self, uri: &[u8]) -> Selection {
         // Only regular expressions can fail.
-        self.search(uri, Regexes::Ignore, |_| false).unwrap_or_default()
+        self.search(uri, &|_| Ok(false), &|_| false).unwrap_or_default()
     }
 
-    /// Leaves in the request what nginx would leave there on its way to the location of the URI,
-    /// which the request must have already: the captures of regex locations.
+    /// Sets the captures of regex locations as nginx does when it searches for the location of a
+    /// URI. The request must have that URI already.
     pub(super) fn capture(self, request: &Request<'_>, uri: &[u8]) -> Result<(), Failure> {
-        self.search(uri, Regexes::Capture(request), |_| false).map(drop)
+        self.search(uri, &|location| location.captures(request), &|_| false).map(drop)
     }
 
     fn search(
         self,
         uri: &[u8],
-        regexes: Regexes<'_>,
-        counts: impl Fn(Self) -> bool,
+        matches: &dyn Fn(Self) -> Result<bool, Failure>,
+        wanted: &dyn Fn(Self) -> bool,
     ) -> Result<Selection, Failure> {
-        let mut search = Search { uri, regexes, counts, selection: Selection::default() };
+        let mut search = Search { uri, matches, wanted, selection: Selection::default() };
         search.within(self)?;
         Ok(search.selection)
     }
@@ -201,12 +207,12 @@ impl Location {
     pub(crate) fn has_name_along(self, uri: &[u8]) -> bool {
         let name = self.name();
         let (one, other) = (name.as_ptr().cast_mut(), uri.as_ptr().cast_mut());
-        // SAFETY: both strings have so many bytes, which the function only reads.
+        // SAFETY: the function only reads the bytes, which both strings have.
         let order = unsafe { ngx_filename_cmp(one, other, name.len().min(uri.len())) };
         order == 0 && !self.is_regex()
     }
 
-    /// The locations right in this one: prefix and exact ones, then regex locations.
+    /// The locations directly in this one: prefix and exact locations, then regex locations.
     pub(crate) fn children(self) -> Vec<Self> {
         // SAFETY: see above.
         let mut nodes = vec![unsafe { (*self.as_raw()).static_locations }];
@@ -222,21 +228,18 @@ impl Location {
         children.into_iter().flatten().chain(self.regexes()).collect()
     }
 
-    /// Whether the search goes on with the regular expressions around the location.
+    /// Whether the search continues with the regex locations around the location.
     fn lets_regexes_try(self) -> bool {
         // SAFETY: see above.
-        #[cfg(ngx_feature = "pcre")]
-        return unsafe { !flag::noregex.is_set(self.as_raw()) };
-        #[cfg(not(ngx_feature = "pcre"))]
-        false
+        unsafe { !flag::noregex.is_set(self.as_raw()) }
     }
 
-    /// The walk of `ngx_http_core_find_static_location`.
+    /// `ngx_http_core_find_static_location`.
     fn find_static(self, uri: &[u8]) -> Option<Match> {
         let mut found = None;
         let mut rest = uri;
-        // SAFETY: see above; nginx has built the trees before it calls postconfiguration. A node
-        // has one of `exact` and `inclusive` or both, and `len` bytes of a name behind it.
+        // SAFETY: see above; nginx builds the trees before postconfiguration. A node has `exact`,
+        // `inclusive` or both, and a name of `len` bytes after it.
         unsafe {
             let mut node: *const ngx_http_location_tree_node_t = (*self.as_raw()).static_locations;
             while !node.is_null() {
@@ -270,62 +273,65 @@ impl Location {
         found
     }
 
-    /// The regex locations right in this one, in their order.
+    /// The regex locations directly in this one, in their order.
     #[cfg(ngx_feature = "pcre")]
     fn regexes(self) -> impl Iterator<Item = Self> {
         // SAFETY: see above.
         let mut next = unsafe { (*self.as_raw()).regex_locations };
         core::iter::from_fn(move || {
-            if next.is_null() {
-                return None;
-            }
-            // SAFETY: see above; the array ends with a null pointer.
+            // SAFETY: see above; null, or in an array that ends with a null pointer.
             unsafe {
-                let location = Self::from_raw(*next)?;
+                let location = Self::from_raw(*next.as_ref()?)?;
                 next = next.add(1);
                 Some(location)
             }
         })
     }
 
-    #[cfg(not(ngx_feature = "pcre"))]
-    fn regexes(self) -> impl Iterator<Item = Self> {
-        core::iter::empty()
-    }
-
+    /// Whether the regular expression of a regex location matches a URI.
     #[cfg(ngx_feature = "pcre")]
-    fn has_matching_regex(self, uri: &[u8], regexes: &Regexes<'_>) -> Result<bool, Failure> {
-        const NO_MATCH: ngx_int_t = NGX_REGEX_NO_MATCHED as ngx_int_t;
-        const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
-
-        // SAFETY: see above; a regex location has a regular expression. The request is valid, and
-        // its URI is the string that is matched, so what is captured stays as long as that.
+    fn matches(self, uri: &[u8]) -> Result<bool, Failure> {
+        let mut uri = string(uri);
+        // SAFETY: see above; a regex location has a regular expression.
         unsafe {
-            let regex = (*self.as_raw()).regex;
-            match regexes {
-                Regexes::Ignore => Ok(false),
-                Regexes::Test => {
-                    let mut uri = string(uri);
-                    match ngx_regex_exec((*regex).regex, &raw mut uri, ptr::null_mut(), 0) {
-                        NO_MATCH => Ok(false),
-                        rc if rc < 0 => Err(Failure("ngx_regex_exec() failed")),
-                        _ => Ok(true),
-                    }
-                }
-                Regexes::Capture(request) => {
-                    let r = request.as_raw();
-                    match ngx_http_regex_exec(r, regex, &raw mut (*r).uri) {
-                        DECLINED => Ok(false),
-                        rc if rc < 0 => Err(Failure("ngx_http_regex_exec() failed")),
-                        _ => Ok(true),
-                    }
-                }
+            let regex = (*(*self.as_raw()).regex).regex;
+            match ngx_regex_exec(regex, &raw mut uri, ptr::null_mut(), 0) {
+                NO_MATCH => Ok(false),
+                rc if rc < 0 => Err(Failure("ngx_regex_exec() failed")),
+                _ => Ok(true),
             }
         }
     }
 
-    #[cfg(not(ngx_feature = "pcre"))]
-    fn has_matching_regex(self, _: &[u8], _: &Regexes<'_>) -> Result<bool, Failure> {
+    /// The same for the URI of a request, which gets the captures.
+    #[cfg(ngx_feature = "pcre")]
+    fn captures(self, request: &Request<'_>) -> Result<bool, Failure> {
+        let r = request.as_raw();
+        // SAFETY: as in `matches`; the request is valid, and the captures stay as long as its URI.
+        match unsafe { ngx_http_regex_exec(r, (*self.as_raw()).regex, &raw mut (*r).uri) } {
+            DECLINED => Ok(false),
+            rc if rc < 0 => Err(Failure("ngx_http_regex_exec() failed")),
+            _ => Ok(true),
+        }
+    }
+}
+
+/// Without PCRE there are no regex locations.
+#[cfg(not(ngx_feature = "pcre"))]
+impl Location {
+    pub(crate) fn is_regex(self) -> bool {
+        false
+    }
+
+    fn regexes(self) -> impl Iterator<Item = Self> {
+        core::iter::empty()
+    }
+
+    fn matches(self, _: &[u8]) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
+    fn captures(self, _: &Request<'_>) -> Result<bool, Failure> {
         Ok(false)
     }
 }
@@ -335,37 +341,26 @@ impl Location {
 pub(crate) struct Selection {
     /// The innermost location.
     pub(crate) location: Option<Location>,
-    /// Whether one counts of those that were passed, the innermost included.
-    pub(crate) counts: bool,
-    /// Whether nginx would answer with a redirect to the location's name, which has a slash more.
+    /// Whether it or a location that it is nested in is wanted.
+    pub(crate) is_wanted: bool,
+    /// Whether nginx would redirect the client to the location's name, which has a slash more.
     pub(crate) is_redirect: bool,
-    /// Whether a regular expression could have been tried.
+    /// Whether there was a regular expression to try.
     pub(crate) meets_regexes: bool,
 }
 
-/// What to do with regular expressions.
-#[cfg_attr(
-    not(ngx_feature = "pcre"),
-    allow(dead_code, reason = "without regular expressions nothing is done with them")
-)]
-enum Regexes<'a> {
-    Ignore,
-    Test,
-    /// Run them on the request.
-    Capture(&'a Request<'a>),
-}
-
 /// A search for the location of a URI.
-struct Search<'a, F> {
+struct Search<'a> {
     uri: &'a [u8],
-    regexes: Regexes<'a>,
-    counts: F,
+    /// Whether a regex location matches.
+    matches: &'a dyn Fn(Location) -> Result<bool, Failure>,
+    wanted: &'a dyn Fn(Location) -> bool,
     selection: Selection,
 }
 
-impl<F: Fn(Location) -> bool> Search<'_, F> {
-    /// Goes on in a location, as `ngx_http_core_find_location` does. Returns whether it has ended
-    /// with a match that regex locations further out can't replace.
+impl Search<'_> {
+    /// Searches in a location, as `ngx_http_core_find_location` does. Returns whether regex
+    /// locations further out can't replace the match.
     fn within(&mut self, outer: Location) -> Result<bool, Failure> {
         let outside = self.selection;
         let mut try_regexes = true;
@@ -393,11 +388,11 @@ impl<F: Fn(Location) -> bool> Search<'_, F> {
         }
         for location in outer.regexes() {
             self.selection.meets_regexes = true;
-            if location.has_matching_regex(self.uri, &self.regexes)? {
+            if (self.matches)(location)? {
                 self.selection = Selection { meets_regexes: true, ..outside };
                 self.pass(location);
                 self.within(location)?;
-                // As nginx has it.
+                // As in nginx, which returns NGX_OK in place of NGX_DONE here.
                 self.selection.is_redirect = false;
                 return Ok(true);
             }
@@ -407,7 +402,7 @@ impl<F: Fn(Location) -> bool> Search<'_, F> {
 
     fn pass(&mut self, location: Location) {
         self.selection.location = Some(location);
-        self.selection.counts |= (self.counts)(location);
+        self.selection.is_wanted |= (self.wanted)(location);
     }
 }
 

@@ -23,8 +23,8 @@ pub(crate) enum Level {
     Info = NGX_LOG_INFO as isize,
 }
 
-/// The longest message, in bytes. Time, level, process and connection fit before it in a line of
-/// NGX_MAX_ERROR_STR bytes, of which nginx cuts off the rest.
+/// The longest message, in bytes, with room for time, level, process and connection in a line of
+/// NGX_MAX_ERROR_STR bytes, at which nginx cuts it.
 const MAX_MESSAGE_LEN: usize = ngx::log::LOG_BUFFER_SIZE - 100;
 
 /// A log that stays valid while the value is used.
@@ -39,22 +39,19 @@ impl Log {
         NonNull::new(log).map(Self)
     }
 
-    /// Writes a line if the log takes this level. nginx adds the text of `errno`, unless it is 0,
-    /// and what the log knows of client and request.
+    /// Writes a line if the log has this level. nginx adds the text of `errno`, unless it is 0, and
+    /// the client and request of the log.
     ///
-    /// Messages quote what others have written: titles, paths, JSON. What is hidden in a message is
-    /// escaped here, so nobody else has to think of it.
-    #[cold]
-    #[inline(never)]
+    /// Messages quote what others have written: titles, paths, JSON. Invisible characters are
+    /// escaped here, for all messages.
     pub(crate) fn write(self, level: Level, errno: ngx_err_t, message: fmt::Arguments<'_>) {
         if level as usize <= self.level() {
             self.put(level as usize, errno, message);
         }
     }
 
-    /// Writes a line if the log takes `debug` or `debug_http`, as the modules of nginx's core do it:
-    /// in an nginx that is built `--with-debug`. In others nothing is left of it.
-    #[inline(always)]
+    /// Writes a line if the log has `debug` or `debug_http`, as `ngx_log_debug`: in an nginx that is
+    /// built `--with-debug`. In others it compiles to nothing.
     pub(crate) fn debug(self, message: fmt::Arguments<'_>) {
         if ngx::log::DEBUG && ngx::log::check_mask(DebugMask::Http, self.level()) {
             self.put(NGX_LOG_DEBUG as usize, 0, message);
@@ -66,19 +63,17 @@ impl Log {
         unsafe { (*self.0.as_ptr()).log_level }
     }
 
-    #[cold]
-    #[inline(never)]
     fn put(self, level: usize, errno: ngx_err_t, message: fmt::Arguments<'_>) {
         let mut buffer = [const { MaybeUninit::uninit() }; MAX_MESSAGE_LEN];
         let message = ngx::log::write_fmt(&mut buffer, format_args!("{}", Escaped(message)));
-        // A message that is too long is cut anywhere, so its last character may not be whole.
+        // A message that is too long may be cut within a character.
         let message = message.utf8_chunks().next().map_or("", |chunk| chunk.valid()).as_bytes();
         // SAFETY: the log is valid, by the contract of `from_raw`.
         unsafe { ngx::log::log_error(level, self.0.as_ptr(), errno, message) };
     }
 }
 
-/// Bytes of a path or a name in a message: those that are no text are escaped.
+/// A path or a name in a message: bytes that are not UTF-8 are escaped.
 pub(crate) struct Text<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Text<'_> {

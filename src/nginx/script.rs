@@ -1,9 +1,8 @@
-//! What nginx's compiled scripts do: those of `rewrite`, `set` and `if` in a location, and those of
-//! its `root` or `alias`.
+//! nginx's compiled scripts: `rewrite`, `set` and `if` in a location, and its `root` or `alias`.
 //!
 //! A script is an array of codes of different sizes. Each begins with a pointer to a function, and
 //! all sizes are multiples of a pointer's (`ngx_http_script_start_code`, and
-//! `ngx_http_script_add_copy_code` for text), so a code is found by the address of its function.
+//! `ngx_http_script_add_copy_code` for text), so the address of its function finds a code.
 
 use core::ffi::c_void;
 use core::mem;
@@ -23,12 +22,12 @@ use super::location::Location;
 #[cfg(ngx_feature = "pcre")]
 use super::request::string;
 
-/// A compiled script. Null: none.
+/// A compiled script, or null.
 #[derive(Clone, Copy)]
 struct Script(*const ngx_array_t);
 
 impl Script {
-    /// Where the codes of a function begin, as offsets into the script's bytes.
+    /// The codes with a function.
     fn find(self, function: *const c_void) -> impl Iterator<Item = *const u8> {
         // SAFETY: a script is null or an array of bytes that nginx has filled, aligned as pointers
         // are; it stays as long as the configuration.
@@ -46,7 +45,7 @@ impl Script {
         })
     }
 
-    /// Whether the first code is one of a function.
+    /// Whether the first code has a function.
     fn begins_with(self, function: *const c_void) -> bool {
         // SAFETY: as for `find`; a script that is not null has a code.
         unsafe {
@@ -55,9 +54,9 @@ impl Script {
         }
     }
 
-    /// The variables that the codes of a function are about.
+    /// The variables of the codes with a function.
     fn variables(self, function: *const c_void) -> impl Iterator<Item = usize> {
-        // SAFETY: both functions this is called with have codes of this type.
+        // SAFETY: this is called with two functions, whose codes have this type.
         self.find(function)
             .map(|code| unsafe { (*code.cast::<ngx_http_script_var_code_t>()).index })
     }
@@ -72,13 +71,12 @@ impl Conf<'_> {
         Script(self.first_pointer(c"ngx_http_rewrite_module", location).cast())
     }
 
-    /// Whether `return` answers every request in a location, as its first directive of these.
+    /// Whether `return` answers all requests in a location: it is the first of these directives.
     pub(crate) fn always_returns(&self, location: Location) -> bool {
         self.rewrites(location).begins_with(ngx_http_script_return_code as *const c_void)
     }
 
-    /// A variable in the `root` or `alias` of a location that `set` gives a value in the location
-    /// itself, by its name.
+    /// The name of a variable in the `root` or `alias` of a location that `set` changes there.
     pub(crate) fn variable_set_in(&self, location: Location) -> Option<&'static [u8]> {
         let set = ngx_http_script_set_var_code as *const c_void;
         let read = ngx_http_script_copy_var_code as *const c_void;
@@ -89,7 +87,7 @@ impl Conf<'_> {
         self.variable_name(VariableIndex(index?))
     }
 
-    /// The variables in the `root` or `alias` of a location, by their names.
+    /// The names of the variables in the `root` or `alias` of a location.
     pub(crate) fn variables_of_root(
         &self,
         location: Location,
@@ -100,18 +98,18 @@ impl Conf<'_> {
             .filter_map(|index| self.variable_name(VariableIndex(index)))
     }
 
-    /// Whether there is a `rewrite` in a location, or in a server outside of its locations, that
-    /// changes a URI: one of `uris`, or any if there are none.
+    /// Whether a `rewrite` in a location, or in a server outside of its locations, changes one of
+    /// `uris`; any URI if there are none.
     #[cfg(ngx_feature = "pcre")]
     pub(crate) fn has_rewrite(&self, location: Location, uris: &[Vec<u8>]) -> bool {
         let rewrites = self.rewrites(location);
         let ends = || rewrites.find(ngx_http_script_regex_end_code as *const c_void);
         rewrites.find(ngx_http_script_regex_start_code as *const c_void).any(|start| {
-            // SAFETY: a code of this function has this type; nginx keeps `next` as the distance in
-            // bytes to the code behind, and compiles the regular expression that it notes.
+            // SAFETY: a code with this function has this type; `next` is the distance in bytes to
+            // the next code, and the regular expression is compiled.
             unsafe {
                 let code = &*start.cast::<ngx_http_script_regex_code_t>();
-                // `if` has such a code too, but not the one that ends a `rewrite`.
+                // `if` has such a code too, but without the one that ends a `rewrite`.
                 let is_rewrite =
                     ends().any(|end| end > start && end < start.wrapping_add(code.next));
                 is_rewrite

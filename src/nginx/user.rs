@@ -14,18 +14,18 @@ pub(crate) struct WorkerUser {
     groups: Vec<libc::gid_t>,
 }
 
-/// What somebody may want of a file or a directory.
+/// A permission, as in the mode bits.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Wish {
+pub(crate) enum Permission {
     /// To read a file.
     Read = 0o4,
-    /// To reach what is in a directory.
+    /// To access the files of a directory.
     Search = 0o1,
 }
 
 impl WorkerUser {
-    /// The user of the directive `user`, or nginx's own. `None` if the workers will run as whoever
-    /// starts nginx, or if there is no such user. SpaceRequest when all of the configuration is read.
+    /// The user of the directive `user`, or nginx's own. `None` if the workers will run as the user
+    /// that starts nginx, or if there is no such user. Called when all of the configuration is read.
     pub(crate) fn of(cycle: Cycle) -> Option<Self> {
         // SAFETY: the call only returns a number.
         if unsafe { libc::geteuid() } != 0 {
@@ -45,8 +45,8 @@ impl WorkerUser {
         }
     }
 
-    /// Whether the permission bits grant a wish. Access control lists are not looked at.
-    pub(crate) fn may(&self, wish: Wish, file: &Metadata) -> bool {
+    /// Whether the mode bits of a file grant a permission. Access control lists are not read.
+    pub(crate) fn has(&self, permission: Permission, file: &Metadata) -> bool {
         let class = if self.id == 0 {
             return true;
         } else if file.uid() == self.id {
@@ -56,7 +56,7 @@ impl WorkerUser {
         } else {
             0
         };
-        (file.mode() >> class) & wish as u32 != 0
+        (file.mode() >> class) & permission as u32 != 0
     }
 }
 

@@ -1,4 +1,4 @@
-//! Worker processes: whether there are any, their timers, and whether one is about to end.
+//! Worker processes: whether there are any, whether they have threads, timers, and exiting.
 
 use core::fmt;
 use core::ptr;
@@ -13,15 +13,14 @@ use nginx_sys::{
 };
 
 use super::Failure;
-use super::configuration::ConfPosition;
-use super::log::{Level, Log};
+use super::log::Log;
 use super::module::{self, MainData};
 use super::pool::Pool;
 use super::threads::ThreadPool;
 use super::timer;
 pub(crate) use super::timer::TimerHandle;
 
-/// A configuration: one that a process runs with, or one that has just been read.
+/// A configuration, in use or just read: `ngx_cycle_t`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cycle(ptr::NonNull<ngx_cycle_t>);
 
@@ -29,8 +28,7 @@ pub(crate) struct Cycle(ptr::NonNull<ngx_cycle_t>);
 impl Cycle {
     /// # Safety
     ///
-    /// `cycle` is what nginx hands to a module's `init_process`, or to the `init_conf` of a core
-    /// module.
+    /// nginx passes `cycle` to a module's `init_process`, or to the `init_conf` of a core module.
     pub(crate) unsafe fn from_raw(cycle: *mut ngx_cycle_t) -> Option<Self> {
         ptr::NonNull::new(cycle).map(Self)
     }
@@ -38,15 +36,6 @@ impl Cycle {
     pub(crate) fn log_handle(self) -> Option<Log> {
         // SAFETY: see above.
         unsafe { Log::from_raw((*self.0.as_ptr()).log) }
-    }
-
-    /// Writes a message about the directive at `place`, in the form of nginx's own. In `init_conf`
-    /// it goes where those about directives go: what the configuration says of logs is not in force
-    /// yet.
-    pub(crate) fn log_at(self, level: Level, place: &ConfPosition, message: impl fmt::Display) {
-        if let Some(log) = self.log_handle() {
-            log.write(level, 0, format_args!("{message} in {place}"));
-        }
     }
 
     /// The module's configuration for all of `http {}`; `None` without such a block.
@@ -72,13 +61,13 @@ impl Cycle {
         unsafe { (*(*self.0.as_ptr()).conf_ctx.add((*module).index)).cast() }
     }
 
-    /// What the directives outside of all blocks say.
+    /// The core module's configuration.
     pub(super) fn core_conf(self) -> Option<&'static ngx_core_conf_t> {
-        // SAFETY: see above; it is a core module, with this type of configuration.
+        // SAFETY: see above; a core module with this type of configuration.
         unsafe { self.core_module_conf::<ngx_core_conf_t>(&raw mut ngx_core_module).as_ref() }
     }
 
-    /// Why workers can't have the threads of a pool; `None` if they can. SpaceRequest when all of the
+    /// Why workers can't have the threads of a pool; `None` if they can. Called when all of the
     /// configuration is read.
     pub(crate) fn lacks_threads(self, pool: Option<ThreadPool>) -> Option<NoThreads> {
         if self.core_conf().is_some_and(|core| core.master == 0) {
@@ -87,38 +76,30 @@ impl Cycle {
             return Some(NoThreads::Build);
         }
         // SAFETY: see above; these are the types of the modules' configurations. Null is refused by
-        // nginx later, otherwise the block's end has chosen one of the event modules. Of a module
-        // of this type `ctx` is what is said here. The array of modules ends with null.
+        // nginx later, otherwise the block's end has chosen one of the event modules, whose `ctx`
+        // has this type.
         unsafe {
             let events: *mut *mut *mut ngx_event_conf_t =
                 self.core_module_conf(&raw mut ngx_events_module);
-            if events.is_null() {
-                return None;
-            }
             let index = ptr::addr_of!(ngx_event_core_module.ctx_index).read();
-            let chosen = (**(*events).add(index)).use_;
-            let mut modules = (*self.0.as_ptr()).modules;
-            while let Some(module) = (*modules).as_ref() {
-                let is_event = module.type_ == NGX_EVENT_MODULE as ngx_uint_t;
-                if is_event && module.ctx_index == chosen {
-                    let context = module.ctx.cast::<ngx_event_module_t>();
-                    let notify = (*context).actions.notify;
-                    return notify.is_none().then_some(NoThreads::EventMethod);
-                }
-                modules = modules.add(1);
-            }
+            let chosen = (**events.as_ref()?.add(index)).use_;
+            let is_chosen = |module: &&ngx_module_t| {
+                module.type_ == NGX_EVENT_MODULE as ngx_uint_t && module.ctx_index == chosen
+            };
+            let method = module::all(self.0.as_ptr()).find(is_chosen)?.ctx;
+            let notify = (*method.cast::<ngx_event_module_t>()).actions.notify;
+            notify.is_none().then_some(NoThreads::EventMethod)
         }
-        None
     }
 
-    /// Calls `tick` after so many milliseconds, on the event loop. The timer does not keep a
-    /// process from ending.
+    /// Calls `tick` on the event loop after `delay` milliseconds. The timer does not keep a process
+    /// from exiting.
     pub(crate) fn start_timer(
         self,
         delay: ngx_msec_t,
         tick: impl Fn(TimerHandle) + 'static,
     ) -> Result<(), Failure> {
-        // SAFETY: see above; a cycle has a pool, and its log is in that.
+        // SAFETY: see above; a cycle has a pool, which its log is in.
         unsafe {
             let cycle = self.0.as_ptr();
             let pool = Pool::from_raw(ptr::NonNull::new_unchecked((*cycle).pool));
@@ -127,43 +108,53 @@ impl Cycle {
     }
 }
 
-/// Why processes that serve requests have no threads.
+/// Why worker processes have no threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoThreads {
     /// `master_process off`: after a reload nginx would end threads that it has not started.
     NoMaster,
     /// nginx was built without.
     Build,
-    /// The event method has no way for threads to tell that they are done.
+    /// The event method has no `notify`, with which threads report to the event loop.
     EventMethod,
 }
 
+impl fmt::Display for NoThreads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoMaster => "\"master_process\" is off",
+            Self::Build => "nginx was built without threads",
+            Self::EventMethod => "the event method does not support threads",
+        })
+    }
+}
+
 impl TimerHandle {
-    /// Starts the timer again, unless the process is about to end.
+    /// Starts the timer again, unless the process is exiting.
     pub(crate) fn again(self, delay: ngx_msec_t) {
         if !is_ending() {
-            // SAFETY: a worker process has one cycle, whose pool goes when the event loop has come
-            // to its end (`ngx_worker_process_exit`). Handles are used on the event loop only: by
-            // the timer itself, and by jobs that are done, which that loop finishes.
+            // SAFETY: a worker process has one cycle, whose pool it destroys after the event loop
+            // (`ngx_worker_process_exit`). Handles are used on the event loop only: by the timer
+            // itself and at the end of jobs.
             unsafe { self.start(delay) };
         }
     }
 }
 
-/// Whether this is a process that serves requests under a master process. The cache manager and
-/// loader are none, and have no thread pools.
+/// Whether this is a worker process. The cache manager and loader, which have no thread pools, and a
+/// single process are not.
 pub(crate) fn is_worker() -> bool {
     // SAFETY: nginx writes the variable before it calls `init_process`.
     unsafe { ptr::addr_of!(ngx_process).read() == NGX_PROCESS_WORKER as usize }
 }
 
-/// Whether the process is about to end; may be asked in any thread.
+/// Whether the process is exiting. May be called in any thread.
 pub(crate) fn is_ending() -> bool {
-    // SAFETY: the variables are of these types in nginx (`ngx_process_cycle.c`), aligned, and there
-    // as long as the process. Rust only reads them, atomically. To the letter there is a race all
-    // the same, because nginx writes them without atomics, in its signal handler and on the event
-    // loop; as they are words of the machine and nothing else depends on them, a thread reads an old
-    // value or the new one, and an old one only makes the answer come a little later.
+    // SAFETY: the variables have these types in nginx (`ngx_process_cycle.c`), are aligned and live
+    // as long as the process. Rust only reads them, atomically. Strictly there is a race, because
+    // nginx writes them without atomics, in its signal handler and on the event loop. They are
+    // machine words that nothing else depends on: a thread reads the old value or the new one, and
+    // with the old one it stops a little later.
     unsafe {
         AtomicUsize::from_ptr(&raw mut ngx_exiting).load(Relaxed) != 0
             || AtomicI32::from_ptr(&raw mut ngx_quit).load(Relaxed) != 0

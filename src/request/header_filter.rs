@@ -103,9 +103,9 @@ fn content_disposition<'r>(
     let Space::Valid(space) = record.space(request)? else { return Ok(None) };
     let (lcf, extension) = (record.lcf(), redirect.format.extension());
     let (title, disposition) = (record.decided.title(), record.decided.disposition());
-    let parts = match lcf.filename {
-        Some(_) => None,
-        None => disposition.parts_with(title, space.id, extension),
+    let parts = match lcf.has_file_name() {
+        true => None,
+        false => disposition.parts_with(title, space.id, extension),
     };
     Ok(Some(match parts {
         Some(Parts::Id(parts)) => request.pool().concat(parts)?,

@@ -67,7 +67,7 @@ impl<'r> Lookup<'r> {
         let args =
             query.write(buffer).ok_or(Failure("lookup arguments do not fit their buffer"))?;
         request.debug(format_args!("xspace lookup: \"{}?{}\"", Text(lookup.uri), Text(args)));
-        let request_id = lookup.request_id.get().copied().flatten();
+        let request_id = lookup.request_id();
         Ok(Self {
             subrequest: request.start_subrequest::<T>(
                 lookup.uri,

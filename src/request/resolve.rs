@@ -34,9 +34,8 @@ pub(crate) fn precontent_handler<'r>(
     request: &Request<'r>,
     lcf: &'static LocationConf,
 ) -> PhaseResult<'r> {
-    let (Some(download), Some(formats)) = (lcf.download(), lcf.formats()) else {
-        return Ok(Action::Decline);
-    };
+    let Some(download) = lcf.download() else { return Ok(Action::Decline) };
+    let formats = lcf.formats();
     request.debug(format_args!("xspace precontent handler"));
     let record = Record::after_rewrite(request, lcf)?;
     let resolver = Resolver { scope: Scope { request, lcf, download, formats }, record };
@@ -64,7 +63,7 @@ impl<'r> Resolver<'_, 'r> {
             answer = catalog;
             (Some(answer.get(id).ok().flatten().ok_or(NO_ENTRY)?), Source::Lookup)
         } else if let Some(setting) = self.scope.lcf.catalog() {
-            current = setting.source.current();
+            current = setting.file.current();
             (self.catalog_entry(setting, current.as_deref(), id)?, Source::Catalog)
         } else {
             (None, Source::Directory)
@@ -154,9 +153,9 @@ impl<'r> Resolver<'_, 'r> {
         entries: Option<&'c Catalog>,
         id: SpaceId<'r>,
     ) -> PhaseResult<'r, Option<Entry<'c>>> {
-        let path = Text(catalog.source.path().as_os_str().as_bytes());
+        let path = Text(catalog.file.path().as_os_str().as_bytes());
         let Some(entries) = entries else {
-            let retry_after = catalog.source.retry_after.as_bytes();
+            let retry_after = catalog.file.retry_after.as_bytes();
             self.scope.request.error(format_args!(
                 "could not serve space \"{id}\": catalog \"{path}\" is not loaded yet"
             ));
@@ -221,7 +220,7 @@ impl<'r> Resolver<'_, 'r> {
     }
 
     fn redirect(&self, Chosen { format, uri }: Chosen<'r>, source: Source) -> Action<'r> {
-        let file = uri.get(self.scope.download.target.len()..).unwrap_or_default();
+        let file = uri.get(self.scope.download.target().len()..).unwrap_or_default();
         let name = source.as_str();
         self.scope.request.debug(format_args!("xspace redirect: \"{}\" source: {name}", Text(uri)));
         let redirect = Redirect::new(self.scope.request, self.scope.lcf, format, file, source);

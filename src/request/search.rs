@@ -17,9 +17,6 @@ use crate::nginx::log::{Level, Text};
 use crate::nginx::request::Request;
 use crate::nginx::snapshot::Snapshot;
 
-/// Routes are set before the first request.
-const NO_ROUTES: Failure = Failure("locations of the target are unknown");
-
 /// A request, and the configuration of its location.
 #[derive(Clone, Copy)]
 pub(crate) struct Scope<'q, 'r> {
@@ -98,8 +95,8 @@ impl<'q, 'r> FileSearch<'q, 'r> {
     /// or `<id>.<extension>`.
     pub(crate) fn run(mut self) -> Result<SearchResult<'r>, Failure> {
         let Scope { request, lcf, download, formats } = self.scope;
-        let (id, target) = (self.id, &*download.target);
-        if let (None, Some(Directory::Off(_))) = (self.entry, &lcf.directory) {
+        let (id, target) = (self.id, download.target());
+        if let (None, Directory::Off(_)) = (self.entry, lcf.directory()) {
             self.scope.log_not_found(format_args!(
                 "no file is listed for space \"{id}\", and \"xspace_directory\" is off"
             ));
@@ -135,7 +132,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         format: &'static Format,
     ) -> Result<Option<SearchResult<'r>>, Failure> {
         let Scope { request, lcf, download, .. } = self.scope;
-        let routes = download.routes.get().ok_or(NO_ROUTES)?;
+        let routes = download.routes()?;
         let location = match download.route(routes, uri)? {
             Route::Inside(location) => location,
             Route::Outside(location) if self.entry.is_none() => {
@@ -143,13 +140,13 @@ impl<'q, 'r> FileSearch<'q, 'r> {
                 return Ok(None);
             }
             Route::Outside(location) => {
-                let file = Text(uri.get(download.target.len()..).unwrap_or_default());
+                let file = Text(uri.get(download.target().len()..).unwrap_or_default());
                 let (id, outside) = (self.id, Outside(location, download));
                 request.error(format_args!("file \"{file}\" of space \"{id}\" {outside}"));
                 return Ok(Some(SearchResult::Outside));
             }
         };
-        if let Some(Directory::Off(_)) = lcf.directory {
+        if let Directory::Off(_) = lcf.directory() {
             // The file is assumed to exist.
             return Ok(Some(SearchResult::File(Chosen { format, uri })));
         }
@@ -176,15 +173,15 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         uri: &[u8],
     ) -> Result<(FilePath<'r>, Stat), Failure> {
         let Scope { request, lcf, download, .. } = self.scope;
-        let server = routes.is_divided.then_some(download.server);
+        let server = routes.is_divided.then_some(download.server());
         let destination = Destination { location, server, random: routes.request_id };
         // Left before anything is logged: lines about a subrequest have its path.
         let at = InLocation::enter(request, destination, uri, &mut self.snapshot)?;
-        let mut path = match &lcf.directory {
-            Some(Directory::Path(directory)) => {
-                at.below(directory, uri.get(download.target.len()..).unwrap_or_default())?
+        let mut path = match lcf.directory() {
+            Directory::Path(directory) => {
+                at.below(directory, uri.get(download.target().len()..).unwrap_or_default())?
             }
-            _ => at.map()?,
+            Directory::OfTarget | Directory::Off(_) => at.map()?,
         };
         let stat = at.stat(&mut path)?;
         Ok((path, stat))
@@ -196,7 +193,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         let (tried, miss) = (Tried(self), self.search.miss());
         let exists = self.rejected.as_ref().is_some_and(Rejected::exists);
         if let (Some((location, format)), Miss::NotFound, false) = (self.outside, miss, exists) {
-            let (target, extension) = (Text(&download.target), format.extension());
+            let (target, extension) = (Text(download.target()), format.extension());
             let outside = Outside(location, download);
             return self.scope.log_not_found(format_args!(
                 "no file for space \"{id}\": \"{target}{id}.{extension}\" {outside}"
@@ -231,7 +228,7 @@ struct Outside<'a>(Location, &'a Download);
 
 impl fmt::Display for Outside<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (location, target) = (Text(self.0.name()), Text(&self.1.target));
+        let (location, target) = (Text(self.0.name()), Text(self.1.target()));
         write!(f, "is in location \"{location}\", which is not part of target \"{target}\"")
     }
 }

@@ -278,8 +278,8 @@ fn nginx_t_warns_where_they_are_wanted() {
             more,
             &proxied("", more),
             &format!(
-                "\"${variable}\" is empty in target location \"/downloads/\": without \
-                 \"xspace_pass_args on\" its content handler gets no arguments of the client in"
+                "\"${variable}\" is empty in target location \"/downloads/\" without \
+                 \"xspace_pass_args on\" in"
             ),
         );
         for said in ["on", "off"] {
@@ -317,7 +317,7 @@ fn nginx_t_warns_of_each_part_of_the_target() {
                  {parts}"
             )
         };
-        let message = format!("\"$arg_r\" is empty in target location \"{name}\": without");
+        let message = format!("\"$arg_r\" is empty in target location \"{name}\" without");
         warning(&parts, &with(""), &message);
         for said in ["on", "off"] {
             fine_site(&parts, Site::new().server(&with(&format!("xspace_pass_args {said};"))));

@@ -94,8 +94,7 @@ fn file_that_workers_may_not_read_is_warned_of() {
         // Master and workers are the same user then, and the file is refused.
         return;
     }
-    let message =
-        "catalog \"{dir}/secret/catalog.json\" cannot be read by the workers' user \"nobody\"";
+    let message = "catalog \"{dir}/secret/catalog.json\" will not be refreshed: worker user \"nobody\" has no";
     for (file, directory) in
         [(0o600, 0o755), (0o640, 0o755), (0o700, 0o755), (0, 0o755), (0o644, 0o700)]
     {
@@ -159,7 +158,7 @@ fn workers_user_is_known_wherever_it_is_set() {
         site.chmod("catalog.json", 0o600);
         let checked = site.check();
         assert!(checked.ok, "{}", checked.output);
-        let message = "cannot be read by the workers' user \"nobody\"";
+        let message = "will not be refreshed: worker user \"nobody\" has no permission to read it";
         assert_eq!(
             checked.output.contains(message),
             is_warned,
@@ -595,7 +594,7 @@ fn two_refresh_values_for_one_file_are_refused() {
         let conf = site.write_conf();
         let first_line = conf.lines().position(|line| line.contains("# first")).expect("a line");
         let message = format!(
-            "\"refresh\" for catalog \"{{dir}}/catalog.json\" than in {{dir}}/nginx.conf:{}",
+            "conflicting \"refresh\" for catalog \"{{dir}}/catalog.json\", first set in {{dir}}/nginx.conf:{}",
             first_line + 1
         );
         expect_site("emerg", &what, site, &message);
@@ -708,7 +707,12 @@ fn directory_off_is_allowed_with_a_catalog() {
                  xspace_catalog off;\n xspace_directory off; #!\n}}\n{TARGET}"
         ))
         .file("catalog.json", "{}");
-    expect_site("emerg", "catalog off", site, "\"xspace_directory off\" leaves no way to find");
+    expect_site(
+        "emerg",
+        "catalog off",
+        site,
+        "\"xspace_directory off\" requires \"xspace_catalog\" or",
+    );
 }
 
 #[test]
@@ -719,12 +723,13 @@ fn refresh_that_cannot_be_is_warned_of() {
     };
     fine_site("can be", site());
 
-    let message = "with \"master_process off\", catalog \"{dir}/catalog.json\" is read at start";
+    let message = "catalog \"{dir}/catalog.json\" will not be refreshed: \"master_process\" is off";
     expect_site("warn", "no worker processes", site().single(), message);
     fine_site("no worker processes, nothing to refresh", never().single());
 
     let Some(plain) = site().plain() else { return };
-    let message = "no threads, catalog \"{dir}/catalog.json\" is read at start and reload only";
+    let message =
+        "catalog \"{dir}/catalog.json\" will not be refreshed: nginx was built without threads";
     expect_site("warn", "no threads", plain, message);
     if let Some(plain) = never().plain() {
         fine_site("no threads, nothing to refresh", plain);
@@ -750,7 +755,7 @@ fn optional_file_that_is_not_there_is_warned_of() {
         return;
     }
     let site = || with_directive("xspace_catalog {dir}/catalog.json optional;");
-    let message = "catalog \"{dir}/catalog.json\" is not there, what needs it is answered with 503";
+    let message = "optional catalog \"{dir}/catalog.json\" not loaded, requests that need it are answered with 503: ";
     expect_site("warn", "missing", site(), &format!("{message}…2: No such file or directory"));
     for (json, why) in
         [("{", "…EOF"), ("[]", "…not an object"), ("{\"a\": nul}", "…line 1 column ")]
@@ -770,8 +775,8 @@ fn optional_where_the_file_is_never_read_again_is_refused() {
     for parameters in ["optional refresh=off", "refresh=off only optional"] {
         let site = with_directive(&format!("xspace_catalog {{dir}}/catalog.json {parameters};"))
             .file("catalog.json", "{}");
-        let message = format!("{message}with \"refresh=off\" it is not read again");
-        expect_site("emerg", parameters, site, &message);
+        let message = "catalog \"{dir}/catalog.json\" cannot be \"optional\" with \"refresh=off\"";
+        expect_site("emerg", parameters, site, message);
     }
     let site = with_directive("xspace_catalog {dir}/catalog.json optional;")
         .main("master_process off;")
@@ -779,8 +784,7 @@ fn optional_where_the_file_is_never_read_again_is_refused() {
     expect_site("emerg", "master_process off", site, message);
     let site = with_directive("xspace_catalog {dir}/catalog.json optional;").plain();
     let Some(site) = site.map(|site| site.file("catalog.json", "{}")) else { return };
-    let message =
-        format!("{message}this nginx has no threads, it is read at start and reload only");
+    let message = format!("{message}nginx was built without threads");
     expect_site("emerg", "no threads", site, &message);
 }
 
@@ -794,7 +798,7 @@ fn optional_in_one_place_only_is_refused() {
             "emerg",
             &format!("{first:?} and {second:?}"),
             site,
-            "\"optional\" for catalog \"{dir}/catalog.json\" in one place only, not as in {dir}/nginx.conf:",
+            "conflicting \"optional\" for catalog \"{dir}/catalog.json\", first set in {dir}/nginx.conf:",
         );
     }
 }

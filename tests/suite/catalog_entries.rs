@@ -248,10 +248,7 @@ fn optional_catalog_that_is_not_there_is_503_until_it_is() {
 
     // A new configuration does not have what the old one has read.
     nginx.reload();
-    nginx.wait_error(&[
-        "[warn]",
-        "is not there, what needs it is answered with 503 until it can be read",
-    ]);
+    nginx.wait_error(&["[warn]", "not loaded, requests that need it are answered with 503: "]);
     assert_503(&nginx, "1", "after a reload");
     nginx.site().replace("catalog.json", format!("{{\"{ID}\": {{\"status\": 410}}}}"));
     nginx.wait_errors(&["[notice]", "catalog.json\" was read again: 1 spaces"], 1);

@@ -794,7 +794,7 @@ fn file_for_root_alone_is_told_by_the_workers() {
     let site = site(titled("one"));
     site.chmod("catalog.json", 0o600);
     let Some(nginx) = start(site) else { return };
-    nginx.wait_error(&["[warn]", "catalog.json", "cannot be read by the workers' user"]);
+    nginx.wait_error(&["[warn]", "catalog.json", "will not be refreshed: worker user"]);
     nginx.wait_error(&["[error]", "catalog.json", STAYS, "(13: Permission denied)"]);
     nginx.let_it_look();
     assert_eq!(nginx.counts(), (0, 1), "{}", nginx.error_log());

@@ -139,11 +139,16 @@ fn id_of_a_request_that_had_none_is_invalid() {
         for round in 1..4 {
             let response = connection.send(&Request::get(PATH));
             assert_no_recording(&response, 404, value);
-            let count = nginx.count_errors(&["[error]", "\"xspace_id\" refers to itself"]);
+            let count = nginx.count_errors(&["[error]", "cycle while evaluating \"xspace_id\""]);
             // One for each place where it is needed and there is none.
             assert!((round..=round * 8).contains(&count), "{value}: {}", nginx.error_log());
         }
-        assert_eq!(nginx.count_errors(&["cycle"]), 0, "{value}: {}", nginx.error_log());
+        assert_eq!(
+            nginx.count_errors(&["cycle while evaluating variable"]),
+            0,
+            "{value}: {}",
+            nginx.error_log()
+        );
     }
 }
 
@@ -155,8 +160,13 @@ fn format_that_refers_to_itself_is_none() {
         .file(FILE, recording())
         .start();
     assert_eq!(nginx.get(PATH).status, 200);
-    nginx.wait_error(&["[error]", "\"xspace_format\" refers to itself"]);
-    assert_eq!(nginx.count_errors(&["cycle"]), 0, "{}", nginx.error_log());
+    nginx.wait_error(&["[error]", "cycle while evaluating \"xspace_format\""]);
+    assert_eq!(
+        nginx.count_errors(&["cycle while evaluating variable"]),
+        0,
+        "{}",
+        nginx.error_log()
+    );
 }
 
 #[test]
@@ -167,9 +177,9 @@ fn circles_by_way_of_other_variables_end() {
                 map $here $there { default t$here; }
                 map $there $here { default h$there; }";
     for (value, name, line) in [
-        ("Radio-$once", "Radio.mp3", "\"xspace_filename\" refers to itself"),
-        ("Radio-$twice", "Radio.mp3", "\"xspace_filename\" refers to itself"),
-        ("Radio-$both$once$twice", "Radio-x.mp3", "\"xspace_filename\" refers to itself"),
+        ("Radio-$once", "Radio.mp3", "cycle while evaluating \"xspace_filename\""),
+        ("Radio-$twice", "Radio.mp3", "cycle while evaluating \"xspace_filename\""),
+        ("Radio-$both$once$twice", "Radio-x.mp3", "cycle while evaluating \"xspace_filename\""),
         // No circle: it is set when the file was found, and there was none before.
         ("Radio-$set", "Radio-Radio.mp3", "using uninitialized \"set\" variable"),
         // nginx's own: nothing of the module takes part.

@@ -319,7 +319,7 @@ fn every_named_media_type_is_built_in() {
 
 #[test]
 fn directory_off_leaves_no_way_to_find_a_file() {
-    let message = r#""xspace_directory off" leaves no way to find a file"#;
+    let message = r#""xspace_directory off" requires "xspace_catalog" or "xspace_lookup" in location "/download/""#;
     error(
         "in the location",
         &format!(
@@ -508,20 +508,19 @@ fn directory_that_cannot_be_read_is_warned_of() {
         "alias",
         "location ^~ /download/ {\n xspace_download /downloads/; #!\n}
          location ^~ /downloads/ { internal; alias {dir}/nowhere/; }",
-        "directory \"{dir}/nowhere…\" of target \"/downloads/\" cannot be read \
-         (2: No such file or directory)",
+        "opendir() \"{dir}/nowhere…\" failed (2: No such file or directory) for target \"/downloads/\"",
     );
     warning(
         "root",
         "location ^~ /download/ {\n xspace_download /downloads/; #!\n}
          location ^~ /downloads/ { internal; root {dir}/nowhere; }",
-        "directory \"{dir}/nowhere/downloads…\" of target \"/downloads/\" cannot be read (2: ",
+        "opendir() \"{dir}/nowhere/downloads…\" failed (2: …) for target \"/downloads/\"",
     );
     warning(
         "longer target",
         "location ^~ /download/ {\n xspace_download /downloads/2025/; #!\n}
          location ^~ /downloads/ { internal; alias {dir}/downloads/; }",
-        "directory \"{dir}/downloads/2025…\" of target \"/downloads/2025/\" cannot be read (2: ",
+        "opendir() \"{dir}/downloads/2025…\" failed (2: …) for target \"/downloads/2025/\"",
     );
     warning(
         "xspace_directory",
@@ -529,7 +528,7 @@ fn directory_that_cannot_be_read_is_warned_of() {
             "location ^~ /download/ {{\n xspace_download /downloads/; #!
              xspace_directory {{dir}}/nowhere; #!\n}}\n{TARGET}"
         ),
-        "directory \"{dir}/nowhere…\" … cannot be read (2: ",
+        "opendir() \"{dir}/nowhere…\" failed (2: …) for target \"/downloads/\"",
     );
     expect_site(
         "warn",
@@ -540,7 +539,7 @@ fn directory_that_cannot_be_read_is_warned_of() {
                  location ^~ /downloads/ { internal; alias {dir}/a-file/; }",
             )
             .file("a-file", "no directory"),
-        "directory \"{dir}/a-file…\" of target \"/downloads/\" cannot be read (20: Not a directory)",
+        "opendir() \"{dir}/a-file…\" failed (20: Not a directory) for target \"/downloads/\"",
     );
 }
 
@@ -550,14 +549,13 @@ fn alias_with_another_trailing_slash_than_its_location_is_warned_of() {
         "only the alias",
         "location ^~ /download/ {\n xspace_download /downloads/; #!\n}
          location ^~ /downloads { internal; alias {dir}/downloads/; }",
-        "\"alias\" of target location \"/downloads\" and the location differ in the trailing slash",
+        "\"alias\" and target location \"/downloads\" differ in their trailing slash",
     );
     warning(
         "only the location",
         "location ^~ /download/ {\n xspace_download /downloads/; #!\n}
          location ^~ /downloads/ { internal; alias {dir}/downloads; }",
-        "\"alias\" of target location \"/downloads/\" and the location differ in the trailing \
-         slash",
+        "\"alias\" and target location \"/downloads/\" differ in their trailing slash",
     );
     fine(
         "neither",
@@ -589,45 +587,49 @@ fn content_handler_without_a_directory_is_warned_of() {
 #[test]
 fn what_decides_only_after_the_redirect_where_a_file_is_is_warned_of() {
     for (location, target, what) in [
-        ("/downloads/", "root {dir}; try_files $uri =404;", "\"try_files\""),
+        ("/downloads/", "root {dir}; try_files $uri =404;", "has \"try_files\""),
         (
             "/downloads/",
             "root {dir}; rewrite ^/downloads/(.)(.*)$ /shards/$1/$1$2 last;",
-            "\"rewrite\"",
+            "has \"rewrite\"",
         ),
-        ("/downloads/", "root {dir}; if ($arg_x) { rewrite ^ /x break; }", "\"rewrite\""),
+        ("/downloads/", "root {dir}; if ($arg_x) { rewrite ^ /x break; }", "has \"rewrite\""),
         (
             "/downloads/",
             "root {dir}; if ($arg_x) { root {dir}/x; }",
-            "another \"root\" in an \"if\"",
+            "has a different \"root\" or \"alias\" in an \"if\"",
         ),
         (
             "/downloads/",
             "set $place x; alias {dir}/$place/;",
-            "\"$place\" in its \"alias\" or \"root\" and sets it itself",
+            "sets \"$place\", which its \"root\" or \"alias\" contains",
         ),
         (
             "/downloads/",
             "if ($arg_x) { set $place x; } root {dir}/$host/$place;",
-            "\"$place\" in its \"alias\" or \"root\" and sets it itself",
+            "sets \"$place\", which its \"root\" or \"alias\" contains",
         ),
         (
             "/downloads/",
             "alias {dir}/$xspace_format/;",
-            "\"$xspace_format\" in its \"alias\" or \"root\", which is not known until the file is found",
+            "uses \"$xspace_format\" in \"root\" or \"alias\" before the file is found",
         ),
         (
             "/downloads/2025/",
             "root {dir}; location /downloads/2025/ { try_files $uri =404; }",
-            "\"try_files\"",
+            "has \"try_files\"",
         ),
-        ("\\.mp4$", "root {dir}; location ~ \\.mp4$ { rewrite ^ /elsewhere last; }", "\"rewrite\""),
+        (
+            "\\.mp4$",
+            "root {dir}; location ~ \\.mp4$ { rewrite ^ /elsewhere last; }",
+            "has \"rewrite\"",
+        ),
     ] {
         let target = format!("location ^~ /downloads/ {{ internal; {target} }}");
         warning(
             what,
             &format!("location ^~ /download/ {{\n xspace_download /downloads/; #!\n}}\n{target}"),
-            &format!("target location \"{location}\" has {what}, \"xspace_directory\" is missing"),
+            &format!("target location \"{location}\" {what}, \"xspace_directory\" is missing"),
         );
         fine(
             what,
@@ -658,8 +660,8 @@ fn what_decides_only_after_the_redirect_where_a_file_is_is_warned_of() {
         warning(
             rewrite,
             &server,
-            "a \"rewrite\" of the server changes the URI of files of target \"/downloads/\", \
-             \"xspace_directory\" is missing",
+            "\"rewrite\" of the server changes URIs of target \"/downloads/\", \"xspace_directory\" is \
+             missing",
         );
     }
 }
@@ -719,17 +721,20 @@ fn what_is_known_before_the_redirect_is_not_warned_of() {
 #[test]
 fn directives_that_never_act_beside_it_are_warned_of() {
     for (directive, message) in [
-        ("try_files $uri =404", "\"try_files\" never acts in location \"/download/\" beside"),
-        ("mirror /mirror", "\"mirror\" never acts in location \"/download/\" beside"),
+        (
+            "try_files $uri =404",
+            "\"try_files\" has no effect in location \"/download/\" because of",
+        ),
+        ("mirror /mirror", "\"mirror\" has no effect in location \"/download/\" because of"),
         (
             "proxy_pass http://127.0.0.1:9",
-            "a content handler never acts in location \"/download/\" beside",
+            "a content handler has no effect in location \"/download/\" because of",
         ),
         (
             "fastcgi_pass 127.0.0.1:9",
-            "a content handler never acts in location \"/download/\" beside",
+            "a content handler has no effect in location \"/download/\" because of",
         ),
-        ("stub_status", "a content handler never acts in location \"/download/\" beside"),
+        ("stub_status", "a content handler has no effect in location \"/download/\" because of"),
     ] {
         // The line may be that of either directive.
         warning(
@@ -748,7 +753,7 @@ fn directives_that_never_act_beside_it_are_warned_of() {
                 "location ^~ /download/ {{\n xspace_download /downloads/; #!\n mp4; #!\n}}
                  {TARGET}"
             ),
-            "a content handler never acts in location \"/download/\" beside \"xspace_download\"",
+            "a content handler has no effect in location \"/download/\" because of \"xspace_download\"",
         );
     }
 }
@@ -910,7 +915,7 @@ fn alias_inherited_by_a_nested_target_is_looked_at_as_nginx_does() {
     warning(
         "one that is not",
         &nested("missing"),
-        "directory \"{dir}/missing/\" of target \"/downloads/missing/\" cannot be read",
+        "opendir() \"{dir}/missing/\" failed (2: …) for target \"/downloads/missing/\"",
     );
 }
 
@@ -937,7 +942,7 @@ fn content_handler_in_a_block_is_warned_of() {
                  }}
                  {TARGET}"
             ),
-            "a content handler never acts in location \"/download/\" beside \"xspace_download\"",
+            "a content handler has no effect in location \"/download/\" because of \"xspace_download\"",
         );
     }
 }
@@ -1042,10 +1047,7 @@ fn alias_of_each_part_is_compared_with_its_own_location() {
         warning(
             name,
             &server,
-            &format!(
-                "\"alias\" of target location \"{name}\" and the location differ in the trailing \
-                 slash"
-            ),
+            &format!("\"alias\" and target location \"{name}\" differ in their trailing slash"),
         );
         assert_eq!(warnings(&server), 1, "{name}");
     }
@@ -1071,7 +1073,7 @@ fn directory_of_each_part_has_to_be_readable() {
         warning(
             name,
             &server_text,
-            &format!("directory \"{directory}\" of target location \"{name}\" cannot be read (2: "),
+            &format!("opendir() \"{directory}\" failed (2: …) for target location \"{name}\""),
         );
         assert_eq!(warnings(&server_text), 1, "{name}");
         fine(name, &with_parts("xspace_directory {dir}/downloads;", server));

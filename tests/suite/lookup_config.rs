@@ -58,7 +58,7 @@ fn uri_must_be_one() {
         ("http://127.0.0.1/lookup", "it must begin with \"/\""),
         ("ON", "it must begin with \"/\""),
         ("/_space/$xspace_id", "variables are not supported"),
-        ("/_space?key=1", "the module makes its arguments"),
+        ("/_space?key=1", "arguments are set by the module"),
     ] {
         error(
             uri,
@@ -191,6 +191,6 @@ fn nothing_else_finds_a_file() {
                  xspace_download /downloads/; xspace_lookup off;\nxspace_directory off; #!\n
              }} {TARGET}"
         ),
-        "\"xspace_directory off\" leaves no way to find a file",
+        "\"xspace_directory off\" requires \"xspace_catalog\" or \"xspace_lookup\"",
     );
 }

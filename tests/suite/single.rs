@@ -89,8 +89,8 @@ fn one_process_survives_a_reload_and_stops() {
 /// What takes threads from the workers, in front of `http {}`, in `events {}` and behind `http {}`,
 /// and what is said of it.
 fn without_threads() -> Vec<([&'static str; 3], &'static str)> {
-    const NO_MASTER: &str = "with \"master_process off\", ";
-    const NO_NOTIFY: &str = "with this event method there are no threads, ";
+    const NO_MASTER: &str = "\"master_process\" is off";
+    const NO_NOTIFY: &str = "the event method does not support threads";
     let mut rows = vec![
         (["master_process off;", "", ""], NO_MASTER),
         (["", "", "master_process off;"], NO_MASTER),
@@ -112,7 +112,10 @@ fn catalog_that_is_not_read_again_is_warned_of() {
             let places = lines_marked(&site.conf_path(), &site.write_conf());
             let checked = site.check();
             assert!(checked.ok, "{what}: {}", checked.output);
-            let message = format!("{why}catalog \"{}/catalog.json\" is ", site.dir().display());
+            let message = format!(
+                "catalog \"{}/catalog.json\" will not be refreshed: {why}",
+                site.dir().display()
+            );
             checked.expect_line("warn", &message, &places, &what);
             assert_eq!(checked.output.matches(&message).count(), 1, "{what}: {}", checked.output);
 
@@ -133,8 +136,7 @@ fn optional_is_refused_where_the_file_is_not_read_again() {
                 let places = lines_marked(&site.conf_path(), &site.write_conf());
                 let checked = site.check();
                 assert!(!checked.ok, "{what}: {}", checked.output);
-                let message =
-                    format!("catalog.json\" cannot be \"optional\": {why}it is read at start");
+                let message = format!("catalog.json\" cannot be \"optional\": {why}");
                 checked.expect_line("emerg", &message, &places, &what);
             }
         }

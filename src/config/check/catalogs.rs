@@ -11,87 +11,74 @@ use crate::catalog::CatalogFile;
 use crate::config::check::Refused;
 use crate::nginx::configuration::Conf;
 use crate::nginx::log::{Level, Text};
-use crate::nginx::user::{Wish, WorkerUser};
+use crate::nginx::user::{Permission, WorkerUser};
 use crate::nginx::worker::{Cycle, NoThreads};
 
 /// Reads the catalogs.
-pub(crate) fn load(conf: &Conf<'_>, sources: &[Rc<CatalogFile>]) -> Result<(), Refused> {
-    for source in sources {
-        let path = Text(source.path().as_os_str().as_bytes());
-        let warn = |message: String| conf.log_at(Level::Warn, &source.place, message);
-        let refuse = |message: String| {
-            conf.log_at(Level::Emerg, &source.place, message);
-            Err(Refused)
-        };
-        match source.load() {
-            Ok(report) => {
-                report.lines().for_each(|line| warn(format!("catalog \"{path}\": {line}")));
-            }
-            Err(why) if source.optional => warn(format!(
-                "catalog \"{path}\" is not there, what needs it is answered with 503 until it can \
-                 be read: {why}"
-            )),
-            Err(why) => return refuse(format!("invalid catalog \"{path}\": {why}")),
-        }
-    }
-    Ok(())
-}
-
-/// Judges whether the workers will read the files again. That takes the whole configuration, also
-/// what is behind `http {}`. `lack` says why there are no threads for it.
-pub(crate) fn refreshes(
-    cycle: Cycle,
-    sources: &[Rc<CatalogFile>],
-    lack: Option<NoThreads>,
-) -> Result<(), Refused> {
-    let mut sources = sources.iter().filter(|source| source.refresh.is_some()).peekable();
-    let user = sources.peek().and_then(|_| WorkerUser::of(cycle));
-    let user = user.as_ref();
-    sources.try_for_each(|source| {
-        let path = Text(source.path().as_os_str().as_bytes());
-        if let Some(lack) = lack.filter(|_| source.optional) {
-            let why = not_read_again(lack, "it");
-            cycle.log_at(
-                Level::Emerg,
-                &source.place,
-                format_args!("catalog \"{path}\" cannot be \"optional\": {why}"),
-            );
-            return Err(Refused);
-        }
-        if let Some(lack) = lack {
-            let message = not_read_again(lack, &format!("catalog \"{path}\""));
-            cycle.log_at(Level::Warn, &source.place, message);
-        } else if let Some(user) = user.filter(|user| !can_read(user, source.path())) {
-            cycle.log_at(
+pub(crate) fn load(conf: &Conf<'_>, files: &[Rc<CatalogFile>]) -> Result<(), Refused> {
+    files.iter().try_for_each(|file| {
+        let log = |level, message: String| file.place.log(conf.log_handle(), level, message);
+        let path = Text(file.path().as_os_str().as_bytes());
+        match file.load() {
+            Ok(report) => report
+                .lines()
+                .for_each(|line| log(Level::Warn, format!("catalog \"{path}\": {line}"))),
+            Err(why) if file.optional => log(
                 Level::Warn,
-                &source.place,
-                format_args!(
-                    "catalog \"{path}\" cannot be read by the workers' user \"{}\", who will not \
-                     see its changes",
-                    user.name
+                format!(
+                    "optional catalog \"{path}\" not loaded, requests that need it are answered \
+                     with 503: {why}"
                 ),
-            );
+            ),
+            Err(why) => {
+                log(Level::Emerg, format!("invalid catalog \"{path}\": {why}"));
+                return Err(Refused);
+            }
         }
         Ok(())
     })
 }
 
-fn not_read_again(lack: NoThreads, what: &str) -> String {
-    match lack {
-        NoThreads::NoMaster => format!("with \"master_process off\", {what} is read at start only"),
-        NoThreads::Build => {
-            format!("this nginx has no threads, {what} is read at start and reload only")
+/// Checks whether the workers can read the files again. This takes the whole configuration, what
+/// follows `http {}` too. `lack` is why there are no threads for it.
+pub(crate) fn refresh(
+    cycle: Cycle,
+    files: &[Rc<CatalogFile>],
+    lack: Option<NoThreads>,
+) -> Result<(), Refused> {
+    let mut files = files.iter().filter(|file| file.refresh.is_some()).peekable();
+    let user = files.peek().and_then(|_| WorkerUser::of(cycle));
+    files.try_for_each(|file| {
+        let log = |level, message: String| file.place.log(cycle.log_handle(), level, message);
+        let path = Text(file.path().as_os_str().as_bytes());
+        match (lack, &user) {
+            (Some(lack), _) if file.optional => {
+                log(Level::Emerg, format!("catalog \"{path}\" cannot be \"optional\": {lack}"));
+                return Err(Refused);
+            }
+            (Some(lack), _) => {
+                log(Level::Warn, format!("catalog \"{path}\" will not be refreshed: {lack}"));
+            }
+            (None, Some(user)) if !can_read(user, file.path()) => log(
+                Level::Warn,
+                format!(
+                    "catalog \"{path}\" will not be refreshed: worker user \"{}\" has no \
+                     permission to read it",
+                    user.name
+                ),
+            ),
+            (None, _) => {}
         }
-        NoThreads::EventMethod => format!(
-            "with this event method there are no threads, {what} is read at start and reload only"
-        ),
-    }
+        Ok(())
+    })
 }
 
-/// Whether the bits of a file and of all directories that it is in let a user read it. What can't
-/// be looked at is not judged.
+/// Whether the permission bits of a file and of the directories above it let a user read it. If
+/// they can't be read, that is not known: `true`.
 fn can_read(user: &WorkerUser, path: &Path) -> bool {
-    let may =
-        |wish, path: &Path| fs::metadata(path).map_or(true, |metadata| user.may(wish, &metadata));
-    may(Wish::Read, path) && path.ancestors().skip(1).all(|directory| may(Wish::Search, directory))
+    let has = |permission, path: &Path| {
+        fs::metadata(path).map_or(true, |metadata| user.has(permission, &metadata))
+    };
+    has(Permission::Read, path)
+        && path.ancestors().skip(1).all(|directory| has(Permission::Search, directory))
 }

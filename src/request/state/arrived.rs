@@ -66,12 +66,10 @@ pub(crate) fn evaluate_space<'r>(
     lcf: &LocationConf,
     uri: &'r [u8],
 ) -> Result<Space<'r>, Failure> {
-    let (Some(download), Some(formats)) = (lcf.download(), lcf.formats()) else {
-        return Ok(Space::Invalid);
-    };
+    let Some(download) = lcf.download() else { return Ok(Space::Invalid) };
     let resource = lcf.resource(download, request, uri)?;
     let mut failed = None;
-    let space = SpaceRequest::parse(resource, formats, || {
+    let space = SpaceRequest::parse(resource, lcf.formats(), || {
         lcf.format(request).map_err(|cause| failed = Some(cause)).ok()
     });
     match failed {
