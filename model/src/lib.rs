@@ -10,7 +10,6 @@
 //! - [`choice`]: which of several files is served, and what a miss means;
 //! - [`filename`]: the file name that a user is shown;
 //! - [`disposition`]: the Content-Disposition header field (RFC 6266, RFC 8187);
-//! - [`path`]: the URI paths of candidate files;
 //! - [`text`]: what can be seen of text that others have written;
 //! - [`lookup`]: what an application is asked about a space, and what its answer means;
 //! - [`caching`]: what caches are told of a response;
@@ -25,7 +24,6 @@ pub mod disposition;
 pub mod filename;
 pub mod format;
 pub mod lookup;
-pub mod path;
 pub mod play;
 pub mod request;
 pub mod text;

@@ -150,39 +150,32 @@ impl<'r> Request<'r> {
     /// # Safety
     ///
     /// `field` is in the list of the response's fields.
-    #[cfg(ngx_table_elt_next)]
     unsafe fn link_cache_control(&self, field: *mut ngx_table_elt_t) -> Result<(), Failure> {
-        // SAFETY: see above; the fields of this name are a list that ends with null.
+        // SAFETY: see above; the fields of this name are a list that ends with null. Before NGINX
+        // 1.23 they are in an array, which is all zero at first.
         unsafe {
-            let mut end = &raw mut (*self.as_raw()).headers_out.cache_control;
-            while let Some(field) = (*end).as_mut() {
-                end = &raw mut field.next;
+            let known = &raw mut (*self.as_raw()).headers_out.cache_control;
+            #[cfg(ngx_table_elt_next)]
+            {
+                let mut end = known;
+                while let Some(field) = (*end).as_mut() {
+                    end = &raw mut field.next;
+                }
+                end.write(field);
             }
-            end.write(field);
-        }
-        Ok(())
-    }
-
-    /// The same before NGINX 1.23.
-    ///
-    /// # Safety
-    ///
-    /// `field` is in the list of the response's fields.
-    #[cfg(not(ngx_table_elt_next))]
-    unsafe fn link_cache_control(&self, field: *mut ngx_table_elt_t) -> Result<(), Failure> {
-        // SAFETY: see above; the fields of this name are in an array, which is all zero at first.
-        unsafe {
-            let array = &raw mut (*self.as_raw()).headers_out.cache_control;
-            if (*array).elts.is_null() {
-                let size = core::mem::size_of::<*mut ngx_table_elt_t>();
-                let new = ngx_array_create((*self.as_raw()).pool, 1, size);
-                array.write(new.as_ref().copied().ok_or(Failure::NO_MEMORY)?);
+            #[cfg(not(ngx_table_elt_next))]
+            {
+                if (*known).elts.is_null() {
+                    let size = core::mem::size_of::<*mut ngx_table_elt_t>();
+                    let array = ngx_array_create((*self.as_raw()).pool, 1, size);
+                    known.write(array.as_ref().copied().ok_or(Failure::NO_MEMORY)?);
+                }
+                let place = ngx_array_push(known).cast::<*mut ngx_table_elt_t>();
+                if place.is_null() {
+                    return Err(Failure::NO_MEMORY);
+                }
+                place.write(field);
             }
-            let place = ngx_array_push(array).cast::<*mut ngx_table_elt_t>();
-            if place.is_null() {
-                return Err(Failure::NO_MEMORY);
-            }
-            place.write(field);
         }
         Ok(())
     }

@@ -31,8 +31,8 @@ fn a_record_survives_that_nginx_empties_the_place() {
         let other = ContextSlot::from_raw(raw_other.add(1));
         assert!(place.get::<Record<'_>>().is_none());
         assert!(place.restore(pool, |record: &Record<'_>| record.owner == 1).is_none());
-        let first = place.keep(pool, record(1)).unwrap();
-        let second = other.keep(pool, record(2)).unwrap();
+        let first = place.set(pool, record(1)).unwrap();
+        let second = other.set(pool, record(2)).unwrap();
 
         let bytes: &[u8] = pool.concat([b"kept"]).unwrap();
         first.text.set(bytes);
@@ -52,7 +52,7 @@ fn a_record_survives_that_nginx_empties_the_place() {
         assert_eq!(second.seen.get(), 0);
 
         // A second record of the same request comes before the first one.
-        let third = place.keep(pool, record(1)).unwrap();
+        let third = place.set(pool, record(1)).unwrap();
         *raw.add(1) = ptr::null_mut();
         let found = place.restore(pool, |record: &Record<'_>| record.owner == 1).unwrap();
         assert!(ptr::eq(found, third));
