@@ -9,16 +9,17 @@
 //!    sends a subrequest to the [`lookup`] location (401, 403, 404, 410, 429, 451, 502), reads the
 //!    entry in the catalog (403, 404, 410, 451, 500, 503), runs a [`search`] for the file on disk
 //!    (403, 404, 500) and redirects internally to the target location.
-//! 5. The target goes through the phases again, and nginx opens the file. In REWRITE,
-//!    `arrival::rewrite_handler` detects an error page and removes the client's arguments.
+//! 5. The request passes the phases again in the target location, and nginx opens the file. In
+//!    REWRITE and PREACCESS, the handlers of [`arrival`] remove the client's arguments; if the target
+//!    responds with an error, `rewrite_handler` detects it in the location of the error page.
 //! 6. Header filters, in this order:
 //!    - `not_modified` of nginx makes a 304 or 412;
-//!    - [`header_filter`] sets Content-Type and Content-Disposition of the recording, and of no 304
-//!      and no error page;
-//!    - `range` of nginx makes a 206 or 416; a 416 then passes all filters again, and
-//!      `header_filter` removes what it has added;
+//!    - [`header_filter`] sets Content-Type and Content-Disposition of the recording, but not of a
+//!      304 or an error page;
 //!    - `headers` of nginx adds the fields of `add_header` and `expires`;
-//!    - [`cache_filter`] makes Cache-Control of a response that a lookup has allowed private.
+//!    - [`cache_filter`] makes Cache-Control of a response that a lookup has allowed private;
+//!    - `range` of nginx makes a 206 or 416. A 416 passes all filters again, and what the module has
+//!      added is removed.
 //! 7. LOG: `crate::variables` has the values for the access log.
 
 #![forbid(unsafe_code)]

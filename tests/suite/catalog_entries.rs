@@ -67,8 +67,7 @@ fn empty_list_of_files_is_404() {
                 assert_eq!(says(&response), format!("not_found||{title}"), "{entry}");
             }
         }
-        nginx
-            .wait_error(&["[error]", &format!("catalog entry of space \"{ID}\" has no files")]);
+        nginx.wait_error(&["[error]", &format!("catalog entry of space \"{ID}\" has no files")]);
     }
     // As a missing file is logged.
     let quiet = Site::with_directives("xspace_catalog {dir}/catalog.json;", "log_not_found off;")
