@@ -7,13 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use model::catalog::{Catalog, Entry};
 use model::choice::Miss;
 use model::disposition::Disposition;
-use model::format::Selection;
+use model::format::{Format, Selection};
 use model::lookup::Decision;
 use model::request::{ALLOW, SpaceId, SpaceRequest};
 use nginx_sys::{NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_OPTIONS};
 
 use super::lookup::{Lookup, LookupState};
-use super::search::{Chosen, FileSearch, Scope, SearchResult};
+use super::search::{FileSearch, Scope, SearchResult};
 use super::state::{Outcome, Record, Redirect, Source, Space};
 use super::{Action, PhaseResult};
 use crate::config::{CatalogSetting, LocationConf};
@@ -210,7 +210,7 @@ impl<'r> Resolver<'_, 'r> {
     ) -> PhaseResult<'r> {
         let source = if entry.is_some() { source } else { Source::Directory };
         Err(match FileSearch::new(self.scope, id, selection, entry).run()? {
-            SearchResult::File(chosen) => return Ok(self.redirect(chosen, source)),
+            SearchResult::File(format, uri) => return Ok(self.redirect(format, uri, source)),
             SearchResult::Outside if source == Source::Lookup => self.refuse(Outcome::Error, 502),
             SearchResult::Outside => self.refuse(Outcome::Error, 500),
             SearchResult::Miss(Miss::NotFound) => self.refuse(Outcome::NotFound, 404),
@@ -219,7 +219,7 @@ impl<'r> Resolver<'_, 'r> {
         })
     }
 
-    fn redirect(&self, Chosen { format, uri }: Chosen<'r>, source: Source) -> Action<'r> {
+    fn redirect(&self, format: &'static Format, uri: &'r [u8], source: Source) -> Action<'r> {
         let file = uri.get(self.scope.download.target().len()..).unwrap_or_default();
         let name = source.as_str();
         self.scope.request.debug(format_args!("xspace redirect: \"{}\" source: {name}", Text(uri)));

@@ -35,17 +35,10 @@ impl Scope<'_, '_> {
     }
 }
 
-/// The file to serve.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Chosen<'r> {
-    pub(crate) format: &'static Format,
-    /// The path to redirect to.
-    pub(crate) uri: &'r [u8],
-}
-
 /// The result of a search.
 pub(crate) enum SearchResult<'r> {
-    File(Chosen<'r>),
+    /// The file to serve, and the path to redirect to.
+    File(&'static Format, &'r [u8]),
     Miss(Miss),
     /// A listed file is in a location that does not belong to the target.
     Outside,
@@ -65,6 +58,15 @@ pub(crate) struct FileSearch<'q, 'r> {
     outside: Option<(Location, &'static Format)>,
     /// The state of the request before the first candidate was checked.
     snapshot: Option<Snapshot>,
+}
+
+/// Whether a candidate is served.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    Accepted,
+    Rejected,
+    /// It is listed and in a location that does not belong to the target.
+    Outside,
 }
 
 /// A candidate that is not served.
@@ -106,8 +108,9 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             let extension = format.extension();
             let Some(entry) = self.entry else {
                 let parts = [target, id.as_bytes(), b".", extension.as_bytes()];
-                if let Some(result) = self.check(request.pool().concat(parts)?, format)? {
-                    return Ok(result);
+                let uri = request.pool().concat(parts)?;
+                if self.check(uri, format)? == Check::Accepted {
+                    return Ok(SearchResult::File(format, uri));
                 }
                 continue;
             };
@@ -116,8 +119,10 @@ impl<'q, 'r> FileSearch<'q, 'r> {
                     break;
                 }
                 let uri = request.pool().concat([target, file.as_bytes()])?;
-                if let Some(result) = self.check(uri, format)? {
-                    return Ok(result);
+                match self.check(uri, format)? {
+                    Check::Accepted => return Ok(SearchResult::File(format, uri)),
+                    Check::Rejected => {}
+                    Check::Outside => return Ok(SearchResult::Outside),
                 }
             }
         }
@@ -125,35 +130,31 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         Ok(SearchResult::Miss(self.search.miss()))
     }
 
-    /// Checks a candidate. `None`: the search continues.
-    fn check(
-        &mut self,
-        uri: &'r [u8],
-        format: &'static Format,
-    ) -> Result<Option<SearchResult<'r>>, Failure> {
+    /// Checks a candidate.
+    fn check(&mut self, uri: &[u8], format: &'static Format) -> Result<Check, Failure> {
         let Scope { request, lcf, download, .. } = self.scope;
         let routes = download.routes()?;
         let location = match download.route(routes, uri)? {
             Route::Inside(location) => location,
             Route::Outside(location) if self.entry.is_none() => {
                 self.outside.get_or_insert((location, format));
-                return Ok(None);
+                return Ok(Check::Rejected);
             }
             Route::Outside(location) => {
                 let file = Text(uri.get(download.target().len()..).unwrap_or_default());
                 let (id, outside) = (self.id, Outside(location, download));
                 request.error(format_args!("file \"{file}\" of space \"{id}\" {outside}"));
-                return Ok(Some(SearchResult::Outside));
+                return Ok(Check::Outside);
             }
         };
         if let Directory::Off(_) = lcf.directory() {
             // The file is assumed to exist.
-            return Ok(Some(SearchResult::File(Chosen { format, uri })));
+            return Ok(Check::Accepted);
         }
         let (path, stat) = self.stat(routes, location, uri)?;
         request.debug(format_args!("xspace stat() \"{}\": {stat:?}", Text(path.as_bytes())));
         if self.search.takes(candidate(stat)) {
-            return Ok(Some(SearchResult::File(Chosen { format, uri })));
+            return Ok(Check::Accepted);
         }
         if let Stat::Failed(errno) = stat {
             let path = Text(path.as_bytes());
@@ -162,7 +163,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         if !self.rejected.as_ref().is_some_and(Rejected::exists) {
             self.rejected = Some(Rejected { path, stat, location });
         }
-        Ok(None)
+        Ok(Check::Rejected)
     }
 
     /// stat() of a file in the location that will serve it.
