@@ -13,25 +13,30 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use model::catalog::{Catalog, Report};
+use model::catalog::Report;
 
-use self::file::{FileVersion, Reading};
+use self::file::{FileVersion, LoadError, Reading};
 use crate::nginx::Failure;
 use crate::nginx::configuration::ConfPosition;
+use crate::nginx::heap::boxed;
 use crate::nginx::log::{Level, Log, Text};
+use crate::nginx::memory::Mapping;
 use crate::nginx::threads::ThreadPool;
 use crate::nginx::worker::{self, Cycle, TimerHandle};
 
-/// How often a file is looked at unless `refresh` says otherwise.
+/// A catalog in memory that goes back to the system when it is freed.
+pub(crate) type Catalog = model::catalog::Catalog<Mapping>;
+
+/// How often a file is checked unless `refresh` says otherwise.
 pub(crate) const DEFAULT_REFRESH: Duration = Duration::from_secs(5);
 
 /// A catalog's file and what was read from it last. All locations that name the file share it.
 #[derive(Debug)]
 pub(crate) struct CatalogFile {
     path: &'static [u8],
-    /// How often the file is looked at; `None`: only at start and reload.
+    /// How often the file is checked; `None`: it is read at start and reload only.
     pub(crate) refresh: Option<Duration>,
-    /// Whether there may be no catalog yet.
+    /// Whether nginx may start without it.
     pub(crate) optional: bool,
     /// `refresh` as the value of Retry-After (RFC 9110, section 10.2.3): whole seconds.
     pub(crate) retry_after: Box<str>,
@@ -39,13 +44,13 @@ pub(crate) struct CatalogFile {
     pub(crate) place: ConfPosition,
     /// Where files are read. `None` in an nginx without threads.
     threads: Option<ThreadPool>,
-    /// Nobody holds on to it when a call of a handler ends.
+    /// Borrowed during a call of a handler at most.
     current: RefCell<Option<Box<Catalog>>>,
-    state: RefCell<Option<FileVersion>>,
+    version: RefCell<Option<FileVersion>>,
 }
 
 impl CatalogFile {
-    /// A source that has read nothing yet. `path` is absolute.
+    /// A file that was not read yet. `path` is absolute.
     pub(crate) fn new(
         path: &'static [u8],
         refresh: Option<Duration>,
@@ -62,7 +67,7 @@ impl CatalogFile {
             place,
             threads,
             current: RefCell::default(),
-            state: RefCell::default(),
+            version: RefCell::default(),
         }
     }
 
@@ -71,7 +76,7 @@ impl CatalogFile {
         Path::new(OsStr::from_bytes(self.path))
     }
 
-    /// Whether this is the source of the file at a path.
+    /// Whether this is the file at a path.
     pub(crate) fn has_path(&self, path: &[u8]) -> bool {
         self.path == path
     }
@@ -80,45 +85,47 @@ impl CatalogFile {
     ///
     /// # Errors
     ///
-    /// Why the catalog can't be taken: the configuration is not valid then.
-    pub(crate) fn load(&self) -> Result<Report, String> {
+    /// Why the catalog can't be loaded: the configuration is not valid then.
+    pub(crate) fn load(&self) -> Result<Report, LoadError<'static>> {
         // A file that is being written to has another chance: a reload must not fail by chance.
-        const TRIES: usize = 10;
-        for _ in 0..TRIES {
+        const ATTEMPTS: usize = 10;
+        for _ in 0..ATTEMPTS {
             match file::read(self.path(), None, || false) {
-                Reading::Read(catalog, report, state) => {
-                    self.current.replace(Some(Box::new(catalog)));
-                    self.state.replace(Some(state));
+                Reading::Read(catalog, report, version) => {
+                    self.version.replace(Some(version));
+                    let catalog = boxed(catalog).map_err(|_| LoadError::NO_MEMORY)?;
+                    self.current.replace(Some(catalog));
                     return Ok(report);
                 }
-                Reading::Refused(why, state) => {
-                    self.state.replace(Some(state));
-                    return Err(why);
+                Reading::Refused(error, version) => {
+                    self.version.replace(Some(version));
+                    return Err(error);
                 }
                 Reading::Unchanged | Reading::Disturbed => {}
             }
         }
-        Err("it is being written to all the time".into())
+        Err(LoadError::Busy)
     }
 
-    /// The catalog, for as long as a handler does not return to the event loop: what is read
-    /// later takes its place. `None` as long as an optional one was not read.
+    /// The catalog, for as long as a handler does not return to the event loop: a later version
+    /// replaces it. `None` as long as an optional one was not read.
     pub(crate) fn current(&self) -> Ref<'_, Option<Box<Catalog>>> {
         self.current.borrow()
     }
 
-    /// Starts looking at the file, in a worker process: at once, for the master may have read it
-    /// long before the process was started, and then from time to time.
+    /// Starts to check the file, in a worker process: at once, because the master may have read it
+    /// long before the process was started, and then at intervals.
     pub(crate) fn watch(self: &Rc<Self>, cycle: Cycle) -> Result<(), Failure> {
         let threads = self.threads.filter(|threads| threads.is_there());
         let (Some(refresh), Some(threads)) = (self.refresh, threads) else { return Ok(()) };
         let delay = usize::try_from(refresh.as_millis()).unwrap_or(usize::MAX);
-        let source = Rc::clone(self);
-        cycle.start_timer(0, move |timer| source.look(threads, cycle.log_handle(), timer, delay))
+        let file = Rc::clone(self);
+        cycle.start_timer(0, move |timer| file.check(threads, cycle.log_handle(), timer, delay))
     }
 
-    /// Has a thread look at the file, and starts the timer again when that is done.
-    fn look(
+    /// Has a thread check the file and read it if it has changed, and starts the timer again when
+    /// that is done.
+    fn check(
         self: &Rc<Self>,
         threads: ThreadPool,
         log: Option<Log>,
@@ -126,13 +133,13 @@ impl CatalogFile {
         delay: usize,
     ) {
         let path = self.path();
-        let known = self.state.borrow().clone();
-        let source = Rc::clone(self);
+        let known = self.version.borrow().clone();
+        let file = Rc::clone(self);
         let posted = threads.run(
             move || file::read(path, known.as_ref(), worker::is_ending),
             move |reading| {
                 if let Some(reading) = reading {
-                    source.take(reading, log);
+                    file.finish(reading, log);
                 }
                 timer.again(delay);
             },
@@ -142,42 +149,46 @@ impl CatalogFile {
         }
     }
 
-    /// Takes what a thread has read. The last good catalog stays if that is nothing.
-    fn take(&self, reading: Reading, log: Option<Log>) {
+    /// Takes over what a thread has read. If that is nothing, the previous catalog is kept.
+    fn finish(&self, reading: Reading, log: Option<Log>) {
+        let (result, version) = match reading {
+            Reading::Unchanged | Reading::Disturbed => return,
+            Reading::Read(catalog, report, version) => match boxed(catalog) {
+                Ok(catalog) => (Ok((catalog, report)), version),
+                // The next check reads it again.
+                Err(_) => (Err(LoadError::NO_MEMORY), FileVersion::TooLarge),
+            },
+            Reading::Refused(error, version) => (Err(error), version),
+        };
+        self.version.replace(Some(version));
         let path = Text(self.path);
         let write = |level, message: fmt::Arguments<'_>| {
             if let Some(log) = log {
                 log.write(level, 0, message);
             }
         };
-        match reading {
-            Reading::Unchanged | Reading::Disturbed => {}
-            Reading::Read(catalog, report, state) => {
-                let old = self.current.replace(Some(Box::new(catalog)));
-                self.state.replace(Some(state));
+        match result {
+            Ok((catalog, report)) => {
+                let old = self.current.replace(Some(catalog));
                 retire(old, self.threads);
                 let count = report.usable;
-                write(
-                    Level::Notice,
-                    format_args!("catalog \"{path}\" was read again: {count} spaces"),
-                );
+                write(Level::Notice, format_args!("catalog \"{path}\" reloaded: {count} entries"));
                 let level = if report.may_withhold { Level::Error } else { Level::Warn };
                 for line in report.lines() {
                     write(level, format_args!("catalog \"{path}\": {line}"));
                 }
             }
-            Reading::Refused(why, state) => {
-                self.state.replace(Some(state));
-                let stays =
-                    if self.current().is_some() { "stays as it was" } else { "was not read" };
-                write(Level::Error, format_args!("catalog \"{path}\" {stays}: {why}"));
+            Err(error) => {
+                let kept = self.current().is_some();
+                let kept = if kept { "reloaded, keeping the previous version" } else { "loaded" };
+                write(Level::Error, format_args!("catalog \"{path}\" not {kept}: {error}"));
             }
         }
     }
 }
 
-/// Frees a catalog that nothing refers to any more. A large one would hold up the event loop
-/// meanwhile: a thread does that.
+/// Frees a catalog that is not used any more. A large one would block the event loop meanwhile: a
+/// thread does that.
 fn retire(catalog: Option<Box<Catalog>>, threads: Option<ThreadPool>) {
     if let (Some(catalog), Some(pool), true) = (catalog, threads, worker::is_worker()) {
         // If that can't be done, the catalog is freed here after all.

@@ -9,7 +9,7 @@ mod download;
 use core::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use model::filename::{CleanTitle, FileName};
+use model::filename::{CleanTitle, FileName, MAX_LEN};
 use model::format::Formats;
 use model::request::SpaceId;
 
@@ -222,11 +222,6 @@ impl LocationConf {
         self.settings.pass_args
     }
 
-    /// Whether `xspace_filename` names files.
-    pub(crate) fn has_file_name(&self) -> bool {
-        self.settings.filename.is_some()
-    }
-
     /// The name to save a file under: `xspace_filename`, or made of title, id and extension.
     pub(crate) fn file_name<'a>(
         &self,
@@ -236,7 +231,10 @@ impl LocationConf {
         extension: &'a str,
     ) -> Result<FileName<'a>, Failure> {
         Ok(match self.settings.filename {
-            Some(name) => FileName::whole(name.evaluate(request)?, title, id, extension),
+            Some(name) => {
+                let buffer = request.pool().bytes(MAX_LEN)?;
+                FileName::whole(name.evaluate(request)?, buffer, title, id, extension)
+            }
             None => FileName::with_title(title, id, extension),
         })
     }

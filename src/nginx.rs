@@ -19,11 +19,12 @@ mod context;
 mod event;
 pub(crate) mod file;
 pub(crate) mod guard;
+pub(crate) mod heap;
 mod job;
 pub(crate) mod layout;
 pub(crate) mod location;
 pub(crate) mod log;
-mod memory;
+pub(crate) mod memory;
 pub(crate) mod module;
 pub(crate) mod pool;
 pub(crate) mod request;
@@ -43,7 +44,7 @@ pub(crate) mod worker;
 pub(crate) struct Failure(pub(crate) &'static str);
 
 impl Failure {
-    /// A pool of nginx's or the system has no memory. nginx has logged the allocation that failed.
+    /// A pool of nginx's or the system has no memory. nginx has logged its own failed allocations.
     pub(crate) const NO_MEMORY: Self = Self("no memory");
 }
 

@@ -112,19 +112,15 @@ fn file<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
 }
 
 fn title<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
-    Ok(record.and_then(|record| record.decided.title()).map(|title| title.as_str().as_bytes()))
+    Ok(record.and_then(|record| record.decided.title()).map(|title| title.as_bytes()))
 }
 
 fn file_name<'r>(request: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
-    const TOO_LONG: Failure = Failure("file name is longer than its buffer");
-
     let Some((record, redirect)) = redirect(record) else { return Ok(None) };
     let Space::Valid(space) = record.space(request)? else { return Ok(Some(&[])) };
     let (title, extension) = (record.decided.title(), redirect.format.extension());
     let name = record.lcf().file_name(request, title, space.id, extension)?;
-    let buffer = request.pool().bytes(name.byte_len())?;
-    let len = name.write(buffer).ok_or(TOO_LONG)?;
-    Ok(Some(buffer.get(..len).ok_or(TOO_LONG)?))
+    request.pool().write(&name).map(Some)
 }
 
 fn disposition<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {

@@ -4,22 +4,15 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// As the module's allocator where the system has no more memory: small blocks come from its
-/// reserve, large ones are refused. Smaller than there, as the model's limits are when it is fuzzed.
+/// Refuses every block after so many.
 struct Refusing;
-
-/// From so many bytes on a block is large.
-const LARGE: usize = 4096;
 
 const NO_LIMIT: u32 = u32::MAX;
 
-/// How many large blocks are left.
+/// How many blocks are left.
 static LEFT: AtomicU32 = AtomicU32::new(NO_LIMIT);
 
-fn is_granted(size: usize) -> bool {
-    if size < LARGE {
-        return true;
-    }
+fn is_granted() -> bool {
     let take = |left| (left != NO_LIMIT).then(|| u32::saturating_sub(left, 1));
     LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).map_or(true, |left| left > 0)
 }
@@ -31,7 +24,7 @@ static ALLOCATOR: Refusing = Refusing;
 unsafe impl GlobalAlloc for Refusing {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: by the caller's contract.
-        if is_granted(layout.size()) { unsafe { System.alloc(layout) } } else { ptr::null_mut() }
+        if is_granted() { unsafe { System.alloc(layout) } } else { ptr::null_mut() }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
@@ -40,7 +33,7 @@ unsafe impl GlobalAlloc for Refusing {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if size <= layout.size() || is_granted(size) {
+        if size <= layout.size() || is_granted() {
             // SAFETY: by the caller's contract.
             unsafe { System.realloc(block, layout, size) }
         } else {

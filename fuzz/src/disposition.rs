@@ -1,10 +1,10 @@
 //! File names and Content-Disposition: four bytes that choose, then a name or a title.
 
-use model::catalog::{Catalog, MAX_TITLE_LEN};
-use model::disposition::{ContentDisposition, Disposition, Parts};
+use model::disposition::{ContentDisposition, Disposition};
+use model::entry::{EntryBuf, MAX_TITLE_LEN};
 use model::filename::{CleanTitle, FileName, MAX_LEN};
 use model::request::SpaceId;
-use model::text::is_hidden;
+use model::text::{Pieces, is_hidden};
 use serde_json::json;
 
 /// Builds the header field's value for a name that is given as a whole, or for a title.
@@ -23,33 +23,27 @@ pub fn disposition(data: &[u8]) {
     let extension = ["mp3", "m4a", "x", "abcdefghijklmnop"][usize::from(extension) % 4];
 
     if kind & 2 == 0 {
-        let name = FileName::whole(name, None, id, extension);
-        check(ContentDisposition { disposition, name }, id, extension);
+        let mut buffer = [0; MAX_LEN];
+        let name = FileName::whole(name, &mut buffer, None, id, extension);
+        check(ContentDisposition { disposition, name: &name }, id, extension);
         return;
     }
 
     let title = String::from_utf8_lossy(name);
     let entry = json!({ "title": title }).to_string();
-    let catalog = Catalog::read_entry(id, entry.as_bytes()).expect("any title is taken");
-    let title = catalog.get(id).ok().flatten().expect("the entry that was read").title;
+    let entry = EntryBuf::parse(entry.as_bytes()).expect("any title is accepted");
+    let title = entry.entry().title;
     if let Some(title) = title {
-        assert!(!title.as_str().chars().any(char::is_control));
-        assert!((1..=MAX_TITLE_LEN).contains(&title.as_str().len()));
+        let text = std::str::from_utf8(title.as_bytes()).expect("UTF-8");
+        assert!(!text.chars().any(char::is_control));
+        assert!((1..=MAX_TITLE_LEN).contains(&text.len()));
         // A name of which nothing remains is the default one.
         if kind & 4 != 0 {
             check_default(title, id, extension);
         }
     }
     let name = FileName::with_title(title, id, extension);
-    let shown = check(ContentDisposition { disposition, name }, id, extension);
-    if let Some(parts) = disposition.parts_with(title, id, extension) {
-        let value = match parts {
-            Parts::Id(parts) => parts.concat(),
-            Parts::Title(parts) => parts.concat(),
-        };
-        let expected = format!("{}; filename=\"{shown}\"", disposition.as_str());
-        assert_eq!(value, expected.as_bytes());
-    }
+    let shown = check(ContentDisposition { disposition, name: &name }, id, extension);
     let default_name = format!("{id}.{extension}");
     let clean = shown.strip_suffix(default_name.as_str()).expect("id and extension at the end");
     if let Some(clean) = clean.strip_suffix('_').filter(|clean| !clean.is_empty()) {
@@ -59,34 +53,28 @@ pub fn disposition(data: &[u8]) {
 }
 
 fn check_default(title: CleanTitle<'_>, id: SpaceId<'_>, extension: &str) {
-    let written = |name: FileName<'_>| {
-        let mut buffer = vec![0; name.byte_len()];
-        name.write(&mut buffer).expect("room for the name");
-        buffer
-    };
-    let default_name = written(FileName::with_title(Some(title), id, extension));
+    let default_name = written(&FileName::with_title(Some(title), id, extension));
     for nothing in ["", " .\u{202e}/", &format!("-.{extension}")] {
-        let name = FileName::whole(nothing.as_bytes(), Some(title), id, extension);
-        assert_eq!(written(name), default_name);
+        let mut buffer = [0; MAX_LEN];
+        let name = FileName::whole(nothing.as_bytes(), &mut buffer, Some(title), id, extension);
+        assert_eq!(written(&name), default_name);
     }
+}
+
+/// What is written, as text.
+pub(crate) fn written(pieces: &impl Pieces) -> String {
+    let mut bytes = Vec::new();
+    pieces.write(|piece| bytes.extend_from_slice(piece));
+    String::from_utf8(bytes).expect("UTF-8")
 }
 
 /// Checks the value and returns the name that a client sees.
 fn check(value: ContentDisposition<'_>, id: SpaceId<'_>, extension: &str) -> String {
     // The file name as a variable of nginx.
-    let len = value.name.byte_len();
-    let mut buffer = vec![0; len];
-    assert_eq!(value.name.write(&mut buffer), Some(len));
-    assert_eq!(value.name.write(&mut vec![0; len - 1]), None);
-    let name = String::from_utf8(buffer).expect("a name in UTF-8");
+    let name = written(value.name);
     check_name(&name, id, extension);
 
-    let mut buffer = vec![0; value.max_len()];
-    let len = value.write(&mut buffer).expect("max_len() suffices for the value");
-    assert_eq!(value.write(&mut vec![0; len]), Some(len));
-    assert_eq!(value.write(&mut vec![0; len - 1]), None);
-    buffer.truncate(len);
-    let text = String::from_utf8(buffer).expect("a value in UTF-8");
+    let text = written(&value);
     assert!(text.bytes().all(|b| (b' '..=b'~').contains(&b)), "{text:?}");
 
     // RFC 6266, as a client reads it that does not forgive.

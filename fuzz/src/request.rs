@@ -1,10 +1,9 @@
 //! Requests: three lines with the configured formats, the resource and the argument.
 
 use model::format::{Formats, MAX_EXTENSION_LEN};
-use model::request::{SpaceRequest, InvalidId};
+use model::request::{InvalidId, SpaceRequest};
 
 use crate::is_id;
-
 
 /// Reads the last two lines as a request, with the formats of the first line.
 pub fn request(data: &[u8]) {

@@ -1,15 +1,15 @@
-//! What a response says to caches: whose word it is, and how the word of a location that knows
-//! nothing of users is made to hold for one user (RFC 9111, section 5.2).
+//! Caching of a response: whose fields apply, and how those of a location that knows nothing of users
+//! are restricted to one user (RFC 9111, section 5.2).
 
-/// Whose fields `Cache-Control` and `Expires` of a response are. There is one author only: a cache
-/// would go by the more generous of two.
+/// Whose fields `Cache-Control` and `Expires` of a response are. There is one author only: of two, a
+/// cache would follow the more permissive one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Author {
-    /// Nobody's: the response is a failure, which no cache is to keep.
+    /// Nobody's: the response is a failure, which no cache may store.
     NoStore,
     /// The application's, as they are.
     Application,
-    /// `Expires` is the application's; who may keep the response it has not said: `private`.
+    /// `Expires` is the application's, without a `Cache-Control`: `private` is added.
     ApplicationExpires,
     /// The target's, for one user alone: [`write_private`].
     Target,
@@ -21,7 +21,7 @@ pub const NO_STORE: &[u8] = b"no-store";
 /// `Cache-Control` of [`Author::ApplicationExpires`].
 pub const PRIVATE: &[u8] = b"private";
 
-/// What [`write_private`] makes of no field at all.
+/// The value of [`write_private`] without any field.
 pub const PRIVATE_NO_CACHE: &[u8] = b"private, no-cache";
 
 impl Author {
@@ -37,7 +37,7 @@ impl Author {
     }
 }
 
-/// Whether a field speaks to some caches alone, which then do not look at `Cache-Control`:
+/// Whether a field is for some caches only, which then ignore `Cache-Control`:
 /// targeted fields (RFC 9213), and what stands for them in CDNs and in NGINX.
 pub fn is_targeted(name: &[u8]) -> bool {
     const SUFFIX: &[u8] = b"-Cache-Control";
@@ -48,12 +48,12 @@ pub fn is_targeted(name: &[u8]) -> bool {
             .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Writes, piece by piece, the value of `Cache-Control` that lets only the user's own cache keep a
-/// response, no longer than the fields of the response say.
+/// Writes, piece by piece, the value of `Cache-Control` that lets only the user's own cache store a
+/// response, no longer than its fields allow.
 ///
-/// `private` comes first, and what would let a shared cache keep the response is left out. If
-/// neither the fields nor `Expires` give an age, `no-cache` keeps caches from making one up (RFC
-/// 9111, section 4.2.2): they have to ask each time.
+/// `private` comes first, and what would let a shared cache store the response is left out. If
+/// neither the fields nor `Expires` limit its age, `no-cache` prevents heuristic freshness (RFC 9111,
+/// section 4.2.2).
 pub fn write_private<'a, I: Iterator<Item = &'a [u8]>>(
     fields: impl Fn() -> I,
     has_expires: bool,
@@ -85,15 +85,14 @@ impl<'a> Directive<'a> {
         self.parts().0.eq_ignore_ascii_case(known.as_bytes())
     }
 
-    /// Whether it lets a shared cache keep the response, or is `private` itself, which may be of
-    /// some fields only; or its quotes don't match, so that a cache could take what follows for a
-    /// part of it.
+    /// Whether it lets a shared cache store the response, or is `private` itself, which may be
+    /// limited to some fields; or its quotes don't match, so that it could swallow what follows.
     fn is_left_out(self) -> bool {
         let is_broken = self.0.iter().filter(|&&byte| byte == b'"').count() % 2 != 0;
         is_broken || ["public", "s-maxage", "private"].iter().any(|known| self.is(known))
     }
 
-    /// Whether a cache need not make up an age by itself.
+    /// Whether it rules out heuristic freshness.
     fn limits_age(self) -> bool {
         let (_, argument) = self.parts();
         match argument {

@@ -1,19 +1,19 @@
-//! Which of several candidate files is served, and what the answer is if none is.
+//! Which of several candidate files is served, and which status follows if none is.
 
-/// Of the files that an entry names so many are looked for at most. A look that is not answered from
-/// memory stops a worker: for some milliseconds on a network file system.
+/// At most so many of an entry's files are checked with stat(). Where that is not answered from memory
+/// it blocks the worker, on a network file system for some milliseconds.
 pub const MAX_CANDIDATES: usize = 16;
 
-/// What a look at the disk has shown of a candidate.
+/// What stat() says of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Candidate {
     /// A regular file of so many bytes.
     File(u64),
-    /// Nothing, or something else than a regular file.
+    /// There is none, or it is not a regular file.
     Nothing,
-    /// Permissions or symbolic links forbid the look.
+    /// Permissions or symbolic links deny access.
     Denied,
-    /// The look failed for a reason that says nothing about the file.
+    /// stat() failed for a reason that has nothing to do with the file.
     Failed,
 }
 
@@ -22,9 +22,9 @@ pub enum Candidate {
 pub enum Miss {
     /// There is no such recording: 404.
     NotFound,
-    /// Every look was denied: 403.
+    /// Access to every candidate was denied: 403.
     Forbidden,
-    /// A look failed, so nothing can be said: 500. A 404 would be believed, and kept, by caches.
+    /// stat() failed, so it is not known: 500. Caches would keep a 404.
     Failed,
 }
 
@@ -32,21 +32,21 @@ pub enum Miss {
 #[derive(Clone, Copy, Debug)]
 pub struct Search {
     min_size: u64,
-    looks: usize,
+    checked: usize,
     denied: usize,
     failed: bool,
 }
 
 impl Search {
-    /// Begins a search that passes over files of less than `min_size` bytes.
+    /// Begins a search that skips files of less than `min_size` bytes.
     pub fn new(min_size: u64) -> Self {
-        Self { min_size, looks: 0, denied: 0, failed: false }
+        Self { min_size, checked: 0, denied: 0, failed: false }
     }
 
-    /// Takes what was seen of the next candidate and returns whether that is the one to serve.
-    pub fn takes(&mut self, seen: Candidate) -> bool {
-        self.looks += 1;
-        match seen {
+    /// Adds the next candidate; returns whether that is the one to serve.
+    pub fn takes(&mut self, candidate: Candidate) -> bool {
+        self.checked += 1;
+        match candidate {
             Candidate::File(size) => return size >= self.min_size,
             Candidate::Nothing => {}
             Candidate::Denied => self.denied += 1,
@@ -55,16 +55,16 @@ impl Search {
         false
     }
 
-    /// Whether there were as many looks as an entry's files may take.
+    /// Whether [`MAX_CANDIDATES`] were checked.
     pub fn is_exhausted(self) -> bool {
-        self.looks >= MAX_CANDIDATES
+        self.checked >= MAX_CANDIDATES
     }
 
-    /// What the answer is if no candidate was taken.
+    /// What follows if no candidate is served.
     pub fn miss(self) -> Miss {
         if self.failed {
             Miss::Failed
-        } else if self.looks > 0 && self.denied == self.looks {
+        } else if self.checked > 0 && self.denied == self.checked {
             Miss::Forbidden
         } else {
             Miss::NotFound
@@ -89,8 +89,8 @@ mod tests {
             (&[Denied, Nothing], Err(Miss::NotFound), "one denied, one not there"),
             (&[Denied, File(1)], Err(Miss::NotFound), "one denied, one too small"),
             (&[Denied, File(10)], Ok(1), "one denied, one to serve"),
-            (&[Nothing, Failed, Denied], Err(Miss::Failed), "a failed look"),
-            (&[Failed, File(10)], Ok(1), "a failed look before one to serve"),
+            (&[Nothing, Failed, Denied], Err(Miss::Failed), "a failure"),
+            (&[Failed, File(10)], Ok(1), "a failure before one to serve"),
         ];
         for (seen, expected, what) in rows {
             let mut search = Search::new(10);
@@ -100,10 +100,10 @@ mod tests {
     }
 
     #[test]
-    fn ends_after_as_many_looks_as_an_entry_may_take() {
+    fn ends_after_the_most_candidates() {
         let mut search = Search::new(0);
-        for looks in 0..MAX_CANDIDATES {
-            assert!(!search.is_exhausted(), "{looks}");
+        for checked in 0..MAX_CANDIDATES {
+            assert!(!search.is_exhausted(), "{checked}");
             assert!(!search.takes(Candidate::Nothing));
         }
         assert!(search.is_exhausted());

@@ -1,7 +1,7 @@
 //! The Content-Disposition header field (RFC 6266) and its extended parameter (RFC 8187).
 
-use crate::filename::{CleanTitle, FileName, MAX_LEN, Titled, ascii_title, is_device_id};
-use crate::request::SpaceId;
+use crate::filename::FileName;
+use crate::text::Pieces;
 
 /// What a client is to do with a recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,15 +14,9 @@ pub enum Disposition {
 }
 
 impl Disposition {
-    /// Reads the value of an argument: `1`, `on`, `true` and `yes` in any case ask for a download,
-    /// anything else for playback.
-    #[inline]
+    /// Reads the value of an argument: `1`, `on`, `true` and `yes`, case-insensitive, request a
+    /// download, anything else playback.
     pub fn from_argument(value: &[u8]) -> Self {
-        if value.is_empty() { Self::Inline } else { Self::from_given(value) }
-    }
-
-    #[inline(never)]
-    fn from_given(value: &[u8]) -> Self {
         let yes: [&[u8]; 4] = [b"1", b"on", b"true", b"yes"];
         if yes.iter().any(|y| y.eq_ignore_ascii_case(value)) {
             Self::Attachment
@@ -37,23 +31,6 @@ impl Disposition {
             Self::Inline => "inline",
             Self::Attachment => "attachment",
         }
-    }
-
-    /// The field's value with a default name, if that is plain ASCII: the common case, in which
-    /// there is nothing to clean or to encode.
-    #[inline(always)]
-    pub fn parts_with<'a>(
-        self,
-        title: Option<CleanTitle<'a>>,
-        id: SpaceId<'a>,
-        extension: &'a str,
-    ) -> Option<Parts<'a>> {
-        let (start, id, extension) = (self.up_to_name(), id.as_bytes(), extension.as_bytes());
-        Some(match ascii_title(title, id, extension)? {
-            [] if is_device_id(id) => return None,
-            [] => Parts::Id([start, id, b".", extension, QUOTE]),
-            title => Parts::Title([start, title, b"_", id, b".", extension, QUOTE]),
-        })
     }
 
     /// The start of a field's value, before the name.
@@ -78,130 +55,39 @@ pub struct ContentDisposition<'a> {
     /// The disposition type.
     pub disposition: Disposition,
     /// The file name.
-    pub name: FileName<'a>,
+    pub name: &'a FileName<'a>,
 }
 
-/// A value in parts, to be put one after the other.
-#[derive(Clone, Copy, Debug)]
-pub enum Parts<'a> {
-    /// Without a title.
-    Id([&'a [u8]; 5]),
-    /// With one.
-    Title([&'a [u8]; 7]),
-}
-
-impl ContentDisposition<'_> {
-    /// An upper limit for the length of the value, in bytes.
-    pub fn max_len(&self) -> usize {
-        let fixed = self.disposition.up_to_name().len() + QUOTE.len() + EXTENDED.len();
-        let twice = match self.name.titled() {
-            Some(name) => {
-                let escaped = name.cut.bytes().filter(|b| !b.is_ascii()).count();
-                2 * name.tail_len() + name.ascii_len() + name.cut.len() + 2 * escaped
-            }
-            None => MAX_LEN.max(self.name.byte_len()) * (1 + "%XX".len()),
-        };
-        fixed + twice
-    }
-
-    /// Writes the value to the start of `buffer` and returns its length in bytes; `None` if the
-    /// buffer is shorter than the value.
-    pub fn write(&self, buffer: &mut [u8]) -> Option<usize> {
-        let mut out = Writer { buffer, len: 0 };
-        out.push(self.disposition.up_to_name())?;
-        if let Some(name) = self.name.titled() {
-            out.push_titled(&name)?;
-            return Some(out.len);
+impl Pieces for ContentDisposition<'_> {
+    fn write(&self, mut out: impl FnMut(&[u8])) {
+        out(self.disposition.up_to_name());
+        if self.name.is_simple {
+            self.name.write(&mut out);
+            return out(QUOTE);
         }
-        let for_old_clients = self.name.for_old_clients();
-        out.push_all(&for_old_clients.as_ref().unwrap_or(&self.name).parts())?;
-        out.push(QUOTE)?;
-        if for_old_clients.is_some() {
-            out.push(EXTENDED)?;
-            self.name.parts().into_iter().try_for_each(|part| out.push_extended(part))?;
-        }
-        Some(out.len)
+        self.name.write_ascii(&mut out);
+        out(QUOTE);
+        out(EXTENDED);
+        self.name.write(|piece| write_extended(piece, &mut out));
     }
 }
 
-struct Writer<'a> {
-    buffer: &'a mut [u8],
-    len: usize,
-}
-
-impl Writer<'_> {
-    fn push(&mut self, bytes: &[u8]) -> Option<()> {
-        let end = self.len.checked_add(bytes.len())?;
-        self.buffer.get_mut(self.len..end)?.copy_from_slice(bytes);
-        self.len = end;
-        Some(())
-    }
-
-    fn push_byte(&mut self, b: u8) -> Option<()> {
-        *self.buffer.get_mut(self.len)? = b;
-        self.len += 1;
-        Some(())
-    }
-
-    fn push_all(&mut self, parts: &[&[u8]]) -> Option<()> {
-        parts.iter().try_for_each(|part| self.push(part))
-    }
-
-    /// Both parameters for a name with a title, byte by byte: the text is clean already.
-    fn push_titled(&mut self, name: &Titled<'_>) -> Option<()> {
-        if name.cut.is_ascii() {
-            self.push(name.cut.as_bytes())?;
-            self.push_byte(b'_')?;
-            self.push_all(&name.tail)?;
-            return self.push(QUOTE);
+/// Writes text as an extended value (RFC 8187, section 3.2.1): everything but `attr-char` is
+/// percent-encoded.
+fn write_extended(text: &[u8], mut out: impl FnMut(&[u8])) {
+    const HEX: [u8; 16] = *b"0123456789ABCDEF";
+    let hex = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
+    let is_attr_char = |b: u8| ATTR_CHARS.get(usize::from(b)).is_some_and(|&is| is);
+    let mut rest = text;
+    while let Some((&b, behind)) = rest.split_first() {
+        if !is_attr_char(b) {
+            out(&[b'%', hex(b >> 4), hex(b & 0xf)]);
+            rest = behind;
+            continue;
         }
-        let start = self.len;
-        self.push_ascii(name.clean.as_bytes(), start + name.ascii_len())?;
-        self.push(if self.len > start { b"_" } else { name.prefix })?;
-        self.push_all(&name.tail)?;
-        self.push(QUOTE)?;
-        self.push(EXTENDED)?;
-        self.push_extended(name.cut.as_bytes())?;
-        self.push_byte(b'_')?;
-        self.push_all(&name.tail)
-    }
-
-    /// What is ASCII of a clean title, up to a length that the value has then.
-    fn push_ascii(&mut self, clean: &[u8], end: usize) -> Option<()> {
-        let start = self.len;
-        // A hyphen has to be between two other characters.
-        let mut gap = false;
-        for &b in clean.iter().filter(|b| b.is_ascii()) {
-            if b == b'-' {
-                gap = self.len > start;
-                continue;
-            }
-            if self.len + usize::from(gap) >= end {
-                break;
-            }
-            if gap {
-                self.push_byte(b'-')?;
-            }
-            self.push_byte(b)?;
-            gap = false;
-        }
-        Some(())
-    }
-
-    /// Text as an extended value (RFC 8187, section 3.2.1): everything but `attr-char` is
-    /// percent-encoded.
-    fn push_extended(&mut self, text: &[u8]) -> Option<()> {
-        text.iter().try_for_each(|&b| self.push_extended_byte(b))
-    }
-
-    fn push_extended_byte(&mut self, b: u8) -> Option<()> {
-        const HEX: [u8; 16] = *b"0123456789ABCDEF";
-        let hex = |nibble: u8| HEX.get(usize::from(nibble)).copied();
-        if ATTR_CHARS.get(usize::from(b)).is_some_and(|&is| is) {
-            self.push_byte(b)
-        } else {
-            self.push(&[b'%', hex(b >> 4)?, hex(b & 0xf)?])
-        }
+        let run = rest.iter().position(|&b| !is_attr_char(b)).unwrap_or(rest.len());
+        out(rest.get(..run).unwrap_or_default());
+        rest = rest.get(run..).unwrap_or_default();
     }
 }
 
@@ -226,15 +112,12 @@ static ATTR_CHARS: [bool; 256] = {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filename::tests::{with_name, with_title};
+    use crate::filename::MAX_LEN;
+    use crate::filename::tests::{with_name, written};
+    use crate::request::SpaceId;
 
     fn value(disposition: Disposition, name: FileName<'_>) -> String {
-        let value = ContentDisposition { disposition, name };
-        let mut buffer = vec![0; value.max_len()];
-        let len = value.write(&mut buffer).unwrap();
-        assert_eq!(value.write(&mut buffer[..len]), Some(len), "fits exactly");
-        assert_eq!(value.write(&mut buffer[..len - 1]), None, "does not fit");
-        String::from_utf8(buffer[..len].to_vec()).unwrap()
+        written(&ContentDisposition { disposition, name: &name })
     }
 
     #[test]
@@ -255,7 +138,10 @@ mod tests {
     fn values() {
         let id = SpaceId::parse(b"1lDx").unwrap();
         let titled = |title| with_name(title, "1lDx", |name| value(Disposition::Inline, name));
-        let whole = |name| value(Disposition::Inline, FileName::whole(name, None, id, "mp3"));
+        let whole = |name| {
+            let mut buffer = [0; MAX_LEN];
+            value(Disposition::Inline, FileName::whole(name, &mut buffer, None, id, "mp3"))
+        };
         let rows = [
             (titled(None), r#"inline; filename="1lDx.mp3""#),
             (
@@ -289,36 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn values_in_parts() {
-        let long = "a".repeat(300);
-        let cut = format!("{}-éb", "a".repeat(150));
-        let rows: [(Option<&str>, bool); 8] = [
-            (None, true),
-            (Some(""), true),
-            (Some(" - "), true),
-            (Some("Rust in production"), true),
-            (Some(&long), true),
-            (Some("日本"), false),
-            (Some("Größe"), false),
-            (Some(&cut), false),
-        ];
-        for (title, is_ascii) in rows {
-            for disposition in [Disposition::Inline, Disposition::Attachment] {
-                let whole = with_name(title, "1lDx", |name| value(disposition, name));
-                let parts = with_title(title, |title| {
-                    let id = SpaceId::parse(b"1lDx").unwrap();
-                    disposition.parts_with(title, id, "mp3").map(|parts| match parts {
-                        Parts::Id(parts) => parts.concat(),
-                        Parts::Title(parts) => parts.concat(),
-                    })
-                });
-                assert_eq!(parts, is_ascii.then(|| whole.into_bytes()), "{title:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn titles_byte_by_byte() {
+    fn long_titles() {
         for len in [1, 3, 160, 180, 187, 188, 189, 190, 191, 192, 193, 194, 195, 300] {
             for (start, fill) in [
                 ("é", "a"),
@@ -332,9 +189,7 @@ mod tests {
                 let title = format!("{start}{}é", fill.repeat(len));
                 for long in ["1lDx".to_owned(), "i".repeat(128)] {
                     with_name(Some(&title), &long, |name| {
-                        let mut full = vec![0; name.byte_len()];
-                        name.write(&mut full).unwrap();
-                        let full = String::from_utf8(full).unwrap();
+                        let full = written(&name);
                         let end = format!("_{long}.mp3");
                         let stem = full.strip_suffix(&end).unwrap();
                         let mut ascii = stem.to_owned();
@@ -362,14 +217,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn the_longest_name_fits() {
-        let long = "i".repeat(128);
-        let id = SpaceId::parse(long.as_bytes()).unwrap();
-        let title = "語".repeat(200);
-        with_name(Some(&title), &long, |name| value(Disposition::Attachment, name));
-        value(Disposition::Attachment, FileName::whole(title.as_bytes(), None, id, "mp3"));
     }
 }

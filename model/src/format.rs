@@ -1,4 +1,4 @@
-//! File name extensions, their media types, and which of them a request will take.
+//! File name extensions, their media types, and which of them a request accepts.
 
 use core::fmt;
 
@@ -30,7 +30,7 @@ const DEFAULT: [&str; 4] = ["mp3", "m4a", "wav", "mp4"];
 /// The longest extension, in bytes.
 pub const MAX_EXTENSION_LEN: usize = 16;
 
-/// The words that ask for a class of types.
+/// The words that select a class of types.
 const AUDIO: &str = "audio";
 const VIDEO: &str = "video";
 
@@ -78,22 +78,20 @@ impl Format {
         &self.media_type
     }
 
-    #[inline(never)]
     fn is_of_class(&self, class: &str) -> bool {
         self.media_type.split_once('/').is_some_and(|(kind, _)| kind.eq_ignore_ascii_case(class))
     }
 }
 
-/// Whether a path ends in a dot and this extension, in any case.
-pub fn has_extension(path: &str, extension: &str) -> bool {
-    path.len()
-        .checked_sub(extension.len())
-        .and_then(|at| path.as_bytes().split_at_checked(at))
-        .is_some_and(|(stem, found)| {
-            // Nearly always it is in lower case, and that is found out sooner.
+/// Whether a path ends in a dot and this extension; case does not matter.
+pub fn has_extension(path: &[u8], extension: &str) -> bool {
+    path.len().checked_sub(extension.len()).and_then(|at| path.split_at_checked(at)).is_some_and(
+        |(stem, found)| {
+            // Nearly always it is in lower case, which is found out sooner.
             let is = |(a, b): (&u8, &u8)| a == b || a.eq_ignore_ascii_case(b);
             stem.last() == Some(&b'.') && found.iter().zip(extension.as_bytes()).all(is)
-        })
+        },
+    )
 }
 
 /// `type/subtype` of RFC 9110's tokens, without parameters.
@@ -169,23 +167,21 @@ impl Formats {
         self.0.get(index)
     }
 
-    /// The formats that a word asks for: all for an empty word, those of a type for `audio` and
+    /// The formats that a word selects: all for an empty word, those of a type for `audio` and
     /// `video`, else the one with that extension. Case does not matter. `None`: no such format.
-    #[inline(always)]
     pub fn select(&self, word: &[u8]) -> Option<Selection> {
-        if word.is_empty() { Some(Selection::All) } else { self.select_some(word) }
-    }
-
-    fn select_some(&self, word: &[u8]) -> Option<Selection> {
+        if word.is_empty() {
+            return Some(Selection::All);
+        }
         if word.eq_ignore_ascii_case(AUDIO.as_bytes()) {
             return Some(Selection::Audio);
         }
         if word.eq_ignore_ascii_case(VIDEO.as_bytes()) {
             return Some(Selection::Video);
         }
-        self.0
-            .iter()
-            .position(|f| word.eq_ignore_ascii_case(f.extension.as_bytes()))
+        let mut formats = self.0.iter();
+        formats
+            .position(|format| word.eq_ignore_ascii_case(format.extension.as_bytes()))
             .map(Selection::One)
     }
 
@@ -205,7 +201,7 @@ impl Formats {
     }
 }
 
-/// Which formats of a [`Formats`] a request will take.
+/// Which of the [`Formats`] a request accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// Any.
@@ -219,8 +215,7 @@ pub enum Selection {
 }
 
 impl Selection {
-    /// Whether it takes the format at a place in the list.
-    #[inline(always)]
+    /// Whether the format at a place in the list is selected.
     pub fn takes(self, index: usize, format: &Format) -> bool {
         match self {
             Self::All => true,
@@ -307,7 +302,7 @@ mod tests {
             ("a.mp3.", false),
             ("", false),
         ] {
-            assert_eq!(has_extension(path, "mp3"), is, "{path}");
+            assert_eq!(has_extension(path.as_bytes(), "mp3"), is, "{path}");
         }
     }
 

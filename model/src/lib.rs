@@ -1,19 +1,21 @@
-//! What a request for a recorded space means, and what the answer looks like.
+//! What a request for a recorded space means, and what the response looks like.
 //!
-//! Everything in this crate is a pure function of its arguments: it does no input or output, knows
-//! nothing of NGINX and has no `unsafe`. The module in the root crate collects the facts of a
-//! request, asks this crate, and carries out the answer.
+//! This crate does no input or output of its own, knows nothing of NGINX and has no `unsafe`. The
+//! module in the root crate collects the facts of a request, lets this crate decide, and carries out
+//! the decision.
 //!
-//! - [`request`]: the space id and the format that a URI asks for;
+//! - [`request`]: the space id and the format that a URI requests;
 //! - [`mod@format`]: file name extensions, their media types and their order of preference;
-//! - [`catalog`]: what is known of spaces by their id;
+//! - [`entry`]: what is known of one space, from a catalog or a lookup;
+//! - [`catalog`]: entries by their id, read from a file;
+//! - `json`: the syntax check and the cursor with which both are read;
+//! - [`lookup`]: the request to an application, and what its response means;
 //! - [`choice`]: which of several files is served, and what a miss means;
-//! - [`filename`]: the file name that a user is shown;
+//! - [`filename`]: the file name that a user sees;
 //! - [`disposition`]: the Content-Disposition header field (RFC 6266, RFC 8187);
-//! - [`text`]: what can be seen of text that others have written;
-//! - [`lookup`]: what an application is asked about a space, and what its answer means;
-//! - [`caching`]: what caches are told of a response;
-//! - [`play`]: which responses count as the start of a play.
+//! - [`caching`]: the fields for caches;
+//! - [`play`]: which responses count as the start of a play;
+//! - [`text`]: hidden characters, messages, and text that is written in pieces.
 
 #![forbid(unsafe_code)]
 
@@ -21,8 +23,10 @@ pub mod caching;
 pub mod catalog;
 pub mod choice;
 pub mod disposition;
+pub mod entry;
 pub mod filename;
 pub mod format;
+mod json;
 pub mod lookup;
 pub mod play;
 pub mod request;

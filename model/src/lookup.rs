@@ -1,13 +1,15 @@
-//! The lookup: what an application is asked about a space, and what its answer means.
+//! The lookup: the request to an application about a space, and what its response means.
 
 use core::fmt;
 
-use crate::catalog::{Catalog, CatalogError};
+use crate::catalog::ReadError;
+use crate::entry::EntryBuf;
 use crate::request::SpaceId;
+use crate::text::Pieces;
 
-/// Fields of the client's request that are not part of the question: they speak of the response
-/// to the client (RFC 9110, sections 13, 14 and 12.5.3), of the request's content (sections 8 and
-/// 6.5), or of its connection (section 7.6.1).
+/// Fields of the client's request that are not forwarded: they are about the response to the client
+/// (RFC 9110, sections 13, 14 and 12.5.3), the request's content (sections 8 and 6.5), or its
+/// connection (section 7.6.1).
 const LEFT_OUT: [&str; 13] = [
     "Range",
     "Accept-Encoding",
@@ -24,46 +26,32 @@ const LEFT_OUT: [&str; 13] = [
     "Content-Range",
 ];
 
-/// Whether a field of the client's request is part of the question. `Cookie` and `Authorization`
-/// are; what would make the answer depend on the part of the file that is asked for is not.
+/// Whether a field of the client's request is forwarded. `Cookie` and `Authorization` are; what would
+/// make the response depend on the requested part of the file is not.
 pub fn forwards_field(name: &[u8]) -> bool {
     let is_condition = name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"If-"));
     !is_condition && !LEFT_OUT.iter().any(|left| name.eq_ignore_ascii_case(left.as_bytes()))
 }
 
-/// The query string of the question: `id=<id>&format=<word>`.
+/// The query string of the lookup: `id=<id>&format=<word>`.
 #[derive(Clone, Copy, Debug)]
 pub struct LookupQuery<'a> {
     /// The space.
     pub id: SpaceId<'a>,
-    /// The format asked for, a word of the configuration; empty if none is.
+    /// The requested format, a word of the configuration; empty if there is none.
     pub format: &'a str,
 }
 
-impl LookupQuery<'_> {
-    const PARTS: [&'static [u8]; 2] = [b"id=", b"&format="];
-
-    /// How long the buffer has to be, in bytes.
-    pub fn buffer_len(&self) -> usize {
-        Self::PARTS.iter().map(|part| part.len()).sum::<usize>()
-            + self.id.as_bytes().len()
-            + self.format.len()
-    }
-
-    /// Writes the query string to a buffer; `None` if that is not just as long.
-    pub fn write<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
-        let [id, format] = Self::PARTS;
-        let mut rest = &mut *buffer;
-        for part in [id, self.id.as_bytes(), format, self.format.as_bytes()] {
-            let (place, behind) = rest.split_at_mut_checked(part.len())?;
-            place.copy_from_slice(part);
-            rest = behind;
-        }
-        rest.is_empty().then_some(buffer)
+impl Pieces for LookupQuery<'_> {
+    fn write(&self, mut out: impl FnMut(&[u8])) {
+        out(b"id=");
+        out(self.id.as_bytes());
+        out(b"&format=");
+        out(self.format.as_bytes());
     }
 }
 
-/// A refusal by the application, which the client gets as it is.
+/// A refusal by the application, passed on to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal(i16);
 
@@ -79,7 +67,7 @@ impl Refusal {
         self.0
     }
 
-    /// The field of the application's answer that goes with the status: the challenge of a 401
+    /// The field of the application's response that goes with the status: the challenge of a 401
     /// (RFC 9110, section 11.6.1), the time to wait of a 429 (RFC 6585, section 4).
     pub fn field(self) -> Option<&'static str> {
         match self.0 {
@@ -90,7 +78,7 @@ impl Refusal {
     }
 }
 
-/// An answer, as far as it has come.
+/// A response, as far as it was received.
 #[derive(Clone, Copy, Debug)]
 pub struct LookupResponse<'a> {
     /// The status code; 0 if there is none.
@@ -101,36 +89,36 @@ pub struct LookupResponse<'a> {
     pub content: Result<&'a [u8], ContentError>,
 }
 
-/// Why the content of an answer is not there as a whole.
+/// Why the content of a response is not there as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentError {
     /// It ended too early.
     Incomplete,
     /// It is larger than this limit, in bytes.
     TooLarge(usize),
-    /// It is empty, and nothing says that it is meant to be.
+    /// It is empty, and nothing tells whether it was cut off.
     Unframed,
     /// It is not in memory.
     Unreadable,
 }
 
-/// What an answer means.
+/// What a response means.
 #[derive(Debug)]
 pub enum Decision {
-    /// The entry of the space, in place of the catalog's: a catalog of this one.
-    Entry(Catalog),
+    /// The entry of the space, in place of the catalog's.
+    Entry(EntryBuf),
     /// Catalog and directory decide.
     Undecided,
     /// The client is refused.
     Denied(Refusal),
 }
 
-/// Why an answer is none. The client gets 502.
+/// Why a response can't be used. The client gets 502.
 #[derive(Debug)]
-pub enum LookupError {
-    /// The status says nothing of the space.
+pub enum LookupError<'a> {
+    /// The status has no meaning for a space.
     Status(usize),
-    /// The answer leads elsewhere, by X-Accel-Redirect.
+    /// The response leads elsewhere, by X-Accel-Redirect.
     Redirected,
     /// The lookup has come to a location that serves spaces itself.
     Circle,
@@ -138,58 +126,62 @@ pub enum LookupError {
     ContentError(ContentError),
     /// The content is encoded.
     Encoded,
-    /// The content is no entry.
-    Invalid(CatalogError),
+    /// The content is not an entry, or there is no memory to read it.
+    Invalid(ReadError<'a>),
 }
 
-impl fmt::Display for LookupError {
+impl fmt::Display for LookupError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status(0) => f.write_str("there is no answer"),
-            Self::Status(status) => write!(f, "the answer has status {status}"),
-            Self::Redirected => f.write_str("the answer has \"X-Accel-Redirect\""),
-            Self::Circle => f.write_str("it leads to a location that has \"xspace_download\""),
-            Self::ContentError(ContentError::Incomplete) => {
-                f.write_str("the answer is not complete")
-            }
-            Self::ContentError(ContentError::TooLarge(limit)) => write!(
-                f,
-                "the answer is larger than \"subrequest_output_buffer_size\" of its location, \
-                 {limit} bytes"
-            ),
-            Self::ContentError(ContentError::Unframed) => f.write_str(
-                "the answer is empty and has no \"Content-Length\" (with status 204 it needs none)",
-            ),
-            Self::ContentError(ContentError::Unreadable) => {
-                f.write_str("the answer is not in memory")
-            }
-            Self::Encoded => f.write_str("the answer has \"Content-Encoding\""),
-            Self::Invalid(error) => write!(f, "the answer is no entry: {error}"),
+            Self::Status(0) => f.write_str("no response"),
+            Self::Status(status) => write!(f, "invalid response: status {status}"),
+            Self::Redirected => f.write_str("invalid response: it has \"X-Accel-Redirect\""),
+            Self::Circle => f.write_str("it leads to a location with \"xspace_download\""),
+            Self::ContentError(error) => error.fmt(f),
+            Self::Encoded => f.write_str("invalid response: it has \"Content-Encoding\""),
+            Self::Invalid(error) => write!(f, "invalid response: {error}"),
         }
     }
 }
 
-impl core::error::Error for LookupError {}
+impl fmt::Display for ContentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Incomplete => f.write_str("incomplete response"),
+            Self::TooLarge(limit) => write!(
+                f,
+                "response larger than \"subrequest_output_buffer_size\" of its location, \
+                 {limit} bytes"
+            ),
+            Self::Unframed => f.write_str(
+                "empty response with status 200 and without \"Content-Length\" (204 needs none)",
+            ),
+            Self::Unreadable => f.write_str("response is not in memory"),
+        }
+    }
+}
 
-/// Says what an answer about a space means.
+impl core::error::Error for LookupError<'_> {}
+
+/// Decides what a response means.
 ///
 /// # Errors
 ///
 /// Why it means nothing: nothing is served then.
-pub fn decide(id: SpaceId<'_>, answer: LookupResponse<'_>) -> Result<Decision, LookupError> {
-    if answer.status == 204 {
+pub fn decide(response: LookupResponse<'_>) -> Result<Decision, LookupError<'_>> {
+    if response.status == 204 {
         return Ok(Decision::Undecided);
     }
-    if let Some(denial) = Refusal::of(answer.status) {
-        return Ok(Decision::Denied(denial));
+    if let Some(refusal) = Refusal::of(response.status) {
+        return Ok(Decision::Denied(refusal));
     }
-    if answer.status != 200 {
-        return Err(LookupError::Status(answer.status));
+    if response.status != 200 {
+        return Err(LookupError::Status(response.status));
     }
-    match answer.content.map_err(LookupError::ContentError)? {
+    match response.content.map_err(LookupError::ContentError)? {
         [] => Ok(Decision::Undecided),
-        _ if answer.encoding.is_some_and(is_encoded) => Err(LookupError::Encoded),
-        json => Catalog::read_entry(id, json).map(Decision::Entry).map_err(LookupError::Invalid),
+        _ if response.encoding.is_some_and(is_encoded) => Err(LookupError::Encoded),
+        json => EntryBuf::parse(json).map(Decision::Entry).map_err(LookupError::Invalid),
     }
 }
 
@@ -200,13 +192,14 @@ fn is_encoded(encoding: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filename::tests::written;
 
     fn id() -> SpaceId<'static> {
         SpaceId::parse(b"1lDx").unwrap()
     }
 
     #[test]
-    fn fields_of_the_question() {
+    fn forwarded_fields() {
         for name in ["Cookie", "Authorization", "User-Agent", "X-If-None", "Accept", "Host", "I"] {
             assert!(forwards_field(name.as_bytes()), "{name}");
         }
@@ -216,33 +209,28 @@ mod tests {
     }
 
     #[test]
-    fn questions() {
+    fn queries() {
         for (format, expected) in [("", "id=1lDx&format="), ("audio", "id=1lDx&format=audio")] {
-            let question = LookupQuery { id: id(), format };
-            let mut buffer = vec![0; question.buffer_len()];
-            assert_eq!(question.write(&mut buffer), Some(expected.as_bytes()));
-            for len in [0, question.buffer_len() - 1, question.buffer_len() + 1] {
-                assert_eq!(question.write(&mut vec![0; len]), None, "{len}");
-            }
+            assert_eq!(written(&LookupQuery { id: id(), format }), expected);
         }
     }
 
     /// What the client gets: `file` for an entry, else a status, 0 for the directory's turn.
     fn outcome(status: usize, content: &[u8], encoding: Option<&str>) -> (String, i16) {
         let encoding = encoding.map(str::as_bytes);
-        match decide(id(), LookupResponse { status, encoding, content: Ok(content) }) {
-            Ok(Decision::Entry(entries)) => {
-                let entry = entries.get(id()).unwrap().unwrap();
-                (entry.files().collect::<Vec<_>>().join(" "), 200)
+        match decide(LookupResponse { status, encoding, content: Ok(content) }) {
+            Ok(Decision::Entry(entry)) => {
+                let files = entry.entry().files().collect::<Vec<_>>().join(&b' ');
+                (String::from_utf8(files).unwrap(), 200)
             }
             Ok(Decision::Undecided) => (String::new(), 0),
-            Ok(Decision::Denied(denial)) => (denial.field().unwrap_or("").into(), denial.code()),
-            Err(no_answer) => (no_answer.to_string(), 502),
+            Ok(Decision::Denied(refusal)) => (refusal.field().unwrap_or("").into(), refusal.code()),
+            Err(error) => (error.to_string(), 502),
         }
     }
 
     #[test]
-    fn verdicts() {
+    fn decisions() {
         let rows = [
             (200, r#""a/b.mp3""#, None, "a/b.mp3", 200),
             (200, r#"{"files": ["a.mp3", "b.mp4"], "title": "x"}"#, None, "a.mp3 b.mp4", 200),
@@ -251,7 +239,7 @@ mod tests {
             (200, "\u{feff}\"a.mp3\"", None, "a.mp3", 200),
             (200, r#"{"title": "\ud83c", "files": ["a.mp3"]}"#, None, "a.mp3", 200),
             (200, r#""a.mp3""#, Some("identity"), "a.mp3", 200),
-            (200, r#""a.mp3""#, Some("gzip"), "the answer has \"Content-Encoding\"", 502),
+            (200, r#""a.mp3""#, Some("gzip"), "invalid response: it has \"Content-Encoding\"", 502),
             (200, "", None, "", 0),
             (200, "", Some("gzip"), "", 0),
             (204, "ignored", None, "", 0),
@@ -261,11 +249,11 @@ mod tests {
             (410, "", None, "", 410),
             (429, "", None, "Retry-After", 429),
             (451, "", None, "", 451),
-            (0, "", None, "there is no answer", 502),
-            (206, r#""a.mp3""#, None, "the answer has status 206", 502),
-            (302, "", None, "the answer has status 302", 502),
-            (500, "", None, "the answer has status 500", 502),
-            (502, "", None, "the answer has status 502", 502),
+            (0, "", None, "no response", 502),
+            (206, r#""a.mp3""#, None, "invalid response: status 206", 502),
+            (302, "", None, "invalid response: status 302", 502),
+            (500, "", None, "invalid response: status 500", 502),
+            (502, "", None, "invalid response: status 502", 502),
         ];
         for (status, content, encoding, what, code) in rows {
             let found = outcome(status, content.as_bytes(), encoding);
@@ -284,7 +272,7 @@ mod tests {
             r#"{"files": [null]}"#,
         ] {
             let (message, code) = outcome(200, content.as_bytes(), None);
-            assert!(message.starts_with("the answer is no entry: "), "{content}: {message}");
+            assert!(message.starts_with("invalid response: "), "{content}: {message}");
             assert_eq!(code, 502, "{content}");
         }
         let utf_16 = "it is UTF-16, UTF-8 is expected";
@@ -297,31 +285,30 @@ mod tests {
             (b"\"\0a\0\"\0", utf_16),
         ];
         for (content, message) in rows {
-            let expected = (format!("the answer is no entry: {message}"), 502);
+            let expected = (format!("invalid response: {message}"), 502);
             assert_eq!(outcome(200, content, None), expected, "{content:?}");
         }
     }
 
     #[test]
-    fn faults() {
-        for (fault, message) in [
-            (ContentError::Incomplete, "the answer is not complete"),
+    fn content_errors() {
+        for (error, message) in [
+            (ContentError::Incomplete, "incomplete response"),
             (
                 ContentError::TooLarge(4096),
-                "the answer is larger than \"subrequest_output_buffer_size\" of its location, \
-                 4096 bytes",
+                "response larger than \"subrequest_output_buffer_size\" of its location, 4096 bytes",
             ),
             (
                 ContentError::Unframed,
-                "the answer is empty and has no \"Content-Length\" (with status 204 it needs none)",
+                "empty response with status 200 and without \"Content-Length\" (204 needs none)",
             ),
-            (ContentError::Unreadable, "the answer is not in memory"),
+            (ContentError::Unreadable, "response is not in memory"),
         ] {
-            let answer = LookupResponse { status: 200, encoding: None, content: Err(fault) };
-            assert_eq!(decide(id(), answer).unwrap_err().to_string(), message);
+            let response = LookupResponse { status: 200, encoding: None, content: Err(error) };
+            assert_eq!(decide(response).unwrap_err().to_string(), message);
         }
-        let answer =
+        let response =
             LookupResponse { status: 403, encoding: None, content: Err(ContentError::Incomplete) };
-        assert!(matches!(decide(id(), answer), Ok(Decision::Denied(_))), "the status is enough");
+        assert!(matches!(decide(response), Ok(Decision::Denied(_))), "the status is enough");
     }
 }

@@ -2,7 +2,7 @@
 
 /// Whether a response to `GET` with this status and Content-Range starts a play.
 ///
-/// A player asks for a recording many times: once from its start, then once for every seek. Only
+/// A player sends many requests for a recording: one from its start, then one for every seek. Only
 /// the first counts: a 200, or a 206 with one range that starts at 0 and is longer than the two
 /// bytes that Safari and iOS probe with (or is the whole file). A 206 without Content-Range has
 /// several parts and does not count.

@@ -407,8 +407,8 @@ impl Check<'_> {
     /// requests, and it is not an exact location of something else, as of the directory itself.
     fn serves(&self, part: Location) -> bool {
         let is_file = || {
-            let name = core::str::from_utf8(part.name()).unwrap_or_default();
-            self.lcf.formats().iter().any(|format| has_extension(name, format.extension()))
+            let mut formats = self.lcf.formats().iter();
+            formats.any(|format| has_extension(part.name(), format.extension()))
         };
         !LocationConf::is_on_in(part)
             && (!part.is_exact() || is_file())

@@ -6,6 +6,7 @@ use core::mem;
 use nginx_sys::{ngx_event_t, ngx_log_t, ngx_uint_t};
 
 use super::guard;
+use super::heap::boxed;
 use super::log::Log;
 
 /// nginx's `ngx_thread_task_t`. Its header is not included in a build without threads, but the struct
@@ -22,15 +23,16 @@ pub(super) struct ThreadTask {
 /// nginx links the task into its lists, so a job does not move. nginx also uses the task while a
 /// thread works and while the event loop posts others, so there are no references to it or to the job
 /// as a whole.
-struct Job<T> {
+struct Job<T, W, D> {
     task: ThreadTask,
-    work: Option<Box<dyn FnOnce() -> T + Send>>,
+    work: Option<W>,
     result: Option<T>,
-    done: Option<Box<dyn FnOnce(Option<T>)>>,
+    done: D,
 }
 
 /// Runs `work` in a thread and then `done` on the event loop, with the result, or `None` if `work` has
-/// panicked. Returns whether `post` has accepted the task.
+/// panicked. Returns whether `post` has accepted the task; not if there is no
+/// memory for it.
 ///
 /// # Safety
 ///
@@ -38,27 +40,29 @@ struct Job<T> {
 /// task's handler once, and then the event loop calls the handler of its event once; each sees what
 /// the one before has written. Either may not happen; then the job is not freed. If `post` returns
 /// false it keeps no pointer to the task.
-pub(super) unsafe fn start<T: Send + 'static>(
+pub(super) unsafe fn start<T, W, D>(
     log: *mut ngx_log_t,
-    work: impl FnOnce() -> T + Send + 'static,
-    done: impl FnOnce(Option<T>) + 'static,
+    work: W,
+    done: D,
     post: impl FnOnce(*mut ThreadTask) -> bool,
-) -> bool {
+) -> bool
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+    D: FnOnce(Option<T>) + 'static,
+{
     // SAFETY: all zero is a task that is in no list, as `ngx_thread_task_alloc` makes it.
     let task: ThreadTask = unsafe { mem::zeroed() };
-    let job = Box::into_raw(Box::new(Job {
-        task,
-        work: Some(Box::new(work)),
-        result: None,
-        done: Some(Box::new(done)),
-    }));
+    let job = Job { task, work: Some(work), result: None::<T>, done };
+    let Ok(job) = boxed(job) else { return false };
+    let job = Box::into_raw(job);
     // SAFETY: the job stays at its address until `finish` takes it back, or this function if it is
     // not accepted.
     unsafe {
         (*job).task.ctx = job.cast();
-        (*job).task.handler = Some(perform::<T>);
+        (*job).task.handler = Some(perform::<T, W, D>);
         (*job).task.event.data = job.cast();
-        (*job).task.event.handler = Some(finish::<T>);
+        (*job).task.event.handler = Some(finish::<T, W, D>);
         (*job).task.event.log = log;
         let accepted = post(&raw mut (*job).task);
         if !accepted {
@@ -69,8 +73,8 @@ pub(super) unsafe fn start<T: Send + 'static>(
 }
 
 /// In a thread of the pool.
-unsafe extern "C" fn perform<T>(job: *mut c_void, log: *mut ngx_log_t) {
-    let job = job.cast::<Job<T>>();
+unsafe extern "C" fn perform<T, W: FnOnce() -> T, D>(job: *mut c_void, log: *mut ngx_log_t) {
+    let job = job.cast::<Job<T, W, D>>();
     // SAFETY: nginx calls the function with a job that was posted, and the pool's log. Only this
     // thread uses the two fields until it returns the task, which it does not use.
     unsafe {
@@ -83,15 +87,13 @@ unsafe extern "C" fn perform<T>(job: *mut c_void, log: *mut ngx_log_t) {
 }
 
 /// On the event loop, when the job is done.
-unsafe extern "C" fn finish<T>(event: *mut ngx_event_t) {
+unsafe extern "C" fn finish<T, W, D: FnOnce(Option<T>)>(event: *mut ngx_event_t) {
     // SAFETY: the event is that of a job whose thread has ended it, and nginx has removed its task
     // from all lists and does not use it after this call (`ngx_thread_pool_handler`).
     let (job, log) = unsafe {
         let log = Log::from_raw((*event).log);
-        (Box::from_raw((*event).data.cast::<Job<T>>()), log)
+        (Box::from_raw((*event).data.cast::<Job<T, W, D>>()), log)
     };
     let Job { result, done, .. } = *job;
-    if let Some(done) = done {
-        guard::catch(log, (), || done(result));
-    }
+    guard::catch(log, (), || done(result));
 }

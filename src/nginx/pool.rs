@@ -6,6 +6,7 @@ use core::mem;
 use core::ptr::{self, NonNull};
 use core::slice;
 
+use model::text::Pieces;
 use nginx_sys::{NGX_ALIGNMENT, ngx_palloc, ngx_pnalloc, ngx_pool_cleanup_t, ngx_pool_t};
 
 use super::Failure;
@@ -124,11 +125,25 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// Allocates the concatenation of parts of text.
-    pub(crate) fn concat_text<const N: usize>(self, parts: [&str; N]) -> Result<&'p str, Failure> {
-        let text = self.concat(parts.map(str::as_bytes))?;
-        // SAFETY: UTF-8 followed by UTF-8 is UTF-8.
-        Ok(unsafe { core::str::from_utf8_unchecked(text) })
+    /// Puts the pieces of a text one after the other.
+    pub(crate) fn write(self, text: &impl Pieces) -> Result<&'p [u8], Failure> {
+        let mut len = 0;
+        text.write(|piece| len += piece.len());
+        // SAFETY: the pool is valid; the memory is `len` bytes that nothing else points to, of which
+        // no more are written. Those that were written are initialized.
+        unsafe {
+            let bytes = NonNull::new(ngx_pnalloc(self.raw.as_ptr(), len).cast::<u8>())
+                .ok_or(Failure::NO_MEMORY)?
+                .as_ptr();
+            let mut written = 0;
+            text.write(|piece| {
+                if piece.len() <= len - written {
+                    ptr::copy_nonoverlapping(piece.as_ptr(), bytes.add(written), piece.len());
+                    written += piece.len();
+                }
+            });
+            Ok(slice::from_raw_parts(bytes, written))
+        }
     }
 
     /// Moves a value into the pool. It is never dropped.

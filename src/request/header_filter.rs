@@ -8,16 +8,13 @@
 
 use core::ptr;
 
-use model::disposition::{ContentDisposition, Parts};
+use model::disposition::ContentDisposition;
 
 use super::state::{Record, Redirect, Space};
 use crate::nginx::Failure;
 use crate::nginx::guard::fault_point;
 use crate::nginx::request::Request;
 use crate::nginx::response::CONTENT_DISPOSITION;
-
-/// A value has an upper limit for its length.
-const TOO_LONG: Failure = Failure("Content-Disposition is longer than its buffer");
 
 /// What a response is, after the redirect to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +72,11 @@ fn describe<'r>(
     redirect: &Redirect<'r>,
 ) -> Result<(), Failure> {
     fault_point("header_filter");
-    let Some(value) = content_disposition(request, record, redirect)? else { return Ok(()) };
+    let Space::Valid(space) = record.space(request)? else { return Ok(()) };
+    let (title, extension) = (record.decided.title(), redirect.format.extension());
+    let name = &record.lcf().file_name(request, title, space.id, extension)?;
+    let disposition = record.decided.disposition();
+    let value = request.pool().write(&ContentDisposition { disposition, name })?;
     let is_proxied = request.has_upstream();
     if is_proxied {
         // An object store may have sent one.
@@ -93,29 +94,4 @@ fn is_multipart(request: &Request<'_>) -> bool {
     const MULTIPART: &[u8] = b"multipart/byteranges";
     let start = request.content_type().get(..MULTIPART.len());
     request.status() == 206 && start.is_some_and(|start| start.eq_ignore_ascii_case(MULTIPART))
-}
-
-fn content_disposition<'r>(
-    request: &Request<'r>,
-    record: &'r Record<'r>,
-    redirect: &Redirect<'r>,
-) -> Result<Option<&'r [u8]>, Failure> {
-    let Space::Valid(space) = record.space(request)? else { return Ok(None) };
-    let (lcf, extension) = (record.lcf(), redirect.format.extension());
-    let (title, disposition) = (record.decided.title(), record.decided.disposition());
-    let parts = match lcf.has_file_name() {
-        true => None,
-        false => disposition.parts_with(title, space.id, extension),
-    };
-    Ok(Some(match parts {
-        Some(Parts::Id(parts)) => request.pool().concat(parts)?,
-        Some(Parts::Title(parts)) => request.pool().concat(parts)?,
-        None => {
-            let name = lcf.file_name(request, title, space.id, extension)?;
-            let value = ContentDisposition { disposition, name };
-            let buffer = request.pool().bytes(value.max_len())?;
-            let len = value.write(buffer).ok_or(TOO_LONG)?;
-            buffer.get(..len).ok_or(TOO_LONG)?
-        }
-    }))
 }

@@ -8,6 +8,7 @@
 use core::cell::{Cell, RefCell};
 use core::{mem, ptr};
 
+use model::catalog::ReadError;
 use model::lookup::{
     ContentError, Decision, LookupError, LookupQuery, LookupResponse, decide, forwards_field,
 };
@@ -62,10 +63,7 @@ impl<'r> Lookup<'r> {
         id: SpaceId<'r>,
         format: &str,
     ) -> Result<Self, NotStarted> {
-        let query = LookupQuery { id, format };
-        let buffer = request.pool().bytes(query.buffer_len())?;
-        let args =
-            query.write(buffer).ok_or(Failure("lookup arguments do not fit their buffer"))?;
+        let args = request.pool().write(&LookupQuery { id, format })?;
         request.debug(format_args!("xspace lookup: \"{}?{}\"", Text(lookup.uri), Text(args)));
         let request_id = lookup.request_id();
         Ok(Self {
@@ -163,8 +161,10 @@ impl<'r> Lookup<'r> {
         if let Some(Fault::OutOfMemory) = self.fault.get() {
             return Err(Failure::NO_MEMORY);
         }
-        Ok(match self.decision(id) {
+        let content = mem::take(&mut *self.content.borrow_mut());
+        Ok(match self.decision(&content) {
             Ok(decision) => LookupState::Answered(decision),
+            Err(LookupError::Invalid(ReadError::NoMemory)) => return Err(Failure::NO_MEMORY),
             Err(error) => {
                 let uri = Text(lookup.uri);
                 request.error(format_args!("lookup \"{uri}\" for space \"{id}\" failed: {error}"));
@@ -173,8 +173,10 @@ impl<'r> Lookup<'r> {
         })
     }
 
-    fn decision(&self, id: SpaceId<'_>) -> Result<Decision, LookupError> {
-        let content = mem::take(&mut *self.content.borrow_mut());
+    fn decision<'c>(&self, content: &'c [u8]) -> Result<Decision, LookupError<'c>>
+    where
+        'r: 'c,
+    {
         let content = match self.fault.get() {
             _ if self.subrequest.was_redirected_by_upstream() => {
                 return Err(LookupError::Redirected);
@@ -182,9 +184,7 @@ impl<'r> Lookup<'r> {
             Some(Fault::Redirected) => return Err(LookupError::Redirected),
             Some(Fault::Circle) => return Err(LookupError::Circle),
             Some(Fault::Content(error)) => Err(error),
-            None | Some(Fault::OutOfMemory) => {
-                self.check_end(content.is_empty()).map(|()| &*content)
-            }
+            None | Some(Fault::OutOfMemory) => self.check_end(content.is_empty()).map(|()| content),
         };
         // A handler may end without a response.
         let status = match self.subrequest.status() {
@@ -192,7 +192,7 @@ impl<'r> Lookup<'r> {
             status => status,
         };
         let encoding = self.subrequest.response_field("Content-Encoding").next();
-        decide(id, LookupResponse { status, encoding, content })
+        decide(LookupResponse { status, encoding, content })
     }
 
     /// Checks that the content is complete.

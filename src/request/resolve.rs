@@ -4,9 +4,9 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use model::catalog::{Catalog, Entry};
 use model::choice::Miss;
 use model::disposition::Disposition;
+use model::entry::{Entry, EntryBuf};
 use model::format::{Format, Selection};
 use model::lookup::Decision;
 use model::request::{ALLOW, SpaceId, SpaceRequest};
@@ -16,13 +16,11 @@ use super::lookup::{Lookup, LookupState};
 use super::search::{FileSearch, Scope, SearchResult};
 use super::state::{Outcome, Record, Redirect, Source, Space};
 use super::{Action, PhaseResult};
+use crate::catalog::Catalog;
 use crate::config::{CatalogSetting, LocationConf};
-use crate::nginx::Failure;
+use crate::nginx::heap::boxed;
 use crate::nginx::log::{Level, Text};
 use crate::nginx::request::Request;
-
-/// A lookup that was answered with an entry has the entry of the space.
-const NO_ENTRY: Failure = Failure("lookup entry is missing");
 
 /// Whether the precontent handler has nothing to do.
 pub(crate) fn skips_precontent(_: &Request<'_>, lcf: &LocationConf) -> bool {
@@ -59,9 +57,9 @@ impl<'r> Resolver<'_, 'r> {
         let (id, selection) = self.space()?;
         // Both are dropped when this function returns: a request must not keep a catalog.
         let (answer, current);
-        let (entry, source) = if let Some(catalog) = self.look_up(id, selection)? {
-            answer = catalog;
-            (Some(answer.get(id).ok().flatten().ok_or(NO_ENTRY)?), Source::Lookup)
+        let (entry, source) = if let Some(entry) = self.look_up(id, selection)? {
+            answer = entry;
+            (Some(answer.entry()), Source::Lookup)
         } else if let Some(setting) = self.scope.lcf.catalog() {
             current = setting.file.current();
             (self.catalog_entry(setting, current.as_deref(), id)?, Source::Catalog)
@@ -120,21 +118,26 @@ impl<'r> Resolver<'_, 'r> {
         Ok((id, selection))
     }
 
-    /// The answer of the lookup: a catalog with the entry of this space, or `None` if there is no
-    /// lookup or it leaves the decision to catalog and directory.
-    fn look_up(&self, id: SpaceId<'r>, selection: Selection) -> PhaseResult<'r, Option<Catalog>> {
+    /// The entry that the lookup has responded with, or `None` if there is no lookup or it leaves the
+    /// decision to catalog and directory.
+    fn look_up(&self, id: SpaceId<'r>, selection: Selection) -> PhaseResult<'r, Option<EntryBuf>> {
         let (request, decided) = (self.scope.request, &self.record.decided);
         let Some(setting) = self.scope.lcf.lookup() else { return Ok(None) };
         let Some(lookup) = decided.lookup() else {
             let format = self.scope.formats.word(selection);
-            decided.set_lookup(Lookup::start::<Record<'_>>(request, setting, id, format)?);
+            let lookup = Lookup::start::<Record<'_>>(request, setting, id, format)?;
+            // A subrequest that has no lookup would send its response to the client.
+            decided.set_lookup(boxed(lookup).map_err(|cause| {
+                request.log_failure(cause);
+                Action::Abort
+            })?);
             return Err(Action::Wait);
         };
         match lookup.state(request, setting, id)? {
             LookupState::Pending => Err(Action::Wait),
             LookupState::Failed => Err(self.refuse(Outcome::Error, 502)),
             LookupState::Answered(Decision::Undecided) => Ok(None),
-            LookupState::Answered(Decision::Entry(catalog)) => Ok(Some(catalog)),
+            LookupState::Answered(Decision::Entry(entry)) => Ok(Some(entry)),
             LookupState::Answered(Decision::Denied(refusal)) => {
                 let status = refusal.code();
                 if let Some(name) = refusal.field() {

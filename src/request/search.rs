@@ -4,8 +4,8 @@
 
 use core::fmt;
 
-use model::catalog::Entry;
 use model::choice::{Candidate, MAX_CANDIDATES, Miss, Search};
+use model::entry::Entry;
 use model::format::{Format, Formats, Selection};
 use model::request::SpaceId;
 
@@ -118,7 +118,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
                 if self.search.is_exhausted() {
                     break;
                 }
-                let uri = request.pool().concat([target, file.as_bytes()])?;
+                let uri = request.pool().concat([target, file])?;
                 match self.check(uri, format)? {
                     Check::Accepted => return Ok(SearchResult::File(format, uri)),
                     Check::Rejected => {}

@@ -252,7 +252,7 @@ fn application_that_ends_is_an_error_and_nothing_is_served() {
     }
     let errors = own_errors(&nginx);
     assert_eq!(errors.len(), 2, "{errors:#?}");
-    assert!(errors[1].contains("failed: the answer has status 502"), "{errors:#?}");
+    assert!(errors[1].contains("failed: invalid response: status 502"), "{errors:#?}");
 }
 
 // The pages of the documentation.

@@ -268,7 +268,7 @@ fn entries_that_are_not_unicode_are_warned_of() {
     ] {
         warned(bytes, "unusable \"a\": …at line 1 column ");
     }
-    warned(b"{\"a\xff\": \"a.mp3\"}", "skipped not a space id at line 1 column ");
+    warned(b"{\"a\xff\": \"a.mp3\"}", "skipped \"a…\": not a space id at line 1 column ");
     accepted("{\"a\": {\"title\": \"\\ud800\"}}");
 }
 
@@ -277,7 +277,7 @@ fn mistake_is_named_with_id_line_and_column() {
     // Line 4 is `  "b": { "title": "B", "colour": 1 }`: column 31 is the end of the key.
     let json = "{\n  \"a\": \"a.mp3\",\n\n  \"b\": { \"title\": \"B\", \"colour\": 1 },\n  \"c\": \"c.mp3\"\n}";
     warned(json, "2 usable entries, 1 unusable, 0 skipped");
-    warned(json, "unusable \"b\": unknown key \"colour\" at line 4 column 31");
+    warned(json, "unusable \"b\": unknown key \"colour\" at line 4 column 24");
     warned("{\n  \"a\": \"a.mp3\",\n  \"b\": true\n}", "unusable \"b\": …at line 3 column ");
     let many: Vec<String> = (0..5000).map(|n| format!("\"s{n}\": \"{n}.mp3\"")).collect();
     let many = format!("{{{}}}", many.join(",\n")).replace("4321.mp3", "../4321.mp3");
@@ -318,16 +318,22 @@ fn same_key_twice_is_warned_of() {
         "\"status\": 404, \"title\": \"a\", \"status\": 404",
         "\"title\": \"a\", \"t\\u0069tle\": \"b\"",
     ] {
-        warned(format!("{{\"a\": {{{entry}}}}}"), "unusable \"a\": …twice at line 1 column ");
+        warned(
+            format!("{{\"a\": {{{entry}}}}}"),
+            "unusable \"a\": duplicate key…at line 1 column ",
+        );
     }
 }
 
 #[test]
 fn same_id_twice_is_warned_of() {
-    warned("{\"a\": \"a.mp3\",\n\"a\": \"a.mp3\"}", "unusable \"a\": …twice at line 2 column ");
+    warned(
+        "{\"a\": \"a.mp3\",\n\"a\": \"a.mp3\"}",
+        "unusable \"a\": duplicate id at line 2 column ",
+    );
     warned(
         "{\"ab\": \"a.mp3\",\n\"b\": {},\n\"a\\u0062\": {\"status\": 404}}",
-        "unusable \"ab\": …twice at line 3 column ",
+        "unusable \"a\\u0062\": duplicate id at line 3 column ",
     );
     accepted("{\"ab\": \"x.mp3\", \"AB\": \"x.mp3\", \"aB\": \"x.mp3\"}");
 }
@@ -344,7 +350,7 @@ fn ids_outside_the_grammar_are_warned_of() {
     for id in [" a", "a\\n", "a.mp3"] {
         warned(
             format!("{{\n\"{id}\": \"x.mp3\"}}"),
-            "unusable \"…\": the id has something before or behind it at line 2 column ",
+            "unusable \"…\": white space or a format in the id at line 2 column ",
         );
     }
     let longest = "x".repeat(128);
@@ -384,11 +390,11 @@ fn paths_that_leave_the_target_or_are_odd_are_warned_of() {
     ] {
         warned(
             format!("{{\n\"a\": \"{path}\"}}"),
-            "unusable \"a\": …invalid path \"…\"…at line 2 column ",
+            "unusable \"a\": …path…: \"…\"…at line 2 column ",
         );
         warned(
             format!("{{\"a\": {{\n\"files\": [\"good.mp3\",\n\"{path}\"]}}}}"),
-            "unusable \"a\": …invalid path \"…\"…at line 3 column ",
+            "unusable \"a\": …path…: \"…\"…at line 3 column ",
         );
     }
 }
@@ -492,7 +498,10 @@ fn valid_catalogs_are_accepted() {
 #[test]
 fn titles_are_never_fatal() {
     let long = "ä".repeat(100_000);
-    for title in ["\\u0000", "\\r\\nX-Evil: 1", "\\u202e", "\\\"\\\\/", "\\ud83c\\udf99", &long] {
+    let escaped = "\\n".repeat(100_000);
+    for title in
+        ["\\u0000", "\\r\\nX-Evil: 1", "\\u202e", "\\\"\\\\/", "\\ud83c\\udf99", &long, &escaped]
+    {
         accepted(format!("{{\"a\": {{\"title\": \"{title}\", \"files\": [\"x.mp3\"]}}}}"));
     }
 }
@@ -757,9 +766,11 @@ fn optional_file_that_is_not_there_is_warned_of() {
     let site = || with_directive("xspace_catalog {dir}/catalog.json optional;");
     let message = "optional catalog \"{dir}/catalog.json\" not loaded, requests that need it are answered with 503: ";
     expect_site("warn", "missing", site(), &format!("{message}…2: No such file or directory"));
-    for (json, why) in
-        [("{", "…EOF"), ("[]", "…not an object"), ("{\"a\": nul}", "…line 1 column ")]
-    {
+    for (json, why) in [
+        ("{", "…unexpected end of file"),
+        ("[]", "…not an object"),
+        ("{\"a\": nul}", "…line 1 column "),
+    ] {
         let site = site().file("catalog.json", json);
         expect_site("warn", json, site, &format!("{message}{why}"));
     }

@@ -88,12 +88,15 @@ fn no_catalog_ends_a_worker() {
         if end == CUT_OFF {
             refused += 1;
             put(&nginx, begin, part, "");
-            nginx.wait_errors(&["[error]", "stays as it was: EOF while parsing"], refused);
+            nginx.wait_errors(
+                &["[error]", "not reloaded, keeping the previous version: unexpected end of file"],
+                refused,
+            );
         } else {
             title = what.to_owned();
             let entry = format!("\"{ID}\": {{\"title\": \"{title}\", \"files\": [\"a.mp3\"]}}}}");
             put(&nginx, begin, part, &format!("{end}{entry}"));
-            nginx.wait_errors(&["[notice]", "was read again: 1 spaces"], index + 1);
+            nginx.wait_errors(&["[notice]", "reloaded: 1 entries"], index + 1);
         }
         let response = nginx.get(&format!("/download/{ID}"));
         assert_eq!((response.status, response.header("x-title")), (200, Some(&*title)), "{what}");
@@ -111,13 +114,13 @@ fn no_catalog_ends_a_worker() {
     drop(file);
     std::fs::rename(nginx.dir().join("new.json"), nginx.dir().join("catalog.json"))
         .expect("renamed");
-    nginx.wait_error(&["[error]", "stays as it was: there is no memory for it"]);
+    nginx.wait_error(&["[error]", "not reloaded, keeping the previous version: no memory"]);
     let response = nginx.get(&format!("/download/{ID}"));
     assert_eq!((response.status, response.header("x-title")), (200, Some(&*title)), "many entries");
     assert_eq!(nginx.workers(), workers, "many entries");
 
     nginx.site().replace("catalog.json", &good);
-    nginx.wait_error(&["[notice]", "was read again: 1 spaces"]);
+    nginx.wait_error(&["[notice]", "reloaded: 1 entries"]);
     let end = nginx.get(&format!("/download/{ID}"));
     assert_eq!(end.status, 200);
     assert_eq!(nginx.workers(), workers, "in the end");

@@ -26,8 +26,8 @@ use xspace_tests::{
 use crate::common::{ID, OTHER, ask};
 
 /// What the log says of a catalog that was taken, and of a change that was not.
-const TAKEN: &str = "was read again";
-const STAYS: &str = "stays as it was";
+const TAKEN: &str = " reloaded: ";
+const STAYS: &str = "keeping the previous version";
 
 /// A catalog of one space, whose title is this.
 fn titled(title: &str) -> String {
@@ -184,7 +184,7 @@ fn file_replaced_by_a_rename_is_taken() {
     }
     nginx.let_it_look();
     assert_eq!(nginx.counts(), (4, 0), "one line a change: {}", nginx.error_log());
-    nginx.wait_error(&["[notice]", "catalog.json", TAKEN, "1 spaces"]);
+    nginx.wait_error(&["[notice]", "catalog.json", TAKEN, "1 entries"]);
 }
 
 #[test]
@@ -566,7 +566,7 @@ fn huge_file_is_taken_while_requests_are_answered() {
     }
     assert!(before > 0, "a request while the file was read");
     nginx.wait_taken(1);
-    nginx.wait_error(&["[notice]", TAKEN, &format!("{COUNT} spaces")]);
+    nginx.wait_error(&["[notice]", TAKEN, &format!("{COUNT} entries")]);
     for id in ["first", "s0", "s299997", "last"] {
         let response = connection.send(&Request::get(&format!("/download/{id}")));
         assert_eq!(response.header("x-title"), Some("000001"), "{id}");
@@ -595,7 +595,7 @@ fn unusable_entry_at_the_very_end_leaves_the_others() {
     let Some(nginx) = start(site(generation(0, 2))) else { return };
     let text = generation(1, 50_000).replace("\"last\": {", "\"last\": { \"colour\": 1,");
     nginx.site().replace("catalog.json", text);
-    nginx.wait_error(&["[notice]", "/catalog.json\"", TAKEN, "49999 spaces"]);
+    nginx.wait_error(&["[notice]", "/catalog.json\"", TAKEN, "49999 entries"]);
     nginx.wait_error(&["[warn]", "/catalog.json\": 49999 usable entries, 1 unusable, 0 skipped"]);
     nginx.wait_error(&["[warn]", "unusable \"last\": unknown key \"colour\" at line 50000 "]);
     for id in ["first", "s0"] {
@@ -1239,7 +1239,7 @@ fn binary_upgrade_under_load_fails_no_request() {
     // The new executable's workers look at the file as well.
     nginx.site().replace("catalog.json", titled("upgraded"));
     for pid in nginx.workers() {
-        nginx.wait_error(&[&format!(" [notice] {pid}#"), "/catalog.json\"", TAKEN, "1 spaces"]);
+        nginx.wait_error(&[&format!(" [notice] {pid}#"), "/catalog.json\"", TAKEN, "1 entries"]);
     }
     let response = nginx.get(&format!("/download/{ID}"));
     assert_eq!(response.header("x-title"), Some("upgraded"));

@@ -197,7 +197,7 @@ fn lines_about_a_catalog_that_changes_are_escaped() {
     }
     let nginx = site.start();
     nginx.site().replace(&name, json!({ ID: {} }).to_string());
-    nginx.wait_error(&["[notice]", "was read again", r"\u{202e}"]);
+    nginx.wait_error(&["[notice]", "reloaded: ", r"\u{202e}"]);
     for entry in [json!({ &text: 1 }), json!({ "files": [format!("{hidden}/")] }), json!(1)] {
         let before = nginx.count_errors(&["unusable \""]);
         nginx.site().replace(&name, json!({ ID: entry }).to_string());

@@ -94,39 +94,43 @@ fn broken_answers() {
             ("half a status line", Reply::raw("HTTP/1.1 20"), "status 502"),
             ("half a head", Reply::raw(head), "status 502"),
             ("reset in the head", Reply::raw(head).reset(), "status 502"),
-            ("closed before the body", Reply::json(ENTRY).cut(0).close(), "not complete"),
-            ("closed in the body", Reply::json(ENTRY).cut(9).close(), "not complete"),
+            ("closed before the body", Reply::json(ENTRY).cut(0).close(), "incomplete response"),
+            ("closed in the body", Reply::json(ENTRY).cut(9).close(), "incomplete response"),
             (
                 "closed before the last byte",
                 Reply::json(&entry_of(500)).cut(499).close(),
-                "not complete",
+                "incomplete response",
             ),
-            ("reset in the body", Reply::json(ENTRY).cut(9).reset(), "not complete"),
-            ("closed in a chunk", Reply::json(ENTRY).chunked(9).cut(20).close(), "not complete"),
+            ("reset in the body", Reply::json(ENTRY).cut(9).reset(), "incomplete response"),
+            (
+                "closed in a chunk",
+                Reply::json(ENTRY).chunked(9).cut(20).close(),
+                "incomplete response",
+            ),
             (
                 "closed before the last chunk",
                 Reply::raw(format!(
                     "{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{ENTRY}\r\n",
                     ENTRY.len()
                 )),
-                "not complete",
+                "incomplete response",
             ),
             (
                 "closed before the first chunk",
                 Reply::raw(format!("{head}Transfer-Encoding: chunked\r\n\r\n")),
-                "not complete",
+                "incomplete response",
             ),
             (
                 "no chunk",
                 Reply::raw(format!(
                     "{head}Transfer-Encoding: chunked\r\n\r\nxyz\r\n{ENTRY}\r\n0\r\n\r\n"
                 )),
-                "not complete",
+                "incomplete response",
             ),
             (
                 "ends with the connection, too early",
                 Reply::json(ENTRY).without_length().cut(9),
-                "no entry",
+                "invalid response: ",
             ),
             (
                 "reset in a body without length",
@@ -137,7 +141,7 @@ fn broken_answers() {
             (
                 "empty, and ends with the connection",
                 Reply::status(200).without_length(),
-                "is empty",
+                "empty response",
             ),
             ("no HTTP at all", Reply::raw("SSH-2.0-OpenSSH_9.2\r\n"), ""),
             (
@@ -170,7 +174,7 @@ fn answers_in_utf_16() {
     let little = |mark| words(mark).into_iter().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
     let row = |what, content: &[u8]| {
         let reply = Reply::new(200, "application/json; charset=utf-16", content);
-        (what, reply, "no entry: it is UTF-16")
+        (what, reply, "invalid response: it is UTF-16")
     };
     let rows_of = vec![
         row("big endian", &big("")),
@@ -209,7 +213,7 @@ fn compressed_answers() {
             rows_of.push((
                 "compressed without saying so",
                 Reply::new(200, "application/json", &compressed),
-                "no entry: it is compressed with gzip",
+                "invalid response: it is compressed with gzip",
             ));
         }
         assert_all_fail(rows_of, gunzip);

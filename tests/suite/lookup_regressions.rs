@@ -162,7 +162,7 @@ fn unwritable_cache_is_a_bad_answer() {
     fs::write(&cache, "not a directory").expect("a file");
     for protocol in nginx.protocols() {
         let response = get(&nginx, protocol, &format!("/download/{ID}"));
-        assert_no_recording(&response, 502, "not complete");
+        assert_no_recording(&response, 502, "incomplete response");
     }
     assert_eq!(own_errors(&nginx).len(), nginx.protocols().len());
 }
@@ -175,5 +175,5 @@ fn log_does_not_say_what_the_subrequest_did_last() {
         site("", &format!("internal; proxy_pass http://{};", application.address())).start();
     assert_no_recording(&nginx.get(PATH), 502, "no answer");
     let lines = own_errors(&nginx);
-    assert!(lines[0].contains("the answer has status 500, client:"), "{lines:?}");
+    assert!(lines[0].contains("invalid response: status 500, client:"), "{lines:?}");
 }

@@ -85,9 +85,11 @@ fn fastcgi_and_uwsgi() {
             }
             application.take_asked();
         }
-        for (id, reason) in
-            [("html", "no entry"), ("large", "\"subrequest_output_buffer_size\""), ("broken", "")]
-        {
+        for (id, reason) in [
+            ("html", "invalid response: "),
+            ("large", "\"subrequest_output_buffer_size\""),
+            ("broken", ""),
+        ] {
             assert_bad_answer(&nginx, &format!("/download/{id}"), reason, id);
         }
     }
@@ -323,7 +325,7 @@ fn memcached_has_entries() {
         assert_no_recording(&get("gone"), 410, "an entry's status");
         // A key that is not there is memcached's 404.
         assert_no_recording(&get(MISSING), 404, "no key");
-        assert_no_recording(&get("html"), 502, "no entry");
+        assert_no_recording(&get("html"), 502, "invalid response: ");
         assert_no_recording(&get("large"), 502, "too large");
         let head = nginx.send(protocol, &Request::head(PATH));
         assert_eq!(head.header("content-length"), response.header("content-length"));

@@ -166,7 +166,7 @@ fn reload_that_would_never_read_an_optional_catalog_again_is_refused() {
         assert_eq!(nginx.workers(), workers, "{before:?} {events:?} {after:?}");
         // It is still looked at.
         nginx.site().replace("catalog.json", format!("{{\"{ID}\": {{\"title\": \"Two\"}}}}"));
-        nginx.wait_error(&["was read again"]);
+        nginx.wait_error(&["reloaded: "]);
         nginx.site().write("nginx.conf", good);
         nginx.reload();
         assert_eq!(nginx.get(PATH).status, 200);
@@ -195,11 +195,11 @@ fn pool_of_aio_stays_with_workers() {
     let nginx = site("thread_pool default threads=2;", "", "refresh=50ms", "").start();
     assert_served(&nginx, "thread_pool default");
     nginx.site().replace("catalog.json", format!("{{\"{ID}\": {{\"title\": \"Two\"}}}}"));
-    nginx.wait_error(&["was read again"]);
+    nginx.wait_error(&["reloaded: "]);
     nginx.reload();
     nginx.finish();
     let nginx = site("", "", "refresh=50ms", "thread_pool default threads=2;").start();
     assert_served(&nginx, "thread_pool default after http");
     nginx.site().replace("catalog.json", format!("{{\"{ID}\": {{\"title\": \"Two\"}}}}"));
-    nginx.wait_error(&["was read again"]);
+    nginx.wait_error(&["reloaded: "]);
 }

@@ -14,7 +14,7 @@ use crate::report::{Table, megabytes};
 use crate::workbench::{Result, Workbench};
 
 /// What nginx writes when a catalog was replaced.
-pub const WAS_READ: &str = "was read again";
+pub const WAS_READ: &str = " reloaded: ";
 
 /// More than NGINX's thread pool has threads, each of which may keep memory of its own.
 const REFRESHES: usize = 40;

@@ -1,141 +1,176 @@
 //! What is wrong with a catalog, as a whole or with some of its entries.
 
-use core::fmt;
+use core::fmt::{self, Write};
 use std::io;
 
-use serde_json::error::Category;
-
-use super::members::{Excess, MAX_MEMBER_LEN, MAX_STRING_LEN, Position};
 use crate::text::Escaped;
 
-/// Text of a catalog in a message.
-pub(super) struct Quoted<'a>(pub(super) &'a str);
+/// A place in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The first one is 1.
+    pub line: usize,
+    /// In bytes; the first one is 1.
+    pub column: usize,
+}
 
-impl fmt::Display for Quoted<'_> {
+impl Position {
+    pub(crate) const START: Self = Self { line: 1, column: 1 };
+
+    /// The position behind so many bytes at the start of a text: of the last one.
+    pub(crate) fn of(text: &[u8], len: usize) -> Self {
+        let mut position = Self { line: 1, column: 0 };
+        position.advance(text.get(..len).unwrap_or(text));
+        position
+    }
+
+    /// The position of the next byte, on the same line.
+    pub(crate) fn next(self) -> Self {
+        Self { column: self.column + 1, ..self }
+    }
+
+    /// Moves on by these bytes.
+    pub(crate) fn advance(&mut self, bytes: &[u8]) {
+        self.line += bytes.iter().filter(|&&b| b == b'\n').count();
+        match bytes.iter().rposition(|&b| b == b'\n') {
+            Some(last) => self.column = bytes.len() - last - 1,
+            None => self.column += bytes.len(),
+        }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at line {} column {}", self.line, self.column)
+    }
+}
+
+/// JSON in a message, as it is written.
+struct Excerpt<'t>(&'t [u8]);
+
+impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 100;
-        let end = self.0.char_indices().nth(SHOWN).map(|(end, _)| end);
-        let shown = end.and_then(|end| self.0.get(..end)).unwrap_or(self.0);
-        write!(f, "\"{}{}\"", Escaped(shown), if end.is_some() { "…" } else { "" })
-    }
-}
-
-/// Why a catalog, or the answer of a lookup, can't be taken: the mistake, with line and column.
-#[derive(Debug)]
-pub struct CatalogError {
-    message: Box<str>,
-    is_passing: bool,
-}
-
-impl CatalogError {
-    fn new(message: impl fmt::Display, is_passing: bool) -> Self {
-        Self { message: message.to_string().into(), is_passing }
-    }
-
-    pub(super) fn no_memory() -> Self {
-        Self::new("there is no memory for it", true)
-    }
-
-    pub(super) fn too_large() -> Self {
-        Self::new("it has more than 4 GiB of text", false)
-    }
-
-    pub(super) fn encoded(message: &str) -> Self {
-        Self::new(message, false)
-    }
-
-    pub(super) fn at(message: &str, position: Position) -> Self {
-        let Position { line, column } = position;
-        Self::new(format_args!("{message} at line {line} column {column}"), false)
-    }
-
-    /// What serde_json says of a text that begins at a place.
-    pub(super) fn json(error: serde_json::Error, begin: Position) -> Self {
-        if error.classify() == Category::Io {
-            return io::Error::from(error).into();
+        let mut chars = self.0.utf8_chunks().flat_map(|chunk| {
+            let invalid = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+            chunk.valid().chars().chain(invalid)
+        });
+        for c in chars.by_ref().take(SHOWN) {
+            write!(f, "{}", Escaped(c))?;
         }
-        Self::at(message(&error.to_string()), begin.of(&error))
-    }
-
-    /// What is wrong with the one entry that was read.
-    pub(super) fn entry(id: &str, message: &str, position: Position) -> Self {
-        let Position { line, column } = position;
-        Self::new(format_args!("space \"{id}\": {message} at line {line} column {column}"), false)
-    }
-
-    /// Whether the same bytes may be taken another time: there was no memory, or they could not be
-    /// read.
-    pub fn is_passing(&self) -> bool {
-        self.is_passing
+        if chars.next().is_none() {
+            return Ok(());
+        }
+        f.write_str(if self.0.starts_with(b"\"") { "…\"" } else { "…" })
     }
 }
 
-impl From<io::Error> for CatalogError {
-    fn from(error: io::Error) -> Self {
-        Self::new(error, true)
+/// Why a catalog, or an entry by itself, can't be read. It is shown with line and column.
+#[derive(Debug)]
+pub enum ReadError<'t> {
+    /// The file can't be read.
+    Io(io::Error),
+    /// There is no memory for it.
+    NoMemory,
+    /// Ids, titles and paths are too large together.
+    TooLarge,
+    /// It is not text in UTF-8.
+    Encoding(&'static str),
+    /// It is not JSON, or not an object.
+    Syntax(&'static str, Position),
+    /// The entry is unusable.
+    Entry(Fault<'t>, Position),
+}
+
+impl ReadError<'_> {
+    /// Whether the same bytes may be accepted at another time.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::NoMemory)
     }
 }
 
-impl fmt::Display for CatalogError {
+impl fmt::Display for ReadError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::NoMemory => f.write_str("no memory"),
+            Self::TooLarge => f.write_str("more than 4 GiB of ids, titles and paths"),
+            Self::Encoding(message) => f.write_str(message),
+            Self::Syntax(message, position) => write!(f, "{message} {position}"),
+            Self::Entry(fault, position) => write!(f, "{fault} {position}"),
+        }
     }
 }
 
-impl core::error::Error for CatalogError {}
-
-/// What serde_json says, without line and column.
-pub(super) fn message(whole: &str) -> &str {
-    whole.rsplit_once(" at line ").map_or(whole, |(message, _)| message)
-}
+impl core::error::Error for ReadError<'_> {}
 
 /// Why an entry is unusable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A value has another type than it should have, or is no number.
-    #[default]
-    Type,
+    /// It is neither a path nor an object.
+    Entry,
     /// It has a key that no entry has.
     UnknownKey,
     /// It has a key twice.
-    KeyTwice,
-    /// A path does not stay below the target, or can't be one.
-    Path,
-    /// It has too many files.
+    DuplicateKey,
+    /// The title is not a string.
+    Title,
+    /// The files are not an array.
+    Files,
+    /// It has more than [`MAX_FILES`](crate::entry::MAX_FILES) files.
     TooManyFiles,
-    /// The status is none that can be asked for.
+    /// A path is not a string.
+    Path,
+    /// A path is empty.
+    EmptyPath,
+    /// A path begins with a slash.
+    AbsolutePath,
+    /// A path is longer than [`MAX_PATH_LEN`](crate::entry::MAX_PATH_LEN).
+    LongPath,
+    /// A path has a control character.
+    ControlCharacter,
+    /// A path has an empty segment.
+    EmptySegment,
+    /// A path has a segment `.` or `..`.
+    DotSegment,
+    /// The status is not 403, 404, 410 or 451.
     Status,
-    /// The duration is none.
+    /// The duration is not a positive number.
     Duration,
-    /// The id is there twice.
-    IdTwice,
-    /// The id is written with something before or behind it.
+    /// The catalog has the id more than once.
+    DuplicateId,
+    /// The id has white space around it or a format behind it.
     Id,
     /// A string is not Unicode.
     Unicode,
-    /// It is too long.
+    /// It is longer than [`MAX_ENTRY_LEN`](crate::entry::MAX_ENTRY_LEN).
     TooLong,
-    /// A string in it that has an escape is too long.
-    LongString,
-    /// It is nested too deep.
+    /// It is nested too deeply.
     TooDeep,
 }
 
 impl Cause {
-    const ALL: [Self; 13] = [
-        Self::Type,
-        Self::UnknownKey,
-        Self::KeyTwice,
-        Self::Path,
-        Self::TooManyFiles,
-        Self::Status,
-        Self::Duration,
-        Self::IdTwice,
-        Self::Id,
-        Self::Unicode,
-        Self::TooLong,
-        Self::LongString,
-        Self::TooDeep,
+    pub(super) const ALL: [(Self, &str); 20] = [
+        (Self::Entry, "entry is neither a path nor an object"),
+        (Self::UnknownKey, "unknown key"),
+        (Self::DuplicateKey, "duplicate key"),
+        (Self::Title, "title is not a string"),
+        (Self::Files, "files are not an array"),
+        (Self::TooManyFiles, "more than 64 files"),
+        (Self::Path, "path is not a string"),
+        (Self::EmptyPath, "empty path"),
+        (Self::AbsolutePath, "absolute path"),
+        (Self::LongPath, "path longer than 3072 bytes"),
+        (Self::ControlCharacter, "control character in path"),
+        (Self::EmptySegment, "empty segment in path"),
+        (Self::DotSegment, "dot segment in path"),
+        (Self::Status, "status is not 403, 404, 410 or 451"),
+        (Self::Duration, "duration is not a number of seconds greater than 0"),
+        (Self::DuplicateId, "duplicate id"),
+        (Self::Id, "white space or a format in the id"),
+        (Self::Unicode, "invalid Unicode"),
+        (Self::TooLong, "entry longer than 4 MiB"),
+        (Self::TooDeep, "entry nested too deeply"),
     ];
 
     pub(super) fn code(self) -> u16 {
@@ -143,56 +178,52 @@ impl Cause {
     }
 
     pub(super) fn from_code(code: u16) -> Self {
-        Self::ALL.into_iter().find(|cause| cause.code() == code).unwrap_or(Self::Type)
-    }
-}
-
-impl From<Excess> for Cause {
-    fn from(excess: Excess) -> Self {
-        match excess {
-            Excess::Member => Self::TooLong,
-            Excess::String => Self::LongString,
-            Excess::Depth => Self::TooDeep,
-        }
+        Self::ALL.get(usize::from(code)).map_or(Self::Entry, |(cause, _)| *cause)
     }
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Type => f.write_str("a value has the wrong type"),
-            Self::UnknownKey => f.write_str("it has an unknown key"),
-            Self::KeyTwice => f.write_str("it has a key twice"),
-            Self::Path => f.write_str("a path is invalid"),
-            Self::TooManyFiles => f.write_str("it has too many files"),
-            Self::Status => f.write_str("the status is invalid"),
-            Self::Duration => f.write_str("the duration is invalid"),
-            Self::IdTwice => f.write_str("the id is there twice"),
-            Self::Id => f.write_str("the id has something before or behind it"),
-            Self::Unicode => f.write_str("a string is not valid Unicode"),
-            Self::TooLong => write!(f, "it is longer than {MAX_MEMBER_LEN} bytes"),
-            Self::LongString => {
-                write!(f, "a string with an escape is longer than {MAX_STRING_LEN} bytes")
-            }
-            Self::TooDeep => f.write_str("it is nested too deep"),
+        Self::ALL.get(usize::from(self.code())).map_or(Ok(()), |(_, text)| f.write_str(text))
+    }
+}
+
+/// What is wrong with an entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault<'t> {
+    /// Why it is unusable.
+    pub cause: Cause,
+    /// Where, in bytes from the start of the text that was read.
+    pub(crate) at: usize,
+    /// The JSON there, if it is worth showing.
+    pub(crate) found: &'t [u8],
+}
+
+impl fmt::Display for Fault<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cause, found, .. } = self;
+        match (cause, found) {
+            (_, []) => cause.fmt(f),
+            (Cause::UnknownKey | Cause::DuplicateKey, key) => write!(f, "{cause} {}", Excerpt(key)),
+            (_, value) => write!(f, "{cause}: {}", Excerpt(value)),
         }
     }
 }
 
-/// How many of each kind a report names.
-const NAMED: usize = 10;
+/// How many unusable entries, and how many skipped keys, a report describes.
+const DESCRIBED: usize = 10;
 
-/// What reading a catalog has come to.
+/// What was found in a catalog.
 #[derive(Debug, Default)]
 pub struct Report {
     /// The number of entries that can be used.
     pub usable: usize,
-    /// The entries that can't.
+    /// Entries that can't be used.
     pub unusable: Faults,
-    /// What belongs to no id that a request can have.
+    /// Members whose key is not a space id.
     pub skipped: Faults,
-    /// Whether one of them has, or may have, a status or an empty list of files: a recording that is
-    /// to be withheld.
+    /// Whether one of these has, or may have, a status or an empty list of files: a recording that is
+    /// meant to be withheld.
     pub may_withhold: bool,
 }
 
@@ -202,20 +233,29 @@ impl Report {
         self.unusable.count == 0 && self.skipped.count == 0
     }
 
-    /// The report as lines of a log: the numbers, and then the faults that it names. Nothing if it
-    /// is clean.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
-        let Self { usable, unusable, skipped, .. } = self;
-        let numbers = (!self.is_clean()).then(|| {
-            format!(
+    /// The lines for a log: the numbers, then the first faults of each kind. None if it is clean.
+    pub fn lines(&self) -> impl Iterator<Item = impl fmt::Display> {
+        let described = self.unusable.described.iter().chain(&self.skipped.described);
+        let numbers = (!self.is_clean()).then_some(Line::Numbers(self));
+        numbers.into_iter().chain(described.map(|fault| Line::Fault(fault)))
+    }
+}
+
+enum Line<'r> {
+    Numbers(&'r Report),
+    Fault(&'r str),
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Numbers(Report { usable, unusable, skipped, .. }) => write!(
+                f,
                 "{usable} usable entries, {} unusable, {} skipped",
                 unusable.count, skipped.count
-            )
-        });
-        let named = |faults: &'_ Faults, kind| -> Vec<String> {
-            faults.first.iter().map(|fault| format!("{kind} {fault}")).collect()
-        };
-        numbers.into_iter().chain(named(unusable, "unusable")).chain(named(skipped, "skipped"))
+            ),
+            Self::Fault(fault) => f.write_str(fault),
+        }
     }
 }
 
@@ -224,30 +264,35 @@ impl Report {
 pub struct Faults {
     /// How many there are.
     pub count: usize,
-    /// The first of them: key, cause, line and column, as a part of a line in a log.
-    pub first: Vec<Box<str>>,
+    /// The first of them, as they are logged: key, cause, position.
+    pub described: Vec<String>,
 }
 
 impl Faults {
-    /// Adds one. `place` is asked only if it will be named.
+    /// Counts one, and describes it if few were before it. Without memory it is counted only.
     pub(super) fn add(
         &mut self,
-        key: Option<&str>,
-        cause: &dyn fmt::Display,
-        place: impl FnOnce() -> Position,
+        kind: &str,
+        key: Option<&[u8]>,
+        what: &dyn fmt::Display,
+        position: impl FnOnce() -> Position,
     ) {
-        /// Longer causes are cut, in characters. Text that is quoted fits, all of it escaped.
-        const MAX_CAUSE: usize = 1100;
+        /// Two excerpts, each character escaped, and the rest.
+        const MAX_LEN: usize = 2 * 100 * r"\u{10ffff}".len() + 300;
         self.count += 1;
-        if self.first.len() == NAMED {
+        let mut text = String::new();
+        if self.described.len() == DESCRIBED
+            || self.described.try_reserve_exact(DESCRIBED).is_err()
+            || text.try_reserve_exact(MAX_LEN).is_err()
+        {
             return;
         }
-        let Position { line, column } = place();
-        let cause: String = cause.to_string().chars().take(MAX_CAUSE).collect();
-        let shown = match key {
-            Some(key) => format!("{}: {cause} at line {line} column {column}", Quoted(key)),
-            None => format!("{cause} at line {line} column {column}"),
+        let position = position();
+        // Writing to a string does not fail.
+        let _ = match key {
+            Some(key) => write!(text, "{kind} \"{}\": {what} {position}", Excerpt(key)),
+            None => write!(text, "{kind} {what} {position}"),
         };
-        self.first.push(shown.into());
+        self.described.push(text);
     }
 }

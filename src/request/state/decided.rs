@@ -79,9 +79,9 @@ impl<'r> Decided<'r> {
         self.lookup.get().map(|lookup| &**lookup)
     }
 
-    pub(crate) fn set_lookup(&self, lookup: Lookup<'r>) {
+    pub(crate) fn set_lookup(&self, lookup: Box<Lookup<'r>>) {
         // A request has one lookup; the caller has checked that there is none yet.
-        let _ = self.lookup.set(Box::new(lookup));
+        let _ = self.lookup.set(lookup);
     }
 
     /// The title in the space's entry.
@@ -95,7 +95,7 @@ impl<'r> Decided<'r> {
         request: &Request<'r>,
         title: CleanTitle<'_>,
     ) -> Result<(), Failure> {
-        let text = request.pool().concat_text(title.parts())?;
+        let text = request.pool().concat(title.parts())?;
         self.title.set(title.kept(text));
         Ok(())
     }

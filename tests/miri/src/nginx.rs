@@ -2,6 +2,8 @@
 
 #[path = "../../../src/nginx/context.rs"]
 pub(crate) mod context;
+#[path = "../../../src/nginx/heap.rs"]
+pub(crate) mod heap;
 #[path = "../../../src/nginx/job.rs"]
 pub(crate) mod job;
 #[path = "../../../src/nginx/pool.rs"]

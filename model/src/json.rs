@@ -1,0 +1,533 @@
+//! JSON (RFC 8259), as far as catalogs need it: a syntax check that can stop between any two bytes,
+//! and a cursor over text that has passed it.
+//!
+//! The catalog is larger than the memory that it may take to read it, an entry that can't be used
+//! must not stop the reading, and no allocation may be infallible. serde_json reads a stream at
+//! half the speed of a slice, can't continue behind a value that it has refused, and allocates
+//! infallibly for escaped strings and for its errors.
+
+/// The deepest nesting whose brackets are checked; they take a bit each. Deeper ones are counted.
+const MAX_DEPTH: usize = if cfg!(any(test, fuzzing)) { 256 } else { 32 * 1024 };
+
+/// A syntax error, at a byte of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SyntaxError {
+    pub(crate) at: usize,
+    pub(crate) message: &'static str,
+}
+
+/// Whether a byte is white space (RFC 8259, section 2).
+pub(crate) fn is_space(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// What may follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Value,
+    /// An element, or the end of the array that has none.
+    FirstElement,
+    Key,
+    /// A key, or the end of the object that has none.
+    FirstKey,
+    Colon,
+    /// A comma, or the end of the array or object.
+    Comma,
+    String,
+    Escape,
+    /// So many hexadecimal digits.
+    Hex(u8),
+    /// The rest of `true`, `false` or `null`.
+    Word(&'static [u8]),
+    Number(Number),
+    /// Anything: the nesting is too deep to be checked.
+    Unchecked,
+    UncheckedString,
+    UncheckedEscape,
+    /// Nothing but white space.
+    End,
+}
+
+/// The part of a number that was read last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Number {
+    Minus,
+    /// An integer that begins with 0: no digit may follow.
+    Zero,
+    Integer,
+    Point,
+    Fraction,
+    E,
+    Sign,
+    Exponent,
+}
+
+impl Number {
+    /// The part that a byte belongs to; `None` if the number can't go on with it.
+    fn next(self, b: u8) -> Option<Self> {
+        Some(match (self, b) {
+            (Self::Minus, b'0') => Self::Zero,
+            (Self::Minus | Self::Integer, b'0'..=b'9') => Self::Integer,
+            (Self::Zero | Self::Integer, b'.') => Self::Point,
+            (Self::Point | Self::Fraction, b'0'..=b'9') => Self::Fraction,
+            (Self::Zero | Self::Integer | Self::Fraction, b'e' | b'E') => Self::E,
+            (Self::E, b'+' | b'-') => Self::Sign,
+            (Self::E | Self::Sign | Self::Exponent, b'0'..=b'9') => Self::Exponent,
+            _ => return None,
+        })
+    }
+
+    fn may_end(self) -> bool {
+        matches!(self, Self::Zero | Self::Integer | Self::Fraction | Self::Exponent)
+    }
+}
+
+/// Checks the syntax of one JSON text, in pieces of any length. Strings are not checked for UTF-8.
+#[derive(Debug)]
+pub(crate) struct Checker {
+    state: State,
+    /// Whether the string is a key.
+    is_key: bool,
+    depth: usize,
+    /// For each level, whether it is an object.
+    objects: [u64; MAX_DEPTH / 64],
+    is_too_deep: bool,
+}
+
+impl Checker {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: State::Value,
+            is_key: false,
+            depth: 0,
+            objects: [0; MAX_DEPTH / 64],
+            is_too_deep: false,
+        }
+    }
+
+    /// Whether there was nesting too deep to be checked since the last call.
+    pub(crate) fn take_too_deep(&mut self) -> bool {
+        core::mem::take(&mut self.is_too_deep)
+    }
+
+    /// Checks the next piece. Stops behind the comma or bracket that ends a member of the outermost
+    /// object or an element of the outermost array, and returns the number of bytes up to there.
+    pub(crate) fn check(&mut self, piece: &[u8]) -> Result<Option<usize>, SyntaxError> {
+        let mut at = 0;
+        while let Some((&b, rest)) = piece.get(at..).and_then(<[u8]>::split_first) {
+            if self.state == State::String && is_plain(b) {
+                at += 1 + rest.iter().position(|&b| !is_plain(b)).unwrap_or(rest.len());
+                continue;
+            }
+            match self.step(b) {
+                Ok(false) => at += 1,
+                Ok(true) => return Ok(Some(at + 1)),
+                Err(message) => return Err(SyntaxError { at, message }),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the value is there: nothing but white space may follow.
+    pub(crate) fn is_done(&self) -> bool {
+        self.state == State::End
+    }
+
+    /// Ends the text.
+    pub(crate) fn finish(&self) -> Result<(), &'static str> {
+        match self.state {
+            State::End => Ok(()),
+            State::Number(number) if self.depth == 0 && number.may_end() => Ok(()),
+            _ => Err("unexpected end of file"),
+        }
+    }
+
+    /// Takes one byte; returns whether it ends a member or an element of the outermost level.
+    fn step(&mut self, b: u8) -> Result<bool, &'static str> {
+        use State::{Colon, Comma, End, FirstElement, FirstKey, Key, Value};
+        match (self.state, b) {
+            (Value | FirstElement | FirstKey | Key | Colon | Comma | End, b) if is_space(b) => {}
+            (Key | FirstKey, b'"') | (Value | FirstElement, b'"') => {
+                self.is_key = matches!(self.state, Key | FirstKey);
+                self.state = State::String;
+            }
+            (FirstElement, b']') | (FirstKey, b'}') => return Ok(self.close()),
+            (Value | FirstElement, _) => self.begin_value(b)?,
+            (Key, b'}') => return Err("trailing comma"),
+            (Key | FirstKey, _) => return Err("key must be a string"),
+            (Colon, b':') => self.state = Value,
+            (Colon, _) => return Err("expected `:`"),
+            (Comma, b',') => {
+                self.state = if self.is_in_object() { Key } else { Value };
+                return Ok(self.depth == 1);
+            }
+            (Comma, b'}') if self.is_in_object() => return Ok(self.close()),
+            (Comma, b']') if !self.is_in_object() => return Ok(self.close()),
+            (Comma, _) if self.is_in_object() => return Err("expected `,` or `}`"),
+            (Comma, _) => return Err("expected `,` or `]`"),
+            (End, _) => return Err("trailing characters"),
+            _ => return self.step_in_token(b),
+        }
+        Ok(false)
+    }
+
+    /// Takes one byte in a string, number or word, or where nothing is checked.
+    fn step_in_token(&mut self, b: u8) -> Result<bool, &'static str> {
+        use State::{Escape, Hex, String, Unchecked, UncheckedEscape, UncheckedString};
+        match (self.state, b) {
+            (String, b'"') => self.end_token(),
+            (String, b'\\') => self.state = Escape,
+            (String, 0..=0x1f) => return Err("control character in a string"),
+            (Escape, b'u') => self.state = Hex(4),
+            (Escape, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.state = String;
+            }
+            (Hex(left), b) if b.is_ascii_hexdigit() => {
+                self.state = if left > 1 { Hex(left - 1) } else { String };
+            }
+            (Escape | Hex(_), _) => return Err("invalid escape"),
+            (State::Word(word), b) => match word.split_first() {
+                Some((&first, [])) if first == b => self.end_token(),
+                Some((&first, rest)) if first == b => self.state = State::Word(rest),
+                _ => return Err("expected value"),
+            },
+            (State::Number(number), b) => match number.next(b) {
+                Some(next) => self.state = State::Number(next),
+                None if number.may_end() => {
+                    self.end_token();
+                    return self.step(b);
+                }
+                None => return Err("invalid number"),
+            },
+            (Unchecked, b'"') => self.state = UncheckedString,
+            (Unchecked, b'{' | b'[') => self.depth += 1,
+            (Unchecked, b'}' | b']') => return Ok(self.close()),
+            (UncheckedString, b'"') => self.state = Unchecked,
+            (UncheckedString, b'\\') => self.state = UncheckedEscape,
+            (UncheckedEscape, _) => self.state = UncheckedString,
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    /// Begins any value but a string.
+    fn begin_value(&mut self, b: u8) -> Result<(), &'static str> {
+        self.state = match b {
+            b'{' | b'[' => {
+                self.open(b == b'{');
+                return Ok(());
+            }
+            b'-' => State::Number(Number::Minus),
+            b'0' => State::Number(Number::Zero),
+            b'1'..=b'9' => State::Number(Number::Integer),
+            b't' => State::Word(b"rue"),
+            b'f' => State::Word(b"alse"),
+            b'n' => State::Word(b"ull"),
+            b']' if self.depth > 0 && !self.is_in_object() => return Err("trailing comma"),
+            _ => return Err("expected value"),
+        };
+        Ok(())
+    }
+
+    fn end_token(&mut self) {
+        self.state = if core::mem::take(&mut self.is_key) {
+            State::Colon
+        } else if self.depth == 0 {
+            State::End
+        } else {
+            State::Comma
+        };
+    }
+
+    fn open(&mut self, is_object: bool) {
+        self.state = if is_object { State::FirstKey } else { State::FirstElement };
+        match self.objects.get_mut(self.depth / 64) {
+            Some(levels) => {
+                let bit = 1 << (self.depth % 64);
+                *levels = if is_object { *levels | bit } else { *levels & !bit };
+            }
+            None => (self.state, self.is_too_deep) = (State::Unchecked, true),
+        }
+        self.depth += 1;
+    }
+
+    /// Ends an object or array; returns whether it is the outermost one.
+    fn close(&mut self) -> bool {
+        self.depth = self.depth.saturating_sub(1);
+        if self.depth <= MAX_DEPTH {
+            self.end_token();
+        }
+        self.depth == 0
+    }
+
+    fn is_in_object(&self) -> bool {
+        let level = self.depth.wrapping_sub(1);
+        self.objects.get(level / 64).is_some_and(|levels| levels & (1 << (level % 64)) != 0)
+    }
+}
+
+/// Whether a byte stands for itself in a string.
+fn is_plain(b: u8) -> bool {
+    b >= 0x20 && b != b'"' && b != b'\\'
+}
+
+/// Takes text apart that a [`Checker`] has passed. Of any other text it makes something, without an
+/// error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor<'t> {
+    text: &'t [u8],
+    at: usize,
+}
+
+impl<'t> Cursor<'t> {
+    pub(crate) fn new(text: &'t [u8]) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// The first byte of the next token, and where it is; 0 at the end. White space, commas and
+    /// colons are passed over.
+    pub(crate) fn peek(&mut self) -> (u8, usize) {
+        let rest = self.rest();
+        let is_between = |&b: &u8| is_space(b) || matches!(b, b',' | b':');
+        self.at += rest.iter().position(|b| !is_between(b)).unwrap_or(rest.len());
+        (self.text.get(self.at).copied().unwrap_or(0), self.at)
+    }
+
+    /// Enters an object (`{`) or array (`[`), if that is what follows.
+    pub(crate) fn enter(&mut self, bracket: u8) -> bool {
+        let is_there = self.peek().0 == bracket;
+        self.at += usize::from(is_there);
+        is_there
+    }
+
+    /// Whether the object or array that was entered has more; if not, it is left.
+    pub(crate) fn has_more(&mut self) -> bool {
+        let ends = matches!(self.peek().0, 0 | b'}' | b']');
+        self.at += usize::from(ends);
+        !ends
+    }
+
+    /// Takes the `null` that follows, if one does.
+    pub(crate) fn is_null(&mut self) -> bool {
+        let is_null = self.peek().0 == b'n';
+        if is_null {
+            self.value();
+        }
+        is_null
+    }
+
+    /// The string that follows, if one does.
+    pub(crate) fn string(&mut self) -> Option<JsonString<'t>> {
+        if self.peek().0 != b'"' {
+            return None;
+        }
+        let content = self.text.get(self.at + 1..)?;
+        let (mut len, mut has_escape) = (0, false);
+        loop {
+            let rest = content.get(len..)?;
+            let end = rest.iter().position(|&b| matches!(b, b'"' | b'\\'));
+            len += end.unwrap_or(rest.len());
+            if content.get(len) != Some(&b'\\') {
+                break;
+            }
+            has_escape = true;
+            len += 2;
+        }
+        self.at += len + 2;
+        Some(JsonString { raw: content.get(..len)?, has_escape })
+    }
+
+    /// The text of the value that follows, whatever it is.
+    pub(crate) fn value(&mut self) -> &'t [u8] {
+        let (_, start) = self.peek();
+        let mut depth = 0_usize;
+        loop {
+            match self.peek().0 {
+                0 => break,
+                b'{' | b'[' => (depth, self.at) = (depth + 1, self.at + 1),
+                b'}' | b']' => (depth, self.at) = (depth.saturating_sub(1), self.at + 1),
+                b'"' if self.string().is_some() => {}
+                _ => {
+                    let ends = |&b: &u8| is_space(b) || matches!(b, b',' | b'}' | b']');
+                    let rest = self.rest();
+                    self.at += rest.iter().position(ends).unwrap_or(rest.len());
+                }
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        let end = self.at.min(self.text.len());
+        self.text.get(start..end).unwrap_or_default()
+    }
+
+    fn rest(&self) -> &'t [u8] {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+}
+
+/// A string, as it is written between its quotes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JsonString<'t> {
+    pub(crate) raw: &'t [u8],
+    pub(crate) has_escape: bool,
+}
+
+impl<'t> JsonString<'t> {
+    /// The characters; halves of surrogate pairs are `None`.
+    pub(crate) fn chars(
+        self,
+    ) -> Result<impl Iterator<Item = Option<char>> + use<'t>, core::str::Utf8Error> {
+        let mut rest = core::str::from_utf8(self.raw)?.chars();
+        Ok(core::iter::from_fn(move || {
+            Some(match rest.next()? {
+                '\\' => unescape(&mut rest),
+                c => Some(c),
+            })
+        }))
+    }
+
+    /// Whether the string is this word.
+    pub(crate) fn is(self, word: &str) -> bool {
+        if !self.has_escape {
+            return self.raw == word.as_bytes();
+        }
+        self.chars().is_ok_and(|chars| chars.eq(word.chars().map(Some)))
+    }
+}
+
+/// The character that an escape stands for, without its backslash; `None` for half a surrogate pair.
+fn unescape(rest: &mut core::str::Chars<'_>) -> Option<char> {
+    let unit = |rest: &mut core::str::Chars<'_>| {
+        (0..4).try_fold(0, |unit, _| Some(unit << 4 | rest.next()?.to_digit(16)?))
+    };
+    Some(match rest.next()? {
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'u' => {
+            let first = unit(rest)?;
+            if !(0xd800..0xdc00).contains(&first) {
+                return char::from_u32(first);
+            }
+            let mut behind = rest.clone();
+            let is_escape = behind.next() == Some('\\') && behind.next() == Some('u');
+            let second = is_escape.then(|| unit(&mut behind)).flatten();
+            let second = second.filter(|second| (0xdc00..0xe000).contains(second))?;
+            *rest = behind;
+            char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00))?
+        }
+        c => c,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks a text as a whole and byte by byte.
+    fn check(text: &[u8]) -> Result<(), (usize, &'static str)> {
+        let run = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+            let (mut checker, mut before) = (Checker::new(), 0);
+            for mut piece in pieces {
+                loop {
+                    let checked = checker.check(piece);
+                    match checked.map_err(|error| (before + error.at + 1, error.message))? {
+                        Some(len) => (before, piece) = (before + len, &piece[len..]),
+                        None => break before += piece.len(),
+                    }
+                }
+            }
+            checker.finish().map_err(|message| (before, message))
+        };
+        let whole = run(&mut [text].into_iter());
+        assert_eq!(run(&mut text.chunks(1)), whole, "{:?}", String::from_utf8_lossy(text));
+        whole
+    }
+
+    #[test]
+    fn syntax() {
+        for text in [
+            "1",
+            "-0",
+            " [] ",
+            "{}",
+            "[[],{}]",
+            "\"\\u00aF\\\"\"",
+            "[1e5,-1.5E-3,0.0,10]",
+            "null",
+            "{\"a\":[true,false,null],\"\":{}}",
+            "\t\r\n\"x\"",
+        ] {
+            assert_eq!(check(text.as_bytes()), Ok(()), "{text}");
+        }
+        let end = "unexpected end of file";
+        for (text, at, message) in [
+            ("", 0, end),
+            ("{\"a\"", 4, end),
+            ("\"x", 2, end),
+            ("-", 1, end),
+            ("tru", 3, end),
+            ("01", 2, "trailing characters"),
+            ("[01]", 3, "expected `,` or `]`"),
+            ("[1.]", 4, "invalid number"),
+            ("[+1]", 2, "expected value"),
+            ("[1,]", 4, "trailing comma"),
+            ("{,}", 2, "key must be a string"),
+            ("{\"a\":1,}", 8, "trailing comma"),
+            ("{\"a\" 1}", 6, "expected `:`"),
+            ("{\"a\":]", 6, "expected value"),
+            ("{\"a\":1]", 7, "expected `,` or `}`"),
+            ("[nul]", 5, "expected value"),
+            ("\"\\x\"", 3, "invalid escape"),
+            ("\"\\u12g4\"", 6, "invalid escape"),
+            ("\"\n\"", 2, "control character in a string"),
+            ("[] []", 4, "trailing characters"),
+        ] {
+            assert_eq!(check(text.as_bytes()), Err((at, message)), "{text}");
+        }
+        let deep = |depth| "[".repeat(depth) + &"]".repeat(depth);
+        for depth in [MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1, 3 * MAX_DEPTH] {
+            let mut checker = Checker::new();
+            assert_eq!(checker.check(deep(depth).as_bytes()), Ok(Some(2 * depth)), "{depth}");
+            assert_eq!(checker.take_too_deep(), depth > MAX_DEPTH, "{depth}");
+            assert_eq!(checker.finish(), Ok(()), "{depth}");
+        }
+    }
+
+    #[test]
+    fn strings() {
+        let chars = |text: &str| -> Vec<Option<char>> {
+            let string = Cursor::new(text.as_bytes()).string().unwrap();
+            assert_eq!(string.has_escape, text.contains('\\'), "{text}");
+            string.chars().unwrap().collect()
+        };
+        let all = |text: &str| text.chars().map(Some).collect::<Vec<_>>();
+        assert_eq!(
+            chars(" \"é\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\""),
+            all("é\"\\/\u{8}\u{c}\n\r\té")
+        );
+        assert_eq!(chars("\"\\ud83c\\udf99\""), all("🎙"));
+        assert_eq!(chars("\"\\udf99\\ud83ca\""), [None, None, Some('a')]);
+        assert_eq!(chars("\"\\ud83c\\ud83c\\udf99\\u0041\""), [None, Some('🎙'), Some('A')]);
+        assert!(Cursor::new(b"\"\\u0061b\"").string().unwrap().is("ab"));
+        assert!(Cursor::new(b"\"\xff\"").string().unwrap().chars().is_err());
+    }
+
+    #[test]
+    fn cursors() {
+        let mut cursor = Cursor::new(b" {\"a\" : [1, {\"]\":[]}] , \"b\":-1.5}, 7 ");
+        let mut rest = cursor;
+        assert_eq!(rest.value(), b"{\"a\" : [1, {\"]\":[]}] , \"b\":-1.5}");
+        assert_eq!((rest.value(), rest.value()), (&b"7"[..], &b""[..]));
+        assert!(!cursor.enter(b'[') && cursor.enter(b'{') && cursor.has_more());
+        assert!(cursor.string().unwrap().is("a"));
+        assert_eq!(cursor.value(), b"[1, {\"]\":[]}]");
+        assert!(cursor.has_more() && cursor.string().unwrap().is("b"));
+        assert_eq!((cursor.string().is_none(), cursor.value()), (true, &b"-1.5"[..]));
+        assert!(!cursor.has_more());
+        assert_eq!(cursor.value(), b"7");
+    }
+}
