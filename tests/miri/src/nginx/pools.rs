@@ -159,7 +159,8 @@ fn bytes_and_copies() {
     assert_eq!(bytes, [0, 0, 0, 0, 1]);
     assert_eq!(owned.pool().bytes(0).unwrap(), []);
     assert_eq!(owned.pool().concat::<0>([]).unwrap(), []);
-    assert_eq!(owned.pool().concat_text(["Füße", "", " 🎙"]).unwrap(), "Füße 🎙");
+    let text = ["Füße", "", " 🎙"].map(str::as_bytes);
+    assert_eq!(owned.pool().concat(text).unwrap(), "Füße 🎙".as_bytes());
     let number = owned.pool().store(7_u64).unwrap();
     *number += 1;
     assert_eq!(*number, 8);
@@ -178,7 +179,7 @@ fn without_memory_nothing_is_kept() {
     assert_eq!(pool.store(1).map(|_| ()), Err(Failure::NO_MEMORY));
     assert_eq!(pool.bytes(1).map(|_| ()), Err(Failure::NO_MEMORY));
     assert_eq!(pool.concat([b"a"]).map(|_| ()), Err(Failure::NO_MEMORY));
-    assert_eq!(pool.concat_text(["a"]), Err(Failure::NO_MEMORY));
+    assert_eq!(pool.concat([b"a"]), Err(Failure::NO_MEMORY));
     assert!(unsafe { (*owned.0).cleanup }.is_null());
     drop(owned);
     assert_eq!(dropped.get(), 0);
