@@ -149,12 +149,12 @@ const FOURTH: &str = "
 location ^~ /downloads/ { internal; alias {fourth}/; }
 location ^~ /download/ { xspace_download /downloads/; }";
 
-const CATALOG: &str = "
+const OF_CATALOG: &str = "
 location ^~ /downloads/ { internal; alias {dir}/; }
 location ^~ /download/ { xspace_download /downloads/; xspace_catalog {catalog}; }
 location ^~ /static/ { alias {dir}/; }";
 
-const CATALOG_OFF: &str = "
+const OF_CATALOG_OFF: &str = "
 location ^~ /downloads/ { internal; alias {dir}/; }
 location ^~ /download/ { xspace_download /downloads/; xspace_catalog {catalog} refresh=off; }";
 
@@ -236,12 +236,12 @@ pub const DIRECTORY_FIRST: Variant = ours("directory", DIRECTORY, URI);
 pub const DIRECTORY_ATTACHMENT: Variant =
     ours("directory, ?attachment=1", DIRECTORY, "/download/1lDxLnrWjwkGm?attachment=1");
 pub const DIRECTORY_FOURTH: Variant = ours("directory, fourth format", FOURTH, URI);
-pub const CATALOG: Variant = ours("catalog", CATALOG, URI);
-pub const CATALOG_OFF: Variant = ours("catalog, refresh=off", CATALOG_OFF, URI);
+pub const CATALOG: Variant = ours("catalog", OF_CATALOG, URI);
+pub const CATALOG_OFF: Variant = ours("catalog, refresh=off", OF_CATALOG_OFF, URI);
 pub const CATALOG_BEYOND_ASCII: Variant =
-    ours("catalog, title beyond ASCII", CATALOG, "/download/1YqKDqWqdPLGV");
+    ours("catalog, title beyond ASCII", OF_CATALOG, "/download/1YqKDqWqdPLGV");
 /// Threads make some of the C library's functions dearer, whoever calls them.
-pub const STATIC_BESIDE_CATALOG: Variant = ours("static, beside a catalog", CATALOG, STATIC_URI);
+pub const STATIC_BESIDE_CATALOG: Variant = ours("static, beside a catalog", OF_CATALOG, STATIC_URI);
 pub const LOOKUP_BY_NGINX: Variant = ours("lookup, answered by nginx", LOOKUP_OF_NGINX, URI);
 pub const LOOKUP: Variant = ours("lookup, answered by Flask", LOOKUP_OF_FLASK, URI);
 pub const LOOKUP_CACHED: Variant = ours("the same, kept for a second", CACHED_LOOKUP_OF_FLASK, URI);
