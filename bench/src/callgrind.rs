@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::client::Connection;
-use crate::nginx::{Nginx, Site, poll};
+use xspace_tests::{Nginx, RawConnection, Site, wait_for};
+
 use crate::workbench::Result;
 
 /// Requests before counting begins: functions are linked on their first call.
@@ -19,17 +19,16 @@ const MANY: usize = 1100;
 /// Instructions per request, counted by valgrind's callgrind in an nginx of one process. `ask` asks
 /// once and checks the answer; it is told how often it has been called.
 pub fn instructions(
-    mut site: Site,
-    mut ask: impl FnMut(&mut Connection, usize) -> Result<()>,
+    site: Site,
+    mut ask: impl FnMut(&mut RawConnection, usize) -> Result<()>,
 ) -> Result<f64> {
-    let out = site.dir.join("callgrind");
-    site.single = true;
+    let out = site.dir().join("callgrind");
+    let to = format!("--callgrind-out-file={}", out.display());
     // Counting is turned on later: the start with a million entries would take minutes.
-    site.wrapper = ["valgrind", "--tool=callgrind", "--instr-atstart=no"].map(String::from).into();
-    site.wrapper.push(format!("--callgrind-out-file={}", out.display()));
-    let nginx = Nginx::start(site)?;
+    let valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", &to];
+    let nginx = site.single().under(&valgrind).start();
 
-    let mut connection = Connection::open(nginx.address)?;
+    let mut connection = nginx.raw();
     let mut turn = 0;
     let mut ask = |count: usize| {
         for _ in 0..count {
@@ -49,7 +48,7 @@ pub fn instructions(
     control(&nginx, "--dump")?;
     let few = total(&out, 2)?;
     let many = total(&out, 3)?;
-    nginx.stop()?;
+    nginx.finish();
     Ok((many - few) / (MANY - FEW) as f64)
 }
 
@@ -66,9 +65,10 @@ fn control(nginx: &Nginx, order: &str) -> Result<()> {
 /// The sum of a dump.
 fn total(out: &Path, number: u32) -> Result<f64> {
     let path = out.with_extension(number.to_string());
-    poll(|| {
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("totals: "));
-        Ok(line.map(|sum| sum.trim().parse()).transpose()?)
-    })
+    let sum = wait_for(|| {
+        let text = fs::read_to_string(&path).ok()?;
+        let sum = text.lines().find_map(|line| line.strip_prefix("totals: "))?;
+        Some(sum.trim().to_owned())
+    });
+    Ok(sum.ok_or("callgrind has written no sum")?.parse()?)
 }

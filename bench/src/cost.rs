@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::callgrind;
-use crate::plot::{Bar, bars};
 use crate::report::{Table, grouped};
 use crate::strace;
 use crate::variants::{self, Agent, Files, Variant, request};
@@ -105,7 +104,7 @@ pub fn measure(bench: &Workbench) -> Result<()> {
         }
     }
     let mut too_much = Vec::new();
-    let (mut results, mut shown) = (Vec::new(), Vec::new());
+    let mut results = Vec::new();
     let mut table = Table::new(&[
         "",
         "instructions",
@@ -159,7 +158,6 @@ pub fn measure(bench: &Workbench) -> Result<()> {
             "calls_by_name": one.names,
             "goal_more_calls": goal.map(|goal| goal.calls),
         }));
-        shown.push(Bar { name, value: one.instructions, ours: variant.is_ours() });
     }
     table.print(
         "User-mode instructions and system calls of a request (4 KiB range, HTTP/1.1, keepalive)",
@@ -168,13 +166,6 @@ pub fn measure(bench: &Workbench) -> Result<()> {
         "\n  Static files are compared with in the same nginx: with open_file_cache, beside a\n  \
          catalog (whose threads make some of the C library dearer), on Debian's nginx."
     );
-    if !bench.quick {
-        bench.keep_plot(
-            PART,
-            "instructions",
-            &bars("User-mode instructions of a request, 4 KiB range", "instructions", &shown),
-        )?;
-    }
     bench.keep(PART, &json!({ "machine": machine, "rows": results }))?;
     if too_much.is_empty() { Ok(()) } else { Err(too_much.join("; ").into()) }
 }
@@ -182,13 +173,13 @@ pub fn measure(bench: &Workbench) -> Result<()> {
 fn one(bench: &Workbench, files: &Files, variant: &Variant) -> Result<Measured> {
     let count = |agent: Agent| {
         let request = request(variant.uri, LEN, agent);
-        let site = files.site(bench, variant, PART, None)?;
+        let site = files.site(bench, variant, None, 0)?.http1_only();
         callgrind::instructions(site, |connection, _| files.ask(connection, &request, LEN))
     };
     let instructions = count(Agent::Curl)?;
     let browser = if bench.quick { None } else { Some(count(Agent::Browser)?) };
     let request = request(variant.uri, LEN, Agent::Curl);
-    let site = files.site(bench, variant, PART, None)?;
+    let site = files.site(bench, variant, None, 0)?.http1_only();
     let (calls, names) = strace::calls(site, |connection, _| files.ask(connection, &request, LEN))?;
     Ok(Measured { instructions, browser, calls, names })
 }

@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use xspace_tests::median;
 
 use crate::catalog::data;
-use crate::client::Connection;
 use crate::load::{Client, Running, rounds};
-use crate::nginx::{Nginx, Site};
-use crate::plot::{Line, lines};
 use crate::process::{self, Memory};
 use crate::report::{Table, grouped};
-use crate::stats;
+use crate::site::site;
 use crate::variants::{self, Agent, Files, Variant};
 use crate::workbench::{Result, Workbench};
 
@@ -21,7 +19,7 @@ use crate::workbench::{Result, Workbench};
 const PART: &str = "growth";
 
 /// More than are opened: nginx closes connections that wait when fewer than a sixteenth are left.
-const MANY_CONNECTIONS: u32 = 15_000;
+const MANY_CONNECTIONS: &str = "worker_connections 15000;";
 
 type Measurement = fn(&Workbench) -> Result<Value>;
 
@@ -49,25 +47,21 @@ fn connections(bench: &Workbench) -> Result<Value> {
     const LEN: usize = 4096;
     let files = Files::make()?;
     let mut running = Vec::new();
-    for (number, variant) in VARIANTS.iter().enumerate() {
-        let mut site = files.site(bench, variant, &format!("{PART}-{number}"), None)?;
-        site.connections = MANY_CONNECTIONS;
-        running.push(Running::start_site(site, variant, None, String::new())?);
+    for variant in &VARIANTS {
+        running.push(Running::start_site(variant, None, String::new(), |padding| {
+            Ok(files.site(bench, variant, None, padding)?.http1_only().events(MANY_CONNECTIONS))
+        })?);
     }
     let counts: &[usize] = if bench.quick { &[10, 1000] } else { &[10, 100, 1000, 10_000] };
     let mut table =
         Table::new(&["", "connections", "requests/s", "to static", "CPU µs", "to static"]);
     let mut rows = Vec::new();
-    let mut shown: Vec<Line> = running
-        .iter()
-        .map(|running| Line { name: running.name.into(), points: Vec::new() })
-        .collect();
     for &count in counts {
         let time = Duration::from_secs(if count > 1000 { 4 } else { 2 });
         let number = if bench.quick { 2 } else { 5 };
         let measured =
             rounds(&running, number, 0, |one| one.turn_of(Client::Http1, LEN, count, time))?;
-        for ((running, one), line) in running.iter().zip(&measured).zip(&mut shown) {
+        for (running, one) in running.iter().zip(&measured) {
             table.row([
                 running.name.into(),
                 grouped(count as u64),
@@ -76,7 +70,6 @@ fn connections(bench: &Workbench) -> Result<Value> {
                 format!("{:.1}", one.cpu / 1e3),
                 format!("{:.3}", one.cpu_ratio),
             ]);
-            line.points.push((count as f64, one.cpu / 1e3));
             rows.push(json!({
                 "with": running.name, "connections": count,
                 "requests_per_second": one.rate, "requests_per_second_to_static": one.rate_ratio,
@@ -85,12 +78,9 @@ fn connections(bench: &Workbench) -> Result<Value> {
         }
     }
     for running in running {
-        running.stop()?;
+        running.stop();
     }
-    let title = "Connections at work, 4 KiB ranges";
-    table.print(title);
-    let svg = lines(title, "connections", "µs of processor time per request", &shown);
-    bench.keep_plot(PART, "connections", &svg)?;
+    table.print("Connections at work, 4 KiB ranges");
     Ok(rows.into())
 }
 
@@ -102,23 +92,22 @@ fn idle(bench: &Workbench) -> Result<Value> {
     let mut table = Table::new(&["", "worker, PSS kB", "RSS kB", "bytes per idle connection"]);
     let mut rows = Vec::new();
     for variant in &VARIANTS {
-        let mut site = files.site(bench, variant, &format!("{PART}-idle"), None)?;
-        site.connections = MANY_CONNECTIONS;
-        let nginx = Nginx::start(site)?;
-        let worker = nginx.worker()?;
+        let site = files.site(bench, variant, None, 0)?.http1_only();
+        let nginx = site.events(MANY_CONNECTIONS).start();
+        let worker = nginx.wait_worker();
         let request = variants::request(variant.uri, LEN, Agent::Curl);
         let ask = || {
-            let mut connection = Connection::open(nginx.address)?;
+            let mut connection = nginx.raw();
             files.ask(&mut connection, &request, LEN)?;
             Ok::<_, Box<dyn std::error::Error>>(connection)
         };
         let first = ask()?;
-        let before = Memory::of(worker)?;
+        let before = Memory::of(worker);
         let open = (1..count).map(|_| ask()).collect::<Result<Vec<_>>>()?;
-        let after = Memory::of(worker)?;
+        let after = Memory::of(worker);
         let each = after.rss.saturating_sub(before.rss) / (count as u64 - 1);
         drop((first, open));
-        nginx.stop()?;
+        nginx.finish();
         table.row([
             variant.name.into(),
             grouped(before.pss / 1024),
@@ -197,14 +186,9 @@ impl Growth {
         let [base, ours] = variants.map(|variant| format!("{}, CPU µs", variant.name));
         let mut table = Table::new(&[self.of, &base, &ours, "to static"]);
         let mut rows = Vec::new();
-        let mut shown =
-            variants.map(|variant| Line { name: variant.name.into(), points: Vec::new() });
         for &count in self.counts {
             let (servers, ids) = site(count)?;
             let (cpu, ratio) = compare(bench, servers, &ids)?;
-            for (line, cpu) in shown.iter_mut().zip(cpu) {
-                line.points.push((f64::from(count), cpu / 1e3));
-            }
             table.row([
                 grouped(count),
                 format!("{:.1}", cpu[0] / 1e3),
@@ -216,8 +200,6 @@ impl Growth {
             }));
         }
         table.print(self.title);
-        let svg = lines(self.title, self.of, "µs of processor time per request", &shown);
-        bench.keep_plot(PART, self.of, &svg)?;
         Ok(rows.into())
     }
 }
@@ -231,31 +213,26 @@ fn compare(bench: &Workbench, servers: [String; 2], ids: &[String]) -> Result<([
     let paths = [|id: &str| format!("/static/{id}.mp3"), |id: &str| format!("/download/{id}")];
     let mut started = Vec::new();
     for (server, with_module) in servers.into_iter().zip([false, true]) {
-        let name = if with_module { "module" } else { "static" };
-        let mut site = Site::new(bench, &format!("{PART}-{name}"))?;
-        site.http = variants::http(bench);
-        site.server = server;
-        if !with_module {
-            site.modules.clear();
-        }
-        started.push(Nginx::start(site)?);
+        let site = site().http1_only().http(&variants::http(bench)).server(&server);
+        started.push(if with_module { site } else { site.without_module() }.start());
     }
     let mut cpu = [Vec::new(), Vec::new()];
     for round in 0..if bench.quick { 2 } else { 6 } {
         for ((nginx, path), cpu) in started.iter().zip(paths).zip(&mut cpu) {
-            let mut connection = Connection::open(nginx.address)?;
-            let before = process::ran(nginx.worker()?)?;
+            let mut connection = nginx.raw();
+            let worker = nginx.wait_worker();
+            let before = process::ran(worker)?;
             for id in ids {
                 let request = format!(
                     "GET {} HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-4095\r\n\r\n",
                     path(id)
                 );
-                let response = connection.ask(request.as_bytes())?;
+                let response = connection.ask(request);
                 if response.status != 206 || response.body.len() != 4096 {
                     return Err(format!("status {} for {id}", response.status).into());
                 }
             }
-            let ran = process::ran(nginx.worker()?)? - before;
+            let ran = process::ran(worker)? - before;
             // The first round fills the kernel's caches.
             if round > 0 {
                 cpu.push(ran as f64 / ids.len() as f64);
@@ -263,10 +240,10 @@ fn compare(bench: &Workbench, servers: [String; 2], ids: &[String]) -> Result<([
         }
     }
     for nginx in started {
-        nginx.stop()?;
+        nginx.finish();
     }
-    let ratio = stats::median(cpu[1].iter().zip(&cpu[0]).map(|(one, base)| one / base));
-    Ok((cpu.map(stats::median), ratio))
+    let ratio = median(cpu[1].iter().zip(&cpu[0]).map(|(one, base)| one / base));
+    Ok((cpu.map(median), ratio))
 }
 
 /// A directory that is filled with files, and removed with them.

@@ -5,10 +5,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
+use xspace_tests::{RawConnection, wait_readable};
 
-use crate::client::{Connection, wait};
 use crate::load::Running;
-use crate::plot::{Line, lines};
 use crate::process::pin_this_thread;
 use crate::report::{Table, grouped, milliseconds};
 use crate::stats::Sorted;
@@ -51,8 +50,8 @@ pub fn measure(bench: &Workbench) -> Result<()> {
     let mut results = Map::new();
     results.insert("machine".into(), bench.machine());
     let mut running = Vec::new();
-    for (number, variant) in VARIANTS.iter().enumerate() {
-        running.push(Running::start(bench, &files, variant, number, None, String::new())?);
+    for variant in &VARIANTS {
+        running.push(Running::start(bench, &files, variant, None, String::new())?);
     }
     let rounds = if bench.quick { 2 } else { 7 };
     for rate in RATES {
@@ -72,11 +71,10 @@ pub fn measure(bench: &Workbench) -> Result<()> {
             }
         }
         let times: Vec<Sorted> = times.into_iter().map(Sorted::new).collect();
-        results
-            .insert(format!("{rate} requests per second"), report(bench, rate, &running, &times)?);
+        results.insert(format!("{rate} requests per second"), report(rate, &running, &times));
     }
     for running in running {
-        running.stop()?;
+        running.stop();
     }
     bench.keep(PART, &Value::Object(results))
 }
@@ -84,8 +82,8 @@ pub fn measure(bench: &Workbench) -> Result<()> {
 /// Asks at a rate, and gives the times from when each request was due to its last byte.
 fn ask(running: &Running, request: &[u8], rate: u32) -> Result<Vec<u64>> {
     let mut connections = (0..CONNECTIONS)
-        .map(|_| Connection::open_for_polling(running.address()))
-        .collect::<Result<Vec<_>>>()?;
+        .map(|_| RawConnection::open_nonblocking(running.address()))
+        .collect::<Vec<_>>();
     // When the request was due that is on its way on a connection.
     let mut asked: Vec<Option<Instant>> = vec![None; CONNECTIONS];
     let mut free: Vec<usize> = (0..CONNECTIONS).collect();
@@ -105,15 +103,15 @@ fn ask(running: &Running, request: &[u8], rate: u32) -> Result<Vec<u64>> {
         while let (Some(_), Some(&place)) = (waiting.front(), free.last()) {
             free.pop();
             asked[place] = waiting.pop_front();
-            connections[place].send(request)?;
+            connections[place].send(request);
         }
         if asked.iter().flatten().any(|due| now.saturating_duration_since(*due) > DEADLINE) {
             return Err("a request is not answered".into());
         }
         let until = if begun < total { due.saturating_duration_since(now) } else { DEADLINE };
-        for place in wait(&connections, until)? {
+        for place in wait_readable(&connections, until) {
             let Some(due) = asked[place] else { continue };
-            let Some(response) = connections[place].receive()? else { continue };
+            let Some(response) = connections[place].receive() else { continue };
             if response.status != 206 || response.body.len() != LEN {
                 return Err(format!("status {}", response.status).into());
             }
@@ -125,9 +123,9 @@ fn ask(running: &Running, request: &[u8], rate: u32) -> Result<Vec<u64>> {
     Ok(times)
 }
 
-fn report(bench: &Workbench, rate: u32, running: &[Running], times: &[Sorted]) -> Result<Value> {
+fn report(rate: u32, running: &[Running], times: &[Sorted]) -> Value {
     let mut table = Table::new(&["", "count", "p50", "p90", "p99", "p99.9", "max"]);
-    let (mut rows, mut shown) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for (running, times) in running.iter().zip(times) {
         let at = SHARES.map(|share| times.quantile(share));
         table.row([
@@ -140,15 +138,8 @@ fn report(bench: &Workbench, rate: u32, running: &[Running], times: &[Sorted]) -
             milliseconds(times.max()),
         ]);
         rows.push(json!({ "with": running.name, "times": times.times() }));
-        // One in so many requests takes longer.
-        let points =
-            SHARES.iter().zip(at).map(|(share, ns)| (1.0 / (1.0 - share), ns as f64 / 1e6));
-        shown.push(Line { name: running.name.into(), points: points.collect() });
     }
     let title = format!("Response times at {} requests a second, 4 KiB ranges", grouped(rate));
     table.print(&format!("{title} (open model, from when a request was due)"));
-    let across = "one request in so many takes longer";
-    let svg = lines(&title, across, "ms", &shown);
-    bench.keep_plot(PART, &format!("latency-{rate}"), &svg)?;
-    Ok(rows.into())
+    rows.into()
 }

@@ -1,21 +1,26 @@
 //! A server under full load: requests per second, and the processor time that each one takes.
 
+use std::error::Error;
+use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use harness::Protocol;
+use xspace_tests::{
+    Address, Nginx, Program, Protocol, Request, Site, gunicorn, median, project_dir,
+};
 
-use crate::application::Application;
-use crate::client::Connection;
-use crate::nginx::{Nginx, Site};
 use crate::process;
-use crate::stats;
 use crate::variants::{self, Agent, Files, Variant};
 use crate::workbench::{Result, Workbench};
 
 /// The server has one processor, nginx and application alike, and the client another one.
-pub const SERVER: &str = "0";
+const SERVER: &str = "0";
 const CLIENT: &str = "1";
+
+/// Worker processes of an application: as many as gunicorn's own documentation takes for one
+/// processor and a few.
+const WORKERS: usize = 3;
 
 /// How long status line and header of all responses with 64 KiB are made, in bytes, by HTTP/1.1.
 ///
@@ -51,11 +56,9 @@ pub enum Client {
 pub struct Running {
     /// What tables call it.
     pub name: &'static str,
-    /// Whether it is one of the module's own.
-    pub ours: bool,
     nginx: Nginx,
     /// The application that it asks, if it asks one.
-    application: Option<Application>,
+    application: Option<Program>,
     uri: &'static str,
     cookie: String,
 }
@@ -85,40 +88,32 @@ impl Running {
         bench: &Workbench,
         files: &Files,
         variant: &Variant,
-        number: usize,
-        application: Option<Application>,
+        application: Option<Program>,
         cookie: String,
     ) -> Result<Self> {
-        let name = format!("load-{number}");
-        let mut site = files.site(bench, variant, &name, application.as_ref())?;
-        if variant.on == variants::On::Bundled {
-            site.server.push_str("\nhttp2 on;");
-            add_http3(&mut site)?;
-        }
-        Self::start_site(site, variant, application, cookie)
+        let address = application.as_ref().map(|application| application.address().clone());
+        Self::start_site(variant, application, cookie, |padding| {
+            files.site(bench, variant, address.as_ref(), padding)
+        })
     }
 
-    /// Starts nginx as a site describes it, with responses made as long as `HEAD_LEN` says.
+    /// Starts nginx for a variant on a site that `site` makes, with responses made as long as
+    /// `HEAD_LEN` says by so much padding as it is given.
     pub fn start_site(
-        mut site: Site,
         variant: &Variant,
-        application: Option<Application>,
+        application: Option<Program>,
         cookie: String,
+        site: impl Fn(usize) -> Result<Site>,
     ) -> Result<Self> {
-        site.wrapper = ["taskset", "--cpu-list", SERVER].map(String::from).into();
-        let mut running = Self {
-            name: variant.name,
-            ours: variant.is_ours(),
-            nginx: Nginx::start(site)?,
-            application,
-            uri: variant.uri,
-            cookie,
+        let start = |padding| {
+            Ok::<_, Box<dyn Error>>(
+                site(padding)?.under(&["taskset", "--cpu-list", SERVER]).start(),
+            )
         };
+        let mut running =
+            Self { name: variant.name, nginx: start(0)?, application, uri: variant.uri, cookie };
         let padding = HEAD_LEN.saturating_sub(running.head_len()?);
-        let mut site = running.nginx.site.clone();
-        site.pad(padding);
-        running.nginx.stop()?;
-        running.nginx = Nginx::start(site)?;
+        running.nginx = start(padding)?;
         match running.head_len()? {
             HEAD_LEN => Ok(running),
             len => {
@@ -130,9 +125,11 @@ impl Running {
 
     /// The length of status line and header of a response.
     fn head_len(&self) -> Result<usize> {
-        let mut connection = Connection::open(self.nginx.address)?;
-        match connection.ask(&self.request(LEN_TO_LEARN_FROM))? {
-            response if response.status == 206 => Ok(response.head_len()),
+        let mut connection = self.nginx.raw();
+        match connection.ask(self.request(LEN_TO_LEARN_FROM)) {
+            response if response.status == 206 => {
+                Ok(connection.received().len() - response.body.len())
+            }
             response => Err(format!("{}: status {}", self.name, response.status).into()),
         }
     }
@@ -148,7 +145,7 @@ impl Running {
 
     /// Asks once and looks at the answer.
     pub fn check(&self, files: &Files, len: usize) -> Result<()> {
-        let mut connection = Connection::open(self.nginx.address)?;
+        let mut connection = self.nginx.raw();
         files
             .ask(&mut connection, &self.request(len), len)
             .map_err(|e| format!("{}: {e}", self.name).into())
@@ -156,9 +153,9 @@ impl Running {
 
     /// Processor time of nginx and of the application so far, in nanoseconds.
     fn ran(&self) -> Result<u64> {
-        let mut sum = process::ran(self.nginx.worker()?)?;
+        let mut sum = process::ran(self.nginx.wait_worker())?;
         if let Some(application) = &self.application {
-            for worker in application.workers()? {
+            for worker in application.wait_workers(WORKERS) {
                 sum += process::ran(worker)?;
             }
         }
@@ -166,8 +163,8 @@ impl Running {
     }
 
     /// Where nginx listens.
-    pub fn address(&self) -> std::net::SocketAddr {
-        self.nginx.address
+    pub fn address(&self) -> SocketAddr {
+        self.nginx.address(Protocol::Http1)
     }
 
     /// A turn of one client.
@@ -214,10 +211,6 @@ impl Running {
         Ok(Some(Sample { rate: count as f64 / seconds, cpu: ran as f64 / count as f64 }))
     }
 
-    fn url(&self) -> String {
-        format!("http://{}{}", self.nginx.address, self.uri)
-    }
-
     fn fields(&self, len: usize) -> Vec<String> {
         let mut fields = vec![format!("Range: {}", variants::range(len))];
         if !self.cookie.is_empty() {
@@ -234,7 +227,7 @@ impl Running {
         for field in self.fields(len) {
             command.args(["--header", &field]);
         }
-        let text = output(command.arg(self.url()))?;
+        let text = output(command.arg(self.nginx.url(self.uri)))?;
         if text.contains("Non-2xx") || text.contains("Socket errors") {
             return Err(text.into());
         }
@@ -260,7 +253,7 @@ impl Running {
         for field in self.fields(len) {
             command.args(["--header", &field]);
         }
-        let text = output(command.arg(self.url()))?;
+        let text = output(command.arg(self.nginx.url(self.uri)))?;
         let number = |before: &str| {
             let start = text.find(before)? + before.len();
             text.get(start..)?.split([' ', ',']).next()?.parse::<f64>().ok()
@@ -276,10 +269,9 @@ impl Running {
     }
 
     fn http3(&self, len: usize, time: Duration) -> Result<(u64, f64)> {
-        let address = self.nginx.address;
-        let request = harness::Request::get(self.uri).header("range", &variants::range(len));
+        let request = Request::get(self.uri).range(&variants::range(len));
         let requests = vec![request; STREAMS];
-        let mut connection = harness::block_on(harness::Connection::open(Protocol::Http3, address));
+        let mut connection = self.nginx.connect(Protocol::Http3);
         let start = Instant::now();
         let mut count = 0;
         while start.elapsed() < time {
@@ -294,8 +286,8 @@ impl Running {
     }
 
     /// Ends nginx and fails if it did not run well.
-    pub fn stop(self) -> Result<()> {
-        self.nginx.stop()
+    pub fn stop(self) {
+        self.nginx.finish();
     }
 }
 
@@ -309,18 +301,17 @@ fn output(command: &mut Command) -> Result<String> {
     Ok(text)
 }
 
-/// Lets a site speak HTTP/3 on the same port.
-fn add_http3(site: &mut Site) -> Result<()> {
-    let certificate = harness::certificate();
-    std::fs::write(site.dir.join("certificate.pem"), &certificate.pem)?;
-    std::fs::write(site.dir.join("key.pem"), &certificate.key_pem)?;
-    site.server.push_str(
-        "
-        listen 127.0.0.1:{port} quic;
-        ssl_certificate certificate.pem;
-        ssl_certificate_key key.pem;",
-    );
-    Ok(())
+/// Starts a Flask application, `module:name` of `demo/application`, on the server's processor.
+pub fn application(name: &str, environment: &[(&str, &OsStr)]) -> Program {
+    let workers = WORKERS.to_string();
+    let options = ["--workers", &workers, "--log-level", "warning"];
+    let address = Address::free();
+    let dir = project_dir().join("demo/application");
+    let command = gunicorn(&options, &dir, name, &address, environment);
+    let application = Program::start(process::on_processors(SERVER, &command), address);
+    // The first worker answers before the last one is there.
+    application.wait_workers(WORKERS);
+    application
 }
 
 /// Rounds in which each variant has a turn, one after the other. All are compared with the one at
@@ -340,11 +331,11 @@ pub fn rounds(
     let base = samples[base].clone();
     let measured = samples.into_iter().map(|samples: Vec<Sample>| {
         let ratios = |of: fn(&Sample) -> f64| {
-            stats::median(samples.iter().zip(&base).map(|(one, base)| of(one) / of(base)))
+            median(samples.iter().zip(&base).map(|(one, base)| of(one) / of(base)))
         };
         Measured {
-            rate: stats::median(samples.iter().map(|sample| sample.rate)),
-            cpu: stats::median(samples.iter().map(|sample| sample.cpu)),
+            rate: median(samples.iter().map(|sample| sample.rate)),
+            cpu: median(samples.iter().map(|sample| sample.cpu)),
             rate_ratio: ratios(|sample| sample.rate),
             cpu_ratio: ratios(|sample| sample.cpu),
             samples,

@@ -1,14 +1,13 @@
 //! What a site pays for authorization by its application: the same ranges through Flask, through
 //! the lookup of Flask, and without an application.
 
-use std::path::Path;
+use std::ffi::OsStr;
 
 use serde_json::{Map, Value};
+use xspace_tests::{Address, Program, RawConnection};
 
-use crate::application::Application;
-use crate::client::Connection;
-use crate::load::{Client, Running, SERVER, rounds};
-use crate::throughput::{plot, report};
+use crate::load::{Client, Running, application, rounds};
+use crate::throughput::report;
 use crate::variants::{self, Files, Variant};
 use crate::workbench::{Result, Workbench};
 
@@ -46,25 +45,25 @@ pub fn measure(bench: &Workbench) -> Result<()> {
     let machine = bench.machine();
     let recordings = files.downloads();
     let mut running = Vec::new();
-    for (number, (variant, asks)) in VARIANTS.iter().enumerate() {
+    for (variant, asks) in &VARIANTS {
         let (application, cookie) = match asks {
             Asks::Nobody => (None, String::new()),
             Asks::Old => {
-                let environment = [("RECORDINGS", recordings.as_path())];
-                let name = "old_application:app";
-                (Some(Application::start(bench, name, SERVER, &environment)?), String::new())
+                let environment = [("RECORDINGS", recordings.as_os_str())];
+                (Some(application("old_application:app", &environment)), String::new())
             }
             Asks::New => {
                 let plays = bench.dir.join("plays.log");
-                let environment =
-                    [("SECRET_KEY", Path::new("only for measurements")), ("PLAYS_LOG", &plays)];
-                let application =
-                    Application::start(bench, "app:application", SERVER, &environment)?;
+                let environment = [
+                    ("SECRET_KEY", OsStr::new("only for measurements")),
+                    ("PLAYS_LOG", plays.as_os_str()),
+                ];
+                let application = application("app:application", &environment);
                 let cookie = log_in(&application)?;
                 (Some(application), cookie)
             }
         };
-        running.push(Running::start(bench, &files, variant, number, application, cookie)?);
+        running.push(Running::start(bench, &files, variant, application, cookie)?);
     }
     for running in &running {
         running.check(&files, LEN)?;
@@ -76,23 +75,22 @@ pub fn measure(bench: &Workbench) -> Result<()> {
     let mut results = Map::new();
     results.insert("machine".into(), machine);
     results.insert("rows".into(), report(title, &running, &measured));
-    plot(bench, PART, PART, title, &running, &measured)?;
     for running in running {
-        running.stop()?;
+        running.stop();
     }
     bench.keep(PART, &Value::Object(results))
 }
 
 /// Begins a session, and gives the cookie of it.
-fn log_in(application: &Application) -> Result<String> {
+fn log_in(application: &Program) -> Result<String> {
     let form = "user=alice&password=wonderland";
     let len = form.len();
     let request = format!(
         "POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}"
     );
-    let mut connection = Connection::open(application.address)?;
-    let response = connection.ask(request.as_bytes())?;
-    let cookie = response.header("Set-Cookie").and_then(|cookie| cookie.split(';').next());
+    let Address::Tcp(address) = *application.address() else { return Err("no port".into()) };
+    let response = RawConnection::open(address).ask(request);
+    let cookie = response.header("set-cookie").and_then(|cookie| cookie.split(';').next());
     Ok(cookie.ok_or("no session")?.to_owned())
 }

@@ -3,19 +3,17 @@
 //! A slow machine is no error, so no time or size ever fails. Wrong answers and failed requests
 //! do, and too many instructions or system calls: then the process ends with status 1.
 
-mod application;
 mod callgrind;
 mod catalog;
-mod client;
 mod cost;
 mod growth;
 mod latency;
 mod load;
 mod lookups;
-mod nginx;
 mod plot;
 mod process;
 mod report;
+mod site;
 mod size;
 mod stats;
 mod strace;
@@ -24,7 +22,10 @@ mod variants;
 mod workbench;
 
 use std::env;
+use std::fs;
 use std::process::ExitCode;
+
+use xspace_tests::{project_dir, set_slowness};
 
 use workbench::{Result, Workbench};
 
@@ -39,6 +40,9 @@ const PARTS: [(&str, Part); 7] = [
     ("latency", latency::measure),
     ("growth", growth::measure),
 ];
+
+/// How many times longer than in a test may be waited: a million entries take long under valgrind.
+const PATIENCE: u32 = 10;
 
 type Part = fn(&Workbench) -> Result<()>;
 
@@ -58,10 +62,12 @@ fn run() -> Result<()> {
     for argument in env::args().skip(1) {
         match argument.as_str() {
             "--quick" => quick = true,
+            "plots" => return plots(),
             _ if !argument.starts_with('-') && only.is_none() => only = Some(argument),
-            _ => return Err("usage: xspace-bench [--quick] [PART[/MEASUREMENT]]".into()),
+            _ => return Err("usage: xspace-bench plots | [--quick] [PART[/MEASUREMENT]]".into()),
         }
     }
+    set_slowness(PATIENCE);
     let bench = Workbench::new(quick, only)?;
     let mut found = false;
     for (name, measure) in PARTS {
@@ -71,4 +77,14 @@ fn run() -> Result<()> {
         }
     }
     if found { Ok(()) } else { Err("there is no such part".into()) }
+}
+
+/// Makes the plots of the kept results again.
+fn plots() -> Result<()> {
+    let dir = project_dir().join("bench/results");
+    for (name, _) in PARTS {
+        let path = dir.join(format!("{name}.json"));
+        plot::draw(name, &serde_json::from_slice(&fs::read(path)?)?, &dir)?;
+    }
+    Ok(())
 }

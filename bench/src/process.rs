@@ -1,12 +1,15 @@
-//! Processes: how long one ran, what memory it has.
+//! Processes: how long one ran, on which processor, what memory it has.
 
 use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
+use xspace_tests::memory;
 
 use crate::workbench::Result;
 
@@ -27,7 +30,7 @@ pub struct Cost {
 pub fn run(command: &mut Command) -> Result<Cost> {
     // Linux counts for a process also what the one that started it had, for both are one until
     // the new program begins.
-    let own = field_of("self", "status", "VmHWM")?;
+    let own = peak(std::process::id());
     let start = Instant::now();
     let child = command.spawn()?;
     let cost = wait(child, start)?;
@@ -37,46 +40,25 @@ pub fn run(command: &mut Command) -> Result<Cost> {
     Ok(cost)
 }
 
-/// Starts a command that is ended when this process ends, however that happens.
-pub fn spawn_bound(command: &mut Command) -> io::Result<Child> {
-    // SAFETY: prctl() is a plain system call and may be used between fork and exec.
-    unsafe {
-        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        })
-    };
-    command.spawn()
-}
-
 /// Lets this process, and those that it starts, have as many files open as the system allows.
 pub fn allow_many_files() -> io::Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: plain system calls with a structure that they read or write.
-    let done = unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
-        }
-    };
-    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
 /// Keeps this thread on one processor.
 pub fn pin_this_thread(processor: usize) -> io::Result<()> {
-    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
-    // SAFETY: all zero is an empty set; the system call reads it.
-    let rc = unsafe {
-        libc::CPU_SET(processor, set.assume_init_mut());
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), set.as_ptr())
-    };
-    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let mut set = CpuSet::new();
+    set.set(processor);
+    Ok(sched_setaffinity(None, &set)?)
 }
 
-/// The processes that a process has started.
-pub fn children(pid: u32) -> Result<Vec<u32>> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-    Ok(children.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>()?)
+/// The command on the processors of a list as `taskset` takes it.
+pub fn on_processors(list: &str, command: &Command) -> Command {
+    let mut bound = Command::new("taskset");
+    bound.args(["--cpu-list", list]).arg(command.get_program()).args(command.get_args());
+    bound.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    bound
 }
 
 /// How long all threads of a process have had a processor, in nanoseconds.
@@ -124,32 +106,19 @@ pub struct Memory {
 
 impl Memory {
     /// Of a process, now.
-    pub fn of(pid: u32) -> Result<Self> {
-        let pid = pid.to_string();
-        Ok(Self {
-            rss: field_of(&pid, "smaps_rollup", "Rss")?,
-            pss: field_of(&pid, "smaps_rollup", "Pss")?,
-        })
+    pub fn of(pid: u32) -> Self {
+        Self { rss: memory(pid, "Rss"), pss: memory(pid, "Pss") }
     }
 }
 
 /// The most physical memory of a process since [`forget_peak`].
-pub fn peak(pid: u32) -> Result<u64> {
-    field_of(&pid.to_string(), "status", "VmHWM")
+pub fn peak(pid: u32) -> u64 {
+    memory(pid, "VmHWM")
 }
 
 /// Lets the kernel begin anew with a process's peak of memory.
 pub fn forget_peak(pid: u32) -> Result<()> {
     Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
-}
-
-/// A line `name: … kB` of a file in `/proc/PID`, in bytes.
-fn field_of(pid: &str, file: &str, name: &str) -> Result<u64> {
-    let path = format!("/proc/{pid}/{file}");
-    let text = fs::read_to_string(&path)?;
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let value = value.and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok());
-    Ok(value.ok_or_else(|| format!("{path} has no {name}"))? * 1024)
 }
 
 /// What the scheduler says of a thread, in nanoseconds since its start.

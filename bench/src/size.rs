@@ -5,8 +5,8 @@ use std::fs;
 use std::time::Instant;
 
 use serde_json::json;
+use xspace_tests::build;
 
-use crate::nginx::{Nginx, Site};
 use crate::report::{Table, grouped, milliseconds};
 use crate::stats::Sorted;
 use crate::variants::{self, Files, Variant};
@@ -22,25 +22,25 @@ const VARIANTS: [Variant; 3] =
 pub fn measure(bench: &Workbench) -> Result<()> {
     let files = Files::make()?;
     let machine = bench.machine();
-    let size = fs::metadata(&bench.module)?.len();
+    let size = fs::metadata(build().module.as_ref().ok_or("the module is compiled in")?)?.len();
     let mut table = Table::new(&["", "nginx -t", "until it listens"]);
     let runs = if bench.quick { 3 } else { 15 };
     let mut rows = Vec::new();
     let mut times = vec![(Vec::new(), Vec::new()); VARIANTS.len()];
     for _ in 0..runs {
         for (variant, (checks, starts)) in VARIANTS.iter().zip(&mut times) {
-            let site = || -> Result<Site> { files.site(bench, variant, PART, None) };
-            let checked = site()?;
+            let mut site = files.site(bench, variant, None, 0)?.http1_only();
+            let mut command = site.check_command();
             let start = Instant::now();
-            if !checked.command(8079)?.arg("-t").status()?.success() {
-                return Err(checked.stderr().into());
-            }
+            let output = command.output()?;
             checks.push(start.elapsed().as_nanos() as u64);
-            let site = site()?;
+            if !output.status.success() {
+                return Err(String::from_utf8_lossy(&output.stderr).into());
+            }
             let start = Instant::now();
-            let nginx = Nginx::start(site)?;
+            let nginx = site.start();
             starts.push(start.elapsed().as_nanos() as u64);
-            nginx.stop()?;
+            nginx.finish();
         }
     }
     for (variant, (checks, starts)) in VARIANTS.iter().zip(times) {

@@ -51,15 +51,3 @@ impl Sorted {
         })
     }
 }
-
-/// The middle of some numbers; 0 without any.
-pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match (values.get(middle), middle.checked_sub(1).and_then(|below| values.get(below))) {
-        (Some(above), Some(below)) if values.len() % 2 == 0 => (above + below) / 2.0,
-        (Some(middle), _) => *middle,
-        (None, _) => 0.0,
-    }
-}

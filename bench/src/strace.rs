@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::client::Connection;
-use crate::nginx::{Nginx, Site};
+use xspace_tests::{RawConnection, Site, project_dir, wait_for};
+
+use crate::site::NOTHING;
 use crate::workbench::Result;
 
 /// Requests before counting begins.
@@ -14,38 +15,34 @@ const WARM_UP: usize = 50;
 const FEW: usize = 100;
 const MANY: usize = 1100;
 
-/// A request that marks its place in what strace writes: nothing else begins so.
-const MARK: &[u8] = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
 /// System calls per request, of an nginx of one process with all its threads; by name those which
-/// every request has. `ask` asks once and checks the answer.
+/// every request has. `ask` asks once and checks the answer. A request for nothing marks its place in
+/// what strace writes.
 pub fn calls(
-    mut site: Site,
-    mut ask: impl FnMut(&mut Connection, usize) -> Result<()>,
+    site: Site,
+    mut ask: impl FnMut(&mut RawConnection, usize) -> Result<()>,
 ) -> Result<(f64, BTreeMap<String, u64>)> {
-    let out = site.dir.join("strace");
-    site.single = true;
+    // Not in the site's directory, which goes with nginx.
+    let out = project_dir().join("build/bench/strace").display().to_string();
     // -D: nginx, not strace, is the process that is started and ended here.
-    site.wrapper = ["strace", "-D", "-f", "-qq", "-s", "16", "-o"].map(String::from).into();
-    site.wrapper.push(out.display().to_string());
-    let nginx = Nginx::start(site)?;
+    let strace = ["strace", "-D", "-f", "-qq", "-s", "16", "-o", &out];
+    let nginx = site.single().under(&strace).start();
 
-    let mut connection = Connection::open(nginx.address)?;
+    let mut connection = nginx.raw();
     for count in [WARM_UP, FEW, MANY] {
         for turn in 0..count {
             ask(&mut connection, turn)?;
         }
-        if connection.ask(MARK)?.status != 204 {
+        if connection.ask(NOTHING).status != 204 {
             return Err("no answer to a mark".into());
         }
     }
-    nginx.stop()?;
+    nginx.finish();
 
-    let text = crate::nginx::poll(|| {
-        // strace ends a moment after nginx.
-        let text = fs::read_to_string(&out)?;
-        Ok(text.contains("exit_group(").then_some(text))
-    })?;
+    // strace ends a moment after nginx.
+    let text =
+        wait_for(|| fs::read_to_string(&out).ok().filter(|text| text.contains("exit_group(")));
+    let text = text.ok_or("strace has not seen nginx end")?;
     let mut parts = vec![BTreeMap::<&str, u64>::new()];
     for line in text.lines() {
         // `PID name(…`; the end of a call that was interrupted is `PID <... name resumed>…`.

@@ -2,18 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::application::Application;
-use crate::load::{Client, Measured, Running, SERVER, rounds};
-use crate::plot::{Bar, bars};
+use crate::load::{Client, Measured, Running, application, rounds};
 use crate::report::{Table, grouped};
 use crate::variants::{self, Files, Variant};
 use crate::workbench::{Result, Workbench};
 
 /// The part's name.
 const PART: &str = "throughput";
-
-/// The measurement that has plots: the one of all variants.
-const PLOTTED: &str = "HTTP/1.1";
 
 /// The variants on the bundled nginx; the first one is what all are compared with.
 const VARIANTS: [Variant; 15] = [
@@ -61,7 +56,7 @@ pub fn measure(bench: &Workbench) -> Result<()> {
     let mut results = Map::new();
     results.insert("machine".into(), bench.machine());
     let mut all: [(&str, &[Variant], Client, &[usize]); 4] = [
-        (PLOTTED, &VARIANTS, Client::Http1, &[KIB, 64 * KIB, 1024 * KIB]),
+        ("HTTP/1.1", &VARIANTS, Client::Http1, &[KIB, 64 * KIB, 1024 * KIB]),
         ("HTTP/1.1, Debian's nginx", &DEBIAN, Client::Http1, &[KIB, 64 * KIB]),
         ("HTTP/2", &FEW, Client::Http2, &[64 * KIB]),
         ("HTTP/3", &FEW, Client::Http3, &[64 * KIB]),
@@ -82,14 +77,11 @@ pub fn measure(bench: &Workbench) -> Result<()> {
             }
             let count = if bench.quick { 3 } else { 7 };
             let measured = rounds(&running, count, 0, |running| running.turn(client, len))?;
-            results.insert(title.clone(), report(&title, &running, &measured));
-            if name == PLOTTED {
-                let name = format!("{PART}-{}", len / KIB);
-                plot(bench, PART, &name, &title, &running, &measured)?;
-            }
+            let rows = report(&title, &running, &measured);
+            results.insert(title, rows);
         }
         for running in running {
-            running.stop()?;
+            running.stop();
         }
     }
     bench.keep(PART, &Value::Object(results))
@@ -97,15 +89,12 @@ pub fn measure(bench: &Workbench) -> Result<()> {
 
 fn start(bench: &Workbench, files: &Files, variants: &[Variant]) -> Result<Vec<Running>> {
     let mut all = Vec::new();
-    for (number, variant) in variants.iter().enumerate() {
-        let application = if variant.has_application() {
+    for variant in variants {
+        let application = variant.has_application().then(|| {
             let recordings = files.downloads();
-            let environment = [("RECORDINGS", recordings.as_path())];
-            Some(Application::start(bench, "old_application:app", SERVER, &environment)?)
-        } else {
-            None
-        };
-        all.push(Running::start(bench, files, variant, number, application, String::new())?);
+            application("old_application:app", &[("RECORDINGS", recordings.as_os_str())])
+        });
+        all.push(Running::start(bench, files, variant, application, String::new())?);
     }
     Ok(all)
 }
@@ -137,26 +126,4 @@ pub fn report(title: &str, running: &[Running], measured: &[Measured]) -> Value 
     let rounds = measured.first().map_or(0, |one| one.samples.len());
     table.print(&format!("{title} ({rounds} rounds; medians, ratios within a round)"));
     rows.into()
-}
-
-/// Keeps the rates, to those of static files, as a plot of a part.
-pub fn plot(
-    bench: &Workbench,
-    part: &str,
-    name: &str,
-    title: &str,
-    running: &[Running],
-    measured: &[Measured],
-) -> Result<()> {
-    let shown: Vec<Bar> = running
-        .iter()
-        .zip(measured)
-        .map(|(running, one)| Bar {
-            name: running.name.into(),
-            value: one.rate_ratio,
-            ours: running.ours,
-        })
-        .collect();
-    let unit = "requests per second, to those of static files";
-    bench.keep_plot(part, name, &bars(title, unit, &shown))
 }

@@ -7,11 +7,10 @@ use std::fs::{self, hard_link};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use xspace_tests::{Address, RawConnection, Site, bytes};
 
-use crate::application::Application;
 use crate::catalog::data;
-use crate::client::Connection;
-use crate::nginx::Site;
+use crate::site::site;
 use crate::workbench::{Result, Workbench};
 
 /// The space that is asked for.
@@ -49,7 +48,9 @@ pub struct Variant {
     pub on: On,
     pub modules: Modules,
     /// Inside `server {}`: `{dir}` is the directory of the recordings, `{fourth}` one with
-    /// recordings in the last format, `{catalog}` the catalog, `{app}` where the application is.
+    /// recordings in the last format, `{catalog}` the catalog, `{app}` where the application is,
+    /// `{padding}` the field of padding where a location has an `add_header` of its own and so
+    /// inherits none.
     pub locations: &'static str,
     /// What is asked for.
     pub uri: &'static str,
@@ -61,11 +62,6 @@ impl Variant {
     /// Whether an application is asked.
     pub fn has_application(&self) -> bool {
         self.locations.contains("{app}")
-    }
-
-    /// Whether this is one of the module's own.
-    pub fn is_ours(&self) -> bool {
-        self.modules == Modules::Ours
     }
 }
 
@@ -272,6 +268,9 @@ pub struct Files {
     recording: Vec<u8>,
 }
 
+/// The field that makes responses longer.
+const PADDING: &str = "Padding";
+
 /// How many spaces the catalog has.
 const ENTRIES: u32 = 1000;
 
@@ -280,7 +279,7 @@ impl Files {
     pub fn make() -> Result<Self> {
         // "/tmp/xsAbCd" is as long as "/srv/xspace".
         let dir = tempfile::Builder::new().prefix("xs").rand_bytes(4).tempdir_in("/tmp")?;
-        let recording = data::noise(1, RECORDING_LEN);
+        let recording = bytes(1, RECORDING_LEN);
         for folder in ["downloads", "fourth"] {
             fs::create_dir(dir.path().join(folder))?;
         }
@@ -298,64 +297,65 @@ impl Files {
         self.dir.path().join("downloads")
     }
 
-    /// A site that runs a variant.
+    /// A site that runs a variant, with responses made longer by so many bytes, if a field can be
+    /// as short as that. On Debian's nginx it speaks HTTP/1.1 only.
     pub fn site(
         &self,
         bench: &Workbench,
         variant: &Variant,
-        name: &str,
-        application: Option<&Application>,
+        application: Option<&Address>,
+        padding: usize,
     ) -> Result<Site> {
-        let mut site = Site::new(bench, name)?;
-        site.connections = 1024;
-        site.http = http(bench);
-        if variant.cached {
-            site.http.push_str(
-                "open_file_cache max=10000 inactive=1h;
-                open_file_cache_valid 1h;",
-            );
-        }
-        let debians = Path::new("/usr/lib/nginx/modules");
-        let mut module = bench.module.clone();
-        if variant.on == On::Debian {
-            site.nginx = "/usr/sbin/nginx".into();
-            module = bench.debian_module();
-        }
-        site.modules = match variant.modules {
-            Modules::None => vec![],
-            Modules::Ours => vec![module],
-            Modules::Lua => {
-                vec![debians.join("ndk_http_module.so"), debians.join("ngx_http_lua_module.so")]
+        const DEBIANS: &str = "load_module /usr/lib/nginx/modules";
+        let site = site().events("worker_connections 1024;").http(&http(bench));
+        let (site, ours) = match variant.on {
+            On::Bundled => (site, None),
+            On::Debian => {
+                let module = format!("load_module {};", bench.debian_module().display());
+                (site.nginx(Path::new("/usr/sbin/nginx")).http1_only(), Some(module))
             }
-            Modules::Njs => vec![debians.join("ngx_http_js_module.so")],
         };
+        let mut site = match variant.modules {
+            Modules::None => site.without_module(),
+            Modules::Ours => site.main(&ours.unwrap_or_default()),
+            Modules::Lua => site
+                .main(&format!("{DEBIANS}/ndk_http_module.so; {DEBIANS}/ngx_http_lua_module.so;")),
+            Modules::Njs => site.main(&format!("{DEBIANS}/ngx_http_js_module.so;")),
+        };
+        if variant.cached {
+            site = site.http("open_file_cache max=10000 inactive=1h; open_file_cache_valid 1h;");
+        }
         if variant.locations.contains("proxy_cache ") {
-            site.http.push_str("proxy_cache_path cache keys_zone=lookup:10m;");
+            site = site.http("proxy_cache_path {dir}/cache keys_zone=lookup:10m;");
         }
         if variant.modules == Modules::Njs {
-            fs::write(site.dir.join("download.js"), self.fill(NJS_SCRIPT, None))?;
-            site.http.push_str("js_import download from download.js;");
+            site.write("download.js", self.fill(NJS_SCRIPT, None));
+            site = site.http("js_import download from {dir}/download.js;");
         }
-        site.server = self.fill(variant.locations, application);
-        Ok(site)
+        let padding = match padding.saturating_sub(format!("{PADDING}: \r\n").len()) {
+            0 => String::new(),
+            len => format!("add_header {PADDING} {};", "x".repeat(len)),
+        };
+        let locations = self.fill(variant.locations, application).replace("{padding}", &padding);
+        Ok(site.http(&padding).server(&locations))
     }
 
-    fn fill(&self, template: &str, application: Option<&Application>) -> String {
+    fn fill(&self, template: &str, application: Option<&Address>) -> String {
         let path = |name: &str| self.dir.path().join(name).display().to_string();
         template
             .replace("{dir}", &path("downloads"))
             .replace("{fourth}", &path("fourth"))
             .replace("{catalog}", &path("catalog.json"))
-            .replace("{app}", &application.map_or(String::new(), |app| app.address.to_string()))
+            .replace("{app}", &application.map_or(String::new(), Address::to_string))
     }
 
     /// Asks for a range and compares the answer with the recording.
-    pub fn ask(&self, connection: &mut Connection, request: &[u8], len: usize) -> Result<()> {
-        let response = connection.ask(request)?;
+    pub fn ask(&self, connection: &mut RawConnection, request: &[u8], len: usize) -> Result<()> {
+        let response = connection.ask(request);
         if response.status != 206 {
             return Err(format!("status {}", response.status).into());
         }
-        if response.body != &self.recording[RANGE_START..RANGE_START + len] {
+        if response.body != self.recording[RANGE_START..RANGE_START + len] {
             return Err("the answer is not what was asked for".into());
         }
         Ok(())
@@ -368,9 +368,7 @@ pub fn http(bench: &Workbench) -> String {
         "sendfile on;
         tcp_nopush on;
         types_hash_max_size 2048;
-        include {};
-        default_type application/octet-stream;
-        ",
+        include {};",
         bench.mime_types().display()
     )
 }

@@ -1,12 +1,14 @@
 //! What all parts share: where things are, how much is to be measured, on which machine.
 
-use std::env;
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use xspace_tests::{build, project_dir};
+
+use crate::plot;
 
 /// The part that a short run measures: it alone can fail for what it measures.
 const QUICK_PART: &str = "cost";
@@ -14,57 +16,32 @@ const QUICK_PART: &str = "cost";
 /// Whatever goes wrong ends the run.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The nginx and the module to measure, and where to put things.
+/// What is to be measured, and where to put things.
 #[derive(Debug)]
 pub struct Workbench {
     /// A short run: for a look, not for numbers to keep.
     pub quick: bool,
-    /// The nginx executable.
-    pub nginx: PathBuf,
-    /// The module.
-    pub module: PathBuf,
     /// For what is generated, and for the directories that nginx runs in.
     pub dir: PathBuf,
-    project: PathBuf,
     only: Option<String>,
 }
 
 impl Workbench {
-    /// Uses `build/nginx` and its module.
+    /// Measures the nginx and the module of the harness: `build/nginx` and its module.
     pub fn new(quick: bool, only: Option<String>) -> Result<Self> {
-        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no project")?;
-        let bench = Self {
-            quick,
-            nginx: project.join("build/nginx"),
-            module: project.join("build/ngx_http_xspace_module.so"),
-            dir: project.join("build/bench"),
-            project: project.to_owned(),
-            only,
-        };
-        for path in [&bench.nginx, &bench.module] {
-            if !path.is_file() {
-                return Err(
-                    format!("{} is missing, \"make build\" makes it", path.display()).into()
-                );
-            }
-        }
+        let bench = Self { quick, dir: project_dir().join("build/bench"), only };
         fs::create_dir_all(&bench.dir)?;
         Ok(bench)
     }
 
     /// The module for Debian's nginx, which `make debian-module` makes.
     pub fn debian_module(&self) -> PathBuf {
-        self.project.join("build/debian/ngx_http_xspace_module.so")
+        project_dir().join("build/debian/ngx_http_xspace_module.so")
     }
 
     /// The media types that come with nginx.
     pub fn mime_types(&self) -> PathBuf {
-        self.project.join("build/bundled/source/conf/mime.types")
-    }
-
-    /// Where the applications are.
-    pub fn application(&self) -> PathBuf {
-        self.project.join("demo/application")
+        project_dir().join("build/bundled/source/conf/mime.types")
     }
 
     /// Whether all of a part is measured as it is to be kept.
@@ -74,15 +51,13 @@ impl Workbench {
 
     /// Where the results of a part are kept.
     fn results(&self, part: &str) -> Result<PathBuf> {
-        let dir =
-            if self.is_whole(part) { self.project.join("bench/results") } else { self.dir.clone() };
+        let dir = if self.is_whole(part) {
+            project_dir().join("bench/results")
+        } else {
+            self.dir.clone()
+        };
         fs::create_dir_all(&dir)?;
         Ok(dir)
-    }
-
-    /// Keeps a plot beside the results of its part.
-    pub fn keep_plot(&self, part: &str, name: &str, svg: &str) -> Result<()> {
-        Ok(fs::write(self.results(part)?.join(format!("{name}.svg")), svg)?)
     }
 
     /// Whether any of a part is wanted. A short run is of one part, unless it is told of another.
@@ -105,15 +80,17 @@ impl Workbench {
     /// Keeps the results of a part: in `bench/results`, which is part of the project, or, if not
     /// all of it was measured, in `build/bench`.
     pub fn keep(&self, part: &str, results: &Value) -> Result<()> {
-        let path = self.results(part)?.join(format!("{part}.json"));
+        let dir = self.results(part)?;
+        let path = dir.join(format!("{part}.json"));
         fs::write(&path, format!("{results:#}\n"))?;
+        plot::draw(part, results, &dir)?;
         println!("\nWritten to {}", path.display());
         Ok(())
     }
 
     /// What was measured, and on what.
     pub fn machine(&self) -> Value {
-        let version = Command::new(&self.nginx).arg("-v").output();
+        let version = Command::new(&build().nginx).arg("-v").output();
         let version = version.map(|v| String::from_utf8_lossy(&v.stderr).trim().to_owned());
         let field = |file: &str, name: &str| {
             let text = fs::read_to_string(file).ok()?;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use xspace_tests::{Nginx, Program, Protocol, build, project_dir};
+use xspace_tests::{Address, Nginx, Program, Protocol, build, gunicorn, project_dir};
 
 use crate::site::{
     MODULE, MP3, SLOW, alone, array, can_run, log_of, median_and_worst, name, name_in_log, number,
@@ -142,14 +142,15 @@ fn check(rows: &[Value], seeks: usize) {
 
 fn with_application() -> (Nginx, Program) {
     let nginx = site(&[&MP3], &format!("{SLOW} {MODULE} {PROXY}")).start();
-    let application = Program::gunicorn_with(
+    let address = Address::Unix(nginx.dir().join("application.sock"));
+    let application = gunicorn(
         &["--workers", WORKERS],
         &project_dir().join("demo/application"),
         "old_application:app",
-        &nginx.dir().join("application.sock"),
+        &address,
         &[("RECORDINGS", nginx.dir().join("downloads").as_os_str())],
     );
-    (nginx, application)
+    (nginx, Program::start(application, address))
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 use xspace_tests::{
     Nginx, PICTURE_COLUMNS, PICTURE_RATE, Protocol, Site, TONE_BASE, TONE_SLOPE, build,
-    end_with_this_process, hour, project_dir,
+    end_with_this_process, hour, median, project_dir,
 };
 
 /// An hour of a recording.
@@ -285,14 +285,8 @@ pub fn check_log(nginx: &Nginx, protocol: Protocol, path: &str, size: u64) -> us
 
 /// The value in the middle, and the largest; NaN if there are none.
 pub fn median_and_worst(values: &[f64]) -> (f64, f64) {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    let Some(&worst) = values.last() else { return (f64::NAN, f64::NAN) };
-    let middle = values.len() / 2;
-    match values.len() % 2 {
-        0 => (f64::midpoint(values[middle - 1], values[middle]), worst),
-        _ => (values[middle], worst),
-    }
+    let values = values.iter().copied();
+    (median(values.clone()), values.fold(f64::NAN, f64::max))
 }
 
 /// The times of the seeks of one source, in milliseconds.

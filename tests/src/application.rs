@@ -4,14 +4,15 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_linger;
+
 use crate::gateway;
-use crate::nginx::poll;
+use crate::nginx::{poll, wait_for};
 
 /// A server on loopback; it ends when it goes out of scope.
 pub struct Application {
@@ -102,11 +103,7 @@ impl Application {
 
     /// A server that gives everyone the same answer, in place of one that has just ended.
     pub fn always_at(address: SocketAddr, reply: Reply) -> Self {
-        let mut listener = None;
-        poll(|| {
-            listener = TcpListener::bind(address).ok();
-            listener.is_some()
-        });
+        let listener = wait_for(|| TcpListener::bind(address).ok());
         let listener = listener.unwrap_or_else(|| panic!("{address} is not given up"));
         Self::listening(listener, Wire::Http, move |_| reply.clone())
     }
@@ -463,16 +460,6 @@ fn is_closed(stream: &TcpStream) -> io::Result<bool> {
 
 /// Closes a connection with RST in place of FIN.
 fn reset(stream: TcpStream) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    // SAFETY: a plain system call on a descriptor that is open, with an option of its type.
-    unsafe {
-        libc::setsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
-        );
-    }
-    drop(stream);
+    // What happens to a connection that is closed already is for nginx to see.
+    let _ = set_socket_linger(&stream, Some(Duration::ZERO));
 }

@@ -1,4 +1,5 @@
-//! Harness of the integration tests: a real NGINX per test, real files, real clients.
+//! Harness of the integration tests and of the measurements in `bench/`: a real NGINX per test, real
+//! files, real clients.
 //!
 //! A test describes a [`Site`] (files, pieces of configuration), starts it, asks it over one of
 //! the [`Protocol`]s and looks at [`Response`]s and logs. When the running [`Nginx`] goes out of
@@ -23,6 +24,7 @@ mod random;
 mod raw;
 mod settings;
 mod site;
+mod stats;
 
 pub use application::{Application, Asked, Gate, Reply, Wire};
 pub use build::{Build, build};
@@ -34,11 +36,12 @@ pub use files::{
     PICTURE_COLUMNS, PICTURE_RATE, TONE_BASE, TONE_SLOPE, bytes, hour, project_dir, real_recording,
     same_bytes,
 };
-pub use nginx::{Nginx, end_with_this_process, poll};
+pub use nginx::{Nginx, poll, wait_for};
 pub use preload::Preload;
-pub use process::memory;
-pub use program::Program;
+pub use process::{children, end_with_this_process, is_root, memory};
+pub use program::{Address, Program, gunicorn};
 pub use random::Random;
-pub use raw::{RawConnection, read_responses};
-pub use settings::{deadline, setting, slowness};
+pub use raw::{RawConnection, read_responses, wait_readable};
+pub use settings::{deadline, set_slowness, setting, slowness};
 pub use site::{Checked, Site, lines_marked};
+pub use stats::median;

@@ -3,13 +3,13 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::build::build;
 use crate::client::{Connection, Protocol, Request, Response, block_on};
-use crate::process::{Process, adopt_orphans};
+use crate::process::{Process, adopt_orphans, children, end_with_this_process, send_signal};
 use crate::raw::RawConnection;
 use crate::settings::deadline;
 use crate::site::{Checked, Site};
@@ -176,14 +176,10 @@ impl Nginx {
     /// Waits for a line of the error log that has all of `parts`.
     #[track_caller]
     pub fn wait_error(&self, parts: &[&str]) -> String {
-        let mut found = None;
-        poll(|| {
-            found = self
-                .error_log()
-                .lines()
-                .find(|line| parts.iter().all(|part| line.contains(part)))
-                .map(str::to_owned);
-            found.is_some()
+        let found = wait_for(|| {
+            let log = self.error_log();
+            let line = log.lines().find(|line| parts.iter().all(|part| line.contains(part)))?;
+            Some(line.to_owned())
         });
         found.unwrap_or_else(|| panic!("no line with {parts:?} in\n{}", self.error_log()))
     }
@@ -214,10 +210,11 @@ impl Nginx {
         assert!(is_gone, "{pid} does not end: {}", self.error_log());
     }
 
-    /// Waits until there is a worker.
+    /// Waits until there is a worker; gives the first one.
     #[track_caller]
-    pub fn wait_worker(&self) {
-        assert!(poll(|| !self.workers().is_empty()), "no worker: {}", self.error_log());
+    pub fn wait_worker(&self) -> u32 {
+        let worker = wait_for(|| self.workers().first().copied());
+        worker.unwrap_or_else(|| panic!("no worker: {}", self.error_log()))
     }
 
     /// Waits until a process has opened a file of the site.
@@ -260,11 +257,7 @@ impl Nginx {
 
         let mut master = self.master.replace(Process::Adopted(new)).expect("nginx runs");
         send_signal(old, libc::SIGQUIT);
-        let mut status = None;
-        poll(|| {
-            status = master.try_wait().expect("nginx can be waited for");
-            status.is_some()
-        });
+        let status = wait_for(|| master.try_wait().expect("nginx can be waited for"));
         let Some(status) = status else {
             master.kill();
             panic!("the old master process did not leave: {}", self.error_log())
@@ -338,23 +331,31 @@ impl Nginx {
         if self.master.is_none() {
             return;
         }
-        self.signal(signal);
-        let mut status = None;
-        poll(|| {
-            let master = self.master.as_mut().expect("nginx runs");
-            status = master.try_wait().expect("nginx can be waited for");
-            status.is_some()
-        });
-        if status.is_none() {
+        let Some(status) = self.stop_by(signal) else {
             self.kill();
             panic!("nginx did not stop: {}", self.error_log());
-        }
+        };
         self.master = None;
-        let status = status.expect("just looked at");
         assert!(status.success(), "nginx ended with {status}: {}", self.error_log());
         if let Err(message) = self.site.check_error_log() {
             panic!("{message}");
         }
+    }
+
+    /// How it ended. One process without a master can miss a signal that comes just before it waits
+    /// for events, so it is sent again.
+    fn stop_by(&mut self, signal: libc::c_int) -> Option<ExitStatus> {
+        const AGAIN: Duration = Duration::from_secs(1);
+        self.signal(signal);
+        let mut sent = Instant::now();
+        wait_for(|| {
+            if self.site.workers == 0 && sent.elapsed() > AGAIN {
+                self.signal(signal);
+                sent = Instant::now();
+            }
+            let master = self.master.as_mut().expect("nginx runs");
+            master.try_wait().expect("nginx can be waited for")
+        })
     }
 
     /// Ends nginx without any ado, the workers too.
@@ -383,50 +384,23 @@ impl Drop for Nginx {
     }
 }
 
-/// Process ids of the children of a process.
-fn children(pid: u32) -> Vec<u32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
-}
-
 /// The process id that nginx has written to its file.
 fn pid_in(site: &Site) -> Option<u32> {
     fs::read_to_string(site.dir().join("nginx.pid")).ok()?.trim().parse().ok()
 }
 
-fn send_signal(pid: u32, signal: libc::c_int) {
-    let pid = libc::pid_t::try_from(pid).expect("a process id");
-    // SAFETY: a plain system call.
-    unsafe { libc::kill(pid, signal) };
-}
-
-/// Lets a process that is about to be started end when the tests are interrupted.
-pub fn end_with_this_process(command: &mut Command) {
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::unix::process::CommandExt;
-
-        // SAFETY: prctl() is a plain system call and may be used between fork and exec.
-        unsafe {
-            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            })
-        };
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = command;
-}
-
 /// Looks again and again until it is so or the deadline is over; tells whether it is so.
 pub fn poll(mut is_so: impl FnMut() -> bool) -> bool {
+    wait_for(|| is_so().then_some(())).is_some()
+}
+
+/// Looks again and again until there is something or the deadline is over.
+pub fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + deadline(DEADLINE);
     loop {
-        if is_so() {
-            return true;
-        }
-        if Instant::now() > end {
-            return false;
+        let found = look();
+        if found.is_some() || Instant::now() > end {
+            return found;
         }
         thread::sleep(POLL);
     }

@@ -1,12 +1,14 @@
-//! The master process of an nginx: a child of the tests, or one that left the process that
-//! started it.
+//! Processes: the master process of an nginx, signals, and what `/proc` tells of a process.
 
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 
-/// A process that can be waited for.
+use rustix::process::{Pid, Signal, WaitOptions, geteuid, kill_process, waitpid};
+
+/// A process that can be waited for: a child of the tests, or one that left the process that
+/// started it.
 #[derive(Debug)]
 pub(crate) enum Process {
     /// Started here.
@@ -28,14 +30,8 @@ impl Process {
         match self {
             Self::Child(child) => child.try_wait(),
             Self::Adopted(pid) => {
-                let mut status = 0;
-                let pid = libc::pid_t::try_from(*pid).map_err(io::Error::other)?;
-                // SAFETY: a plain system call, with a place for the status.
-                match unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } {
-                    0 => Ok(None),
-                    -1 => Err(io::Error::last_os_error()),
-                    _ => Ok(Some(ExitStatus::from_raw(status))),
-                }
+                let ended = waitpid(Some(to_pid(*pid)), WaitOptions::NOHANG)?;
+                Ok(ended.map(|(_, status)| ExitStatus::from_raw(status.as_raw())))
             }
         }
     }
@@ -48,24 +44,42 @@ impl Process {
                 let _ = child.wait();
             }
             Self::Adopted(pid) => {
-                let Ok(pid) = libc::pid_t::try_from(*pid) else { return };
-                // SAFETY: plain system calls; nobody has waited for the process, so the id is its
-                // own.
-                unsafe {
-                    libc::kill(pid, libc::SIGKILL);
-                    libc::waitpid(pid, core::ptr::null_mut(), 0);
-                }
+                send_signal(*pid, libc::SIGKILL);
+                let _ = waitpid(Some(to_pid(*pid)), WaitOptions::empty());
             }
         }
     }
 }
 
+/// Sends a signal to a process that was not yet waited for, so the id is its own.
+pub(crate) fn send_signal(pid: u32, signal: libc::c_int) {
+    let signal = Signal::from_named_raw(signal).expect("a signal with a name");
+    // It may have ended.
+    let _ = kill_process(to_pid(pid), signal);
+}
+
+fn to_pid(pid: u32) -> Pid {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id")
+}
+
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// Process ids of the children of a process.
+pub fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
 /// What a process has of some kind of memory, in bytes: `VmRSS`, `VmSize` or `RssAnon`, as
-/// `/proc/PID/status` names them.
+/// `/proc/PID/status` names them; `Rss` or `Pss`, as `/proc/PID/smaps_rollup` does.
 pub fn memory(pid: u32, kind: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let value = status.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':'));
-    let value = value.unwrap_or_else(|| panic!("no {kind} in {status}"));
+    let file = if matches!(kind, "Rss" | "Pss") { "smaps_rollup" } else { "status" };
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).expect("a process");
+    let value = text.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':'));
+    let value = value.unwrap_or_else(|| panic!("no {kind} in {text}"));
     let number = value.trim().strip_suffix(" kB").and_then(|number| number.parse::<u64>().ok());
     number.unwrap_or_else(|| panic!("no number of kB: {value}")) * 1024
 }
@@ -73,9 +87,21 @@ pub fn memory(pid: u32, kind: &str) -> u64 {
 /// Makes processes whose parents end children of this one, so that they can be waited for.
 pub(crate) fn adopt_orphans() {
     #[cfg(target_os = "linux")]
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .expect("orphans can be adopted");
+}
+
+/// Lets a process that is about to be started end when the tests are interrupted.
+pub fn end_with_this_process(command: &mut Command) {
+    #[cfg(target_os = "linux")]
     {
-        // SAFETY: a plain system call.
-        let done = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
-        assert_eq!(done, 0, "{}", io::Error::last_os_error());
+        use std::os::unix::process::CommandExt;
+
+        let end_with_parent =
+            || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?);
+        // SAFETY: prctl() is a plain system call and may be used between fork and exec.
+        unsafe { command.pre_exec(end_with_parent) };
     }
+    #[cfg(not(target_os = "linux"))]
+    let _ = command;
 }

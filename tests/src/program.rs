@@ -1,20 +1,99 @@
 //! Servers that a test starts beside nginx: gunicorn, memcached.
 
+use std::env;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 
-use crate::nginx::{end_with_this_process, poll};
-use crate::process::Process;
+use crate::nginx::{poll, wait_for};
+use crate::ports::free_port;
+use crate::process::{Process, children, end_with_this_process, send_signal};
 
-/// A server that listens on a Unix socket; it is stopped when it goes out of scope.
+/// A server; it is stopped when it goes out of scope.
 #[derive(Debug)]
 pub struct Program {
     process: Process,
-    socket: PathBuf,
+    address: Address,
     log: PathBuf,
+}
+
+/// Where a server listens, as `proxy_pass http://…` takes it.
+#[derive(Clone, Debug)]
+pub enum Address {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A port.
+    Tcp(SocketAddr),
+}
+
+impl Address {
+    /// A port of the loopback interface that is free.
+    pub fn free() -> Self {
+        Self::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())))
+    }
+
+    fn answers(&self) -> bool {
+        match self {
+            Self::Unix(path) => UnixStream::connect(path).is_ok(),
+            Self::Tcp(address) => TcpStream::connect(address).is_ok(),
+        }
+    }
+
+    /// Where a server's output is kept: beside its socket, or among the temporary files.
+    fn log(&self) -> PathBuf {
+        match self {
+            Self::Unix(path) => path.with_extension("log"),
+            Self::Tcp(address) => {
+                env::temp_dir().join(format!("xspace-{}-{}.log", process::id(), address.port()))
+            }
+        }
+    }
+}
+
+impl From<&Path> for Address {
+    fn from(socket: &Path) -> Self {
+        Self::Unix(socket.to_owned())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => address.fmt(f),
+        }
+    }
+}
+
+/// The command that runs a Flask application, `module:object` of a directory, under gunicorn.
+pub fn gunicorn(
+    options: &[&str],
+    dir: &Path,
+    application: &str,
+    address: &Address,
+    environment: &[(&str, &OsStr)],
+) -> Command {
+    // Debian's, for which Debian's Flask is; another Python on the way would have none.
+    let mut path = OsStr::new("/usr/bin:/bin:").to_owned();
+    path.push(env::var_os("PATH").unwrap_or_default());
+    let mut command = Command::new("/usr/bin/gunicorn");
+    command
+        .arg("--chdir")
+        .arg(dir)
+        .args(["--bind", &address.to_string()])
+        // nginx's workers are another user.
+        .args(["--umask", "0"])
+        .args(options)
+        .arg(application)
+        // No compiled files beside the source.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PATH", path)
+        .envs(environment.iter().copied());
+    command
 }
 
 impl Program {
@@ -25,43 +104,22 @@ impl Program {
         socket: &Path,
         environment: &[(&str, &OsStr)],
     ) -> Self {
-        let workers = ["--workers", "2", "--threads", "4"];
-        Self::gunicorn_with(&workers, dir, &format!("{module}:application"), socket, environment)
-    }
-
-    /// The same with options for gunicorn, and an object of any name: `module:object`.
-    pub fn gunicorn_with(
-        options: &[&str],
-        dir: &Path,
-        application: &str,
-        socket: &Path,
-        environment: &[(&str, &OsStr)],
-    ) -> Self {
-        let mut command = Command::new("/usr/bin/gunicorn");
-        command
-            .arg("--chdir")
-            .arg(dir)
-            .arg("--bind")
-            .arg(format!("unix:{}", socket.display()))
-            // nginx's workers are another user.
-            .args(["--umask", "0"])
-            .args(options)
-            .arg(application)
-            // No compiled files beside the source.
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .envs(environment.iter().copied());
-        Self::start(command, socket)
+        let options = ["--workers", "2", "--threads", "4"];
+        let application = format!("{module}:application");
+        let address = Address::from(socket);
+        Self::start(gunicorn(&options, dir, &application, &address, environment), address)
     }
 
     /// Runs memcached.
     pub fn memcached(socket: &Path) -> Self {
         let mut command = Command::new("/usr/bin/memcached");
         command.args(["-u", "root", "-a", "0777", "-m", "16", "-t", "1"]).arg("-s").arg(socket);
-        Self::start(command, socket)
+        Self::start(command, Address::from(socket))
     }
 
-    fn start(mut command: Command, socket: &Path) -> Self {
-        let log = socket.with_extension("log");
+    /// Runs a server and waits until it answers.
+    pub fn start(mut command: Command, address: Address) -> Self {
+        let log = address.log();
         let file = fs::File::create(&log).expect("a file for what the program says");
         command
             .stdin(Stdio::null())
@@ -69,19 +127,29 @@ impl Program {
             .stderr(file);
         end_with_this_process(&mut command);
         let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        let mut program = Self { process: Process::Child(child), socket: socket.to_owned(), log };
+        let mut program = Self { process: Process::Child(child), address, log };
         let mut ended = None;
         let is_ready = poll(|| {
             ended = program.process.try_wait().expect("it can be waited for");
-            ended.is_some() || UnixStream::connect(socket).is_ok()
+            ended.is_some() || program.address.answers()
         });
         assert!(is_ready && ended.is_none(), "{command:?}: {ended:?} {}", program.log());
         program
     }
 
-    /// The Unix socket on which it listens.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Its worker processes, once there are so many of them.
+    #[track_caller]
+    pub fn wait_workers(&self, count: usize) -> Vec<u32> {
+        let workers = wait_for(|| {
+            let workers = children(self.process.id());
+            (workers.len() == count).then_some(workers)
+        });
+        workers.unwrap_or_else(|| panic!("not {count} workers: {}", self.log()))
     }
 
     /// What it has written.
@@ -91,9 +159,7 @@ impl Program {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: libc::c_int) {
-        let pid = libc::pid_t::try_from(self.process.id()).expect("a process id");
-        // SAFETY: a plain system call; nobody has waited for the process, so the id is its own.
-        unsafe { libc::kill(pid, signal) };
+        send_signal(self.process.id(), signal);
     }
 }
 
@@ -105,6 +171,9 @@ impl Drop for Program {
         }
         if std::thread::panicking() {
             println!("--- {} ---\n{}", self.log.display(), self.log());
+        } else {
+            // That of a socket goes with its directory, if not here.
+            let _ = fs::remove_file(&self.log);
         }
     }
 }

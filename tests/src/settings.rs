@@ -14,9 +14,16 @@ pub fn deadline(seconds: u64) -> Duration {
 
 /// How many times slower than usual the nginx under test is.
 pub fn slowness() -> u32 {
-    static SLOWNESS: OnceLock<u32> = OnceLock::new();
     *SLOWNESS.get_or_init(|| setting("XSPACE_TEST_SLOWNESS", 1).max(1))
 }
+
+/// Sets [`slowness`] in place of the environment. Has no effect once a deadline has been computed.
+pub fn set_slowness(times: u32) {
+    // An earlier value stays.
+    let _ = SLOWNESS.set(times.max(1));
+}
+
+static SLOWNESS: OnceLock<u32> = OnceLock::new();
 
 /// A number from the environment.
 ///

@@ -1,5 +1,6 @@
 //! A site: a directory with files and the configuration that serves them.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -9,8 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::build::build;
 use crate::certificate::certificate;
-use crate::nginx::{Nginx, poll};
+use crate::nginx::{Nginx, wait_for};
 use crate::ports::free_port;
+use crate::process::is_root;
 
 /// Files and configuration, not running yet.
 ///
@@ -21,11 +23,19 @@ use crate::ports::free_port;
 pub struct Site {
     dir: PathBuf,
     main: String,
+    events: String,
     http: String,
     server: String,
+    after: String,
     whole: Option<String>,
+    nginx: PathBuf,
     module: Option<PathBuf>,
-    is_plain: bool,
+    /// In front of nginx on its command line.
+    wrapper: Vec<String>,
+    has_tls: bool,
+    has_user: bool,
+    log_level: String,
+    refuses_errors: bool,
     pub(crate) workers: usize,
     pub(crate) daemon: bool,
     environment: Vec<(String, String)>,
@@ -61,11 +71,18 @@ impl Site {
         let site = Self {
             dir,
             main: String::new(),
+            events: String::new(),
             http: String::new(),
             server: String::new(),
+            after: String::new(),
             whole: None,
+            nginx: build().nginx.clone(),
             module: build().module.clone(),
-            is_plain: false,
+            wrapper: Vec::new(),
+            has_tls: true,
+            has_user: true,
+            log_level: "info".to_owned(),
+            refuses_errors: false,
             workers: 1,
             daemon: false,
             environment: Vec::new(),
@@ -105,6 +122,13 @@ impl Site {
         self
     }
 
+    /// Adds to `events {}`.
+    #[must_use]
+    pub fn events(mut self, text: &str) -> Self {
+        push_line(&mut self.events, text);
+        self
+    }
+
     /// Adds to `http {}`.
     #[must_use]
     pub fn http(mut self, text: &str) -> Self {
@@ -119,7 +143,15 @@ impl Site {
         self
     }
 
-    /// The whole configuration, in place of the pieces.
+    /// Adds to the main context, below `http {}`.
+    #[must_use]
+    pub fn after_http(mut self, text: &str) -> Self {
+        push_line(&mut self.after, text);
+        self
+    }
+
+    /// The whole configuration, in place of the pieces. `{load_module}`, `{user}` and, for
+    /// `http {}`, `{temp_paths}` stand for what the pieces have there.
     #[must_use]
     pub fn whole(mut self, text: &str) -> Self {
         self.whole = Some(text.to_owned());
@@ -133,10 +165,20 @@ impl Site {
         self
     }
 
+    /// Another nginx than the one under test, and no module.
+    #[must_use]
+    pub fn nginx(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.nginx);
+        self.without_module()
+    }
+
     /// The nginx without threads and TLS, if there is one to test with: HTTP/1.1 only.
     pub fn plain(mut self) -> Option<Self> {
-        self.is_plain = true;
-        build().require("plain_nginx").then_some(self)
+        if !build().require("plain_nginx") {
+            return None;
+        }
+        self.nginx.clone_from(build().plain_nginx.as_ref()?);
+        Some(self.http1_only())
     }
 
     /// No module at all.
@@ -146,7 +188,44 @@ impl Site {
         self
     }
 
-    /// As many worker processes; one unless this is called.
+    /// nginx runs under another program, which is given with its options.
+    #[must_use]
+    pub fn under(mut self, program: &[&str]) -> Self {
+        self.wrapper = program.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// The plain port only.
+    #[must_use]
+    pub fn http1_only(mut self) -> Self {
+        self.has_tls = false;
+        self
+    }
+
+    /// No directive `user`, whose place and value are the test's own matter.
+    #[must_use]
+    pub fn without_user(mut self) -> Self {
+        self.has_user = false;
+        self
+    }
+
+    /// The level of the error log, or nothing. Tests that wait for a line need `info`, which it is
+    /// unless this is called.
+    #[must_use]
+    pub fn log_level(mut self, level: &str) -> Self {
+        level.clone_into(&mut self.log_level);
+        self
+    }
+
+    /// Lines of level `error` are no more expected than those of higher levels.
+    #[must_use]
+    pub fn refuse_errors(mut self) -> Self {
+        self.refuses_errors = true;
+        self
+    }
+
+    /// As many worker processes; one unless this is called. With 0 the configuration has to say
+    /// `master_process off`.
     #[must_use]
     pub fn workers(mut self, count: usize) -> Self {
         self.workers = count;
@@ -155,9 +234,8 @@ impl Site {
 
     /// One process without a master, which serves requests itself.
     #[must_use]
-    pub fn single(mut self) -> Self {
-        self.workers = 0;
-        self
+    pub fn single(self) -> Self {
+        self.workers(0).main("master_process off;")
     }
 
     /// nginx leaves the process that starts it, as under an init system. Only such a master
@@ -277,24 +355,32 @@ impl Site {
 
     /// Runs `nginx -t`.
     pub fn check(&mut self) -> Checked {
+        self.check_command();
+        self.check_as_written()
+    }
+
+    /// Writes the configuration and gives the command `nginx -t` for it.
+    pub fn check_command(&mut self) -> Command {
         if self.ports[0] == 0 {
             self.choose_ports();
         }
         self.write_conf();
-        self.check_as_written()
+        self.command_to_check()
+    }
+
+    fn command_to_check(&self) -> Command {
+        let mut command = self.command();
+        command.arg("-t");
+        command
     }
 
     /// Runs `nginx -t` on the configuration as it is on disk.
     pub(crate) fn check_as_written(&self) -> Checked {
         let path = self.dir.join("check.stderr");
         let stderr = fs::File::create(&path).expect("a file for what nginx -t says");
-        let mut child = self.command().arg("-t").stderr(stderr).spawn().expect("nginx can be run");
-        let mut status = None;
-        let ended = poll(|| {
-            status = child.try_wait().expect("nginx can be waited for");
-            status.is_some()
-        });
-        if !ended {
+        let mut child = self.command_to_check().stderr(stderr).spawn().expect("nginx can be run");
+        let status = wait_for(|| child.try_wait().expect("nginx can be waited for"));
+        if status.is_none() {
             // Nothing more can be done about it if this fails as well.
             let _ = child.kill();
             let _ = child.wait();
@@ -316,12 +402,10 @@ impl Site {
 
     /// nginx on this site's configuration.
     pub(crate) fn command(&self) -> Command {
-        let nginx = match &build().plain_nginx {
-            Some(nginx) if self.is_plain => nginx,
-            _ => &build().nginx,
-        };
-        let mut command = Command::new(nginx);
+        let mut words = self.wrapper.iter().map(OsStr::new).chain([self.nginx.as_os_str()]);
+        let mut command = Command::new(words.next().expect("nginx at least"));
         command
+            .args(words)
             .arg("-p")
             .arg(format!("{}/", self.dir.display()))
             .arg("-c")
@@ -343,10 +427,15 @@ impl Site {
     /// Fails if the error log has a line that a healthy run does not write.
     pub(crate) fn check_error_log(&self) -> Result<(), String> {
         const BAD: [&str; 5] = ["[alert]", "[crit]", "[emerg]", "panicked", "exited on signal"];
+        let is_bad = |line: &str| {
+            BAD.iter().any(|word| line.contains(word))
+                || exited_badly(line)
+                || self.refuses_errors && line.contains("[error]")
+        };
         let log = self.error_log();
         let bad: Vec<&str> = log
             .lines()
-            .filter(|line| BAD.iter().any(|word| line.contains(word)) || exited_badly(line))
+            .filter(|line| is_bad(line))
             .filter(|line| !self.allowed.iter().any(|text| line.contains(text)))
             .collect();
         if bad.is_empty() { Ok(()) } else { Err(format!("the error log has {}", bad.join("\n"))) }
@@ -362,11 +451,13 @@ impl Site {
 
     fn render(&self) -> String {
         let text = match &self.whole {
-            Some(text) => text.replace("{load_module}", &self.load_module()),
+            Some(text) => text.clone(),
             None => self.render_pieces(),
         };
         let [port, tls, other] = self.ports.map(|port| port.to_string());
-        text.replace("{user}", &user_directive())
+        text.replace("{load_module}", &self.load_module())
+            .replace("{user}", &user_directive())
+            .replace("{temp_paths}", &temp_paths())
             .replace("{dir}", self.dir.to_str().expect("a UTF-8 path"))
             .replace("{port}", &port)
             .replace("{tls}", &tls)
@@ -375,7 +466,7 @@ impl Site {
 
     fn render_pieces(&self) -> String {
         let mut listen = String::from("listen 127.0.0.1:{port};\n");
-        if !self.is_plain && build().has("http_ssl") {
+        if self.has_tls && build().has("http_ssl") {
             self.write_certificate();
             listen.push_str("        ssl_certificate {dir}/cert.pem;\n");
             listen.push_str("        ssl_certificate_key {dir}/key.pem;\n");
@@ -389,40 +480,37 @@ impl Site {
             }
         }
 
-        let temporary: String = ["proxy", "fastcgi", "uwsgi", "scgi"]
-            .into_iter()
-            .filter(|name| build().has(&format!("http_{name}")))
-            .map(|name| format!("    {name}_temp_path {{dir}}/temp-{name};\n"))
-            .collect();
-
         // "off" outranks every other access_log of its level.
         let access_log = if self.http.contains("access_log") { "" } else { "access_log off;" };
-        let load_module = self.load_module();
-        let Self { main, http, server, workers, .. } = self;
-        let processes = match workers {
-            0 => "master_process off".to_owned(),
-            count => format!("worker_processes {count}"),
+        let connections =
+            if self.events.contains("worker_connections") { "" } else { "worker_connections 512;" };
+        let Self { main, events, http, server, after, log_level, .. } = self;
+        let user = if self.has_user { "{user}" } else { "" };
+        let processes = match self.workers {
+            0 => String::new(),
+            count => format!("worker_processes {count};"),
         };
         let daemon = if self.daemon { "on" } else { "off" };
         // nginx hands no more of its environment to a new executable than the configuration says.
         let kept = if self.daemon { "env ASAN_OPTIONS;\nenv LSAN_OPTIONS;" } else { "" };
         format!(
-            "{load_module}
-{{user}}
+            "{{load_module}}
+{user}
 daemon {daemon};
 {kept}
-{processes};
+{processes}
 pid {{dir}}/nginx.pid;
 lock_file {{dir}}/nginx.lock;
-error_log {{dir}}/error.log info;
+error_log {{dir}}/error.log {log_level};
 {main}
 events {{
-    worker_connections 512;
+    {connections}
+{events}
 }}
 http {{
     {access_log}
-    client_body_temp_path {{dir}}/temp-body;
-{temporary}    default_type application/octet-stream;
+    {{temp_paths}}
+    default_type application/octet-stream;
 {http}
     server {{
         {listen}
@@ -431,7 +519,7 @@ http {{
 {server}
     }}
 }}
-"
+{after}"
         )
     }
 }
@@ -482,10 +570,20 @@ pub fn lines_marked(conf_path: &Path, conf: &str) -> Vec<String> {
 /// The target of the smallest configuration.
 const DOWNLOADS: &str = "location ^~ /downloads/ { internal; alias {dir}/downloads/; }";
 
+/// Keeps nginx's temporary files in the site's directory, those of the modules that it was built with.
+fn temp_paths() -> String {
+    let others = ["proxy", "fastcgi", "uwsgi", "scgi"];
+    let others = others.into_iter().filter(|name| build().has(&format!("http_{name}")));
+    std::iter::once("client_body")
+        .chain(others)
+        .map(|name| format!("{name}_temp_path {{dir}}/temp-{name};"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 /// Workers without privileges, also when the tests run as root: what root may read says nothing.
 fn user_directive() -> String {
-    // SAFETY: geteuid() has no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         return String::new();
     }
     let groups = fs::read_to_string("/etc/group").unwrap_or_default();

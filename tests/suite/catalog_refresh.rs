@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use xspace_tests::{
-    Nginx, Protocol, Request, Site, build, bytes, deadline, memory, poll, same_bytes,
+    Nginx, Protocol, Request, Site, build, bytes, deadline, is_root, memory, poll, same_bytes,
 };
 
 use crate::common::{ID, OTHER, ask};
@@ -787,8 +787,7 @@ fn each_worker_tells_once() {
 
 #[test]
 fn file_for_root_alone_is_told_by_the_workers() {
-    // SAFETY: geteuid() has no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         return;
     }
     let site = site(titled("one"));

@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
-use xspace_tests::{Nginx, Site, read_responses};
+use xspace_tests::{
+    Nginx, Protocol, RawConnection, Site, bytes, read_responses, same_bytes, wait_for,
+    wait_readable,
+};
 
 /// Whether the check at the end of a test fails.
 fn fails_at_the_end(nginx: Nginx) -> bool {
@@ -46,6 +50,9 @@ fn bad_lines_in_the_error_log_fail_the_test() {
     log(&nginx, "[error] x");
     log(&nginx, "[notice] 1#1: worker process 2 exited with code 0");
     assert!(!fails_at_the_end(nginx), "an error is not always a fault");
+    let nginx = Site::simple().refuse_errors().start();
+    log(&nginx, "[error] x");
+    assert!(fails_at_the_end(nginx), "an error where the test expects none");
     let nginx = Site::simple().allow("expected").start();
     log(&nginx, "[alert] this one is expected");
     assert!(!fails_at_the_end(nginx), "what the test allows");
@@ -60,6 +67,33 @@ fn tests_run_as_an_unprivileged_worker() {
     let status = fs::read_to_string(format!("/proc/{worker}/status")).expect("a process");
     let uid = status.lines().find_map(|line| line.strip_prefix("Uid:\t")).expect("a user");
     assert!(!uid.starts_with("0\t"), "{uid}");
+}
+
+#[test]
+fn whole_responses_come_one_after_the_other() {
+    const LONG: usize = 100_000;
+    let site = Site::simple().file("downloads/long.mp3", bytes(1, LONG));
+    let nginx = site.server("location = /nothing { return 204; }").start();
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut connection = nginx.raw();
+    for _ in 0..3 {
+        let response = connection.ask(request("/download/long"));
+        assert_eq!(response.status, 200);
+        same_bytes(&response.body, &bytes(1, LONG), "in several pieces");
+        assert!(connection.received().ends_with(&response.body));
+        assert_eq!(connection.ask(request("/nothing")).status, 204);
+    }
+
+    let address = nginx.address(Protocol::Http1);
+    let mut connections = [0; 2].map(|_| RawConnection::open_nonblocking(address));
+    assert!(connections[1].receive().is_none(), "nothing was sent");
+    connections[1].send(request("/nothing"));
+    let response = wait_for(|| {
+        let ready = wait_readable(&connections, Duration::from_secs(1));
+        ready.into_iter().find_map(|place| Some((place, connections[place].receive()?.status)))
+    });
+    assert_eq!(response, Some((1, 204)));
+    assert!(wait_readable(&connections, Duration::ZERO).is_empty());
 }
 
 #[test]

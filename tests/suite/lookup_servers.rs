@@ -295,8 +295,9 @@ fn memcached(directives: &str, download: &str, values: &[(&str, &str)]) -> (Prog
              memcached_pass unix:{{dir}}/memcached.sock;"
         ),
     );
-    let program = Program::memcached(&site.dir().join("memcached.sock"));
-    let mut client = Memcached::connect(program.socket());
+    let socket = site.dir().join("memcached.sock");
+    let program = Program::memcached(&socket);
+    let mut client = Memcached::connect(&socket);
     for (key, value) in values {
         client.set(key, value);
     }

@@ -1,14 +1,15 @@
 //! `nginx -t` with a catalog, and beside it with nginx's own `map`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use serde_json::{Value, json};
+use xspace_tests::Site;
 
 use super::{MILLION, SIZES, data};
-use crate::nginx::Site;
 use crate::process;
 use crate::report::{Table, grouped, megabytes, milliseconds};
+use crate::site::site;
 use crate::stats::Sorted;
 use crate::workbench::{Result, Workbench};
 
@@ -22,30 +23,28 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
             if bench.quick && (what, entries) == ("map", MILLION) {
                 continue;
             }
-            let mut site = Site::new(bench, "check")?;
-            let file = if what == "map" {
+            let site = site().http1_only();
+            let (site, file) = if what == "map" {
                 let map = data::map(bench, entries)?;
                 // Where the buckets have less room, nginx warns and takes longer.
-                site.http = format!(
+                let http = format!(
                     "map_hash_bucket_size 512; map_hash_max_size {entries};
                     map $uri $space_file {{ include {}; }}",
                     map.display()
                 );
                 let back = format!("alias {}/$space_file;", recordings.display());
-                site.server = format!("location /download/ {{ {back} }}");
-                map
+                (site.http(&http).server(&format!("location /download/ {{ {back} }}")), map)
             } else {
                 let catalog = data::catalog(bench, entries, data::State::Old)?;
                 let directive = format!("xspace_catalog {};", catalog.display());
-                site.server = data::locations(&recordings, &directive);
-                catalog
+                (site.server(&data::locations(&recordings, &directive)), catalog)
             };
             let runs = match (bench.quick, what, entries) {
                 (true, ..) => 2,
                 (false, "map", MILLION) => 1,
                 (false, ..) => 7,
             };
-            results.push(row(&site, what, entries, &file, runs, &mut table)?);
+            results.push(row(site, what, entries, &file, runs, &mut table)?);
         }
     }
     table.print("nginx -t (wall time, processor time, peak of physical memory)");
@@ -53,7 +52,7 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
 }
 
 fn row(
-    site: &Site,
+    mut site: Site,
     what: &str,
     entries: u32,
     file: &Path,
@@ -62,14 +61,12 @@ fn row(
 ) -> Result<Value> {
     let mut costs = Vec::new();
     for _ in 0..runs {
-        // To nginx -t it does not matter whether the port is free.
-        let mut command = site.command(8079)?;
-        let cost = process::run(command.arg("-t"))?;
-        if !cost.success {
-            return Err(site.stderr().into());
-        }
-        if let Some(line) = site.stderr().lines().find(|line| line.contains("[warn]")) {
-            return Err(line.into());
+        let stderr = site.dir().join("stderr");
+        let mut command = site.check_command();
+        let cost = process::run(command.stderr(File::create(&stderr)?))?;
+        let stderr = fs::read_to_string(stderr)?;
+        if !cost.success || stderr.contains("[warn]") {
+            return Err(stderr.into());
         }
         costs.push(cost);
     }

@@ -5,7 +5,8 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::client::Response;
+use xspace_tests::{Random, Response, bytes};
+
 use crate::workbench::{Result, Workbench};
 
 /// Part of the names of generated files: another number when something else is generated.
@@ -96,35 +97,21 @@ const WORDS: [&str; 40] = [
     "stories",
 ];
 
-/// A stream of numbers that look random.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-}
-
 /// A space id of 13 characters, as the recorder makes them.
 pub fn id(number: u32) -> String {
     const CHARACTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut random = Random(u64::from(number));
-    let tail = (0..12).map(|_| char::from(CHARACTERS[(random.next() % 62) as usize]));
+    let mut random = Random::new(u64::from(number));
+    let tail = (0..12).map(|_| char::from(random.pick(CHARACTERS)));
     std::iter::once('1').chain(tail).collect()
 }
 
 /// The title of a space, about 40 characters long. It begins with the year of the state.
 fn title(number: u32, state: State) -> String {
-    let mut random = Random(u64::from(number) << 32 | u64::from(state.year()));
+    let mut random = Random::new(u64::from(number) << 32 | u64::from(state.year()));
     let mut title = state.year().to_string();
-    for _ in 0..4 + random.next() % 5 {
+    for _ in 0..4 + random.below(5) {
         title.push(' ');
-        title.push_str(WORDS[(random.next() % WORDS.len() as u64) as usize]);
+        title.push_str(random.pick(&WORDS));
     }
     title
 }
@@ -210,13 +197,7 @@ pub fn recordings(bench: &Workbench) -> Result<PathBuf> {
 
 fn recording(index: u32, state: State) -> Vec<u8> {
     let seed = u64::from(index) << 32 | u64::from(state.year()) | 1 << 63;
-    noise(seed, RECORDING_LEN as usize)
-}
-
-/// Bytes that look random, always the same ones for a seed.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut random = Random(seed);
-    (0..len / 8).flat_map(|_| random.next().to_le_bytes()).collect()
+    bytes(seed, RECORDING_LEN as usize)
 }
 
 /// A space that is asked for, by its place among them.
@@ -282,11 +263,11 @@ impl Requests {
 
     /// Checks an answer: status, body and, if there is one in a header field `X-Title`, the title
     /// have to be those of one state of the catalog, which is returned.
-    pub fn check(&self, turn: usize, response: Response<'_>) -> Result<State> {
+    pub fn check(&self, turn: usize, response: &Response) -> Result<State> {
         if response.status != 206 {
             return Err(format!("status {} for request {turn}", response.status).into());
         }
-        let title = response.header("X-Title");
+        let title = response.header("x-title");
         let is_of = |state: &State| {
             let expected = &self.expected[*state as usize];
             let expected = &expected[turn % expected.len()];

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::MILLION;
 use super::data::{self, Asked, Requests, State};
-use super::{MILLION, PART};
 use crate::callgrind;
-use crate::nginx::Site;
 use crate::report::{Table, grouped};
+use crate::site::site;
 use crate::workbench::{Result, Workbench};
 
 /// Counts with valgrind's callgrind for each way to find a file.
@@ -34,7 +34,7 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
     let mut results = Vec::new();
     let mut counts = Vec::new();
     for (name, server, requests) in rows {
-        let count = count(bench, server, &requests)?;
+        let count = count(&server, &requests)?;
         counts.push(count);
         let to_static = count / counts[0];
         table.row([name.into(), grouped(count.round() as u64), format!("{to_static:.2}")]);
@@ -49,12 +49,9 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
 }
 
 /// Instructions per request.
-fn count(bench: &Workbench, server: String, requests: &Requests) -> Result<f64> {
-    let mut site = Site::new(bench, &format!("{PART}-instructions"))?;
-    site.server = server;
-    callgrind::instructions(site, |connection, turn| {
-        let response = connection.ask(requests.get(turn))?;
-        requests.check(turn, response)?;
+fn count(server: &str, requests: &Requests) -> Result<f64> {
+    callgrind::instructions(site().http1_only().server(server), |connection, turn| {
+        requests.check(turn, &connection.ask(requests.get(turn)))?;
         Ok(())
     })
 }

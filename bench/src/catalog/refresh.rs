@@ -6,21 +6,19 @@
 //! also when event loop or client have no processor. The kernel tells how long that was, so it can
 //! be taken off; and how long the event loop itself worked between two answers to the probe.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
+use xspace_tests::{Nginx, Protocol, RawConnection, wait_readable};
 
-use super::PART;
 use super::data::{self, Requests, State};
-use super::memory::{WAS_READ, put};
-use crate::client::Connection;
-use crate::nginx::{Log, Nginx, Site};
+use super::memory::{WAS_READ, put, served};
 use crate::process::{Schedule, Scheduled};
 use crate::report::{Table, grouped, milliseconds};
+use crate::site::{NOTHING, site};
 use crate::stats::Sorted;
 use crate::workbench::{Result, Workbench};
 
@@ -63,23 +61,21 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
 }
 
 fn under(bench: &Workbench, load: Load, refreshes: usize) -> Result<Value> {
-    let mut site = Site::new(bench, &format!("{PART}-refresh"))?;
-    let path = site.dir.join("catalog.json");
+    let path = served(bench);
     put(bench, State::New, &path)?;
     put(bench, State::Old, &path)?;
     let directive = format!("xspace_catalog {} refresh=100ms;", path.display());
-    site.server = data::locations(&data::recordings(bench)?, &directive);
-    let nginx = Nginx::start(site)?;
-    let log = nginx.log()?;
-    let worker = nginx.worker()?;
+    let server = data::locations(&data::recordings(bench)?, &directive);
+    let nginx = site().http1_only().server(&server).start();
+    let worker = nginx.wait_worker();
 
     let event_loop = Schedule::of_process(worker)?;
-    let replacing = Replacing { bench, path, log, event_loop, state: State::Old, refreshes };
+    let replacing =
+        Replacing { bench, path, nginx: &nginx, event_loop, state: State::Old, refreshes };
     let requests = Requests::new(|asked| format!("/download/{}", asked.id()));
-    let mut clients = (0..CLIENTS)
-        .map(|place| Client::new(&nginx, load.interval, place))
-        .collect::<Result<Vec<_>>>()?;
-    clients.push(Client::new(&nginx, Some(PROBE_INTERVAL), PROBE_TURN)?);
+    let mut clients =
+        (0..CLIENTS).map(|place| Client::new(&nginx, load.interval, place)).collect::<Vec<_>>();
+    clients.push(Client::new(&nginx, Some(PROBE_INTERVAL), PROBE_TURN));
     let start = Instant::now();
     let steps = thread::scope(|scope| {
         let (requests, clients) = (&requests, &mut clients[..]);
@@ -101,7 +97,7 @@ fn under(bench: &Workbench, load: Load, refreshes: usize) -> Result<Value> {
             Err(_) => Err("the client panicked".into()),
         }
     })?;
-    nginx.stop()?;
+    nginx.finish();
     report(load, &steps, &clients)
 }
 
@@ -110,7 +106,6 @@ const HELD_UP: &str = "probe, less waiting for a processor";
 
 /// The place of the probe, which asks for nothing.
 const PROBE_TURN: usize = usize::MAX;
-const PROBE: &[u8] = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A period of the run, in nanoseconds since its start.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +123,7 @@ struct Step {
 struct Replacing<'b> {
     bench: &'b Workbench,
     path: PathBuf,
-    log: Log,
+    nginx: &'b Nginx,
     event_loop: Schedule,
     state: State,
     refreshes: usize,
@@ -153,7 +148,7 @@ impl Replacing<'_> {
             self.state = self.state.other();
             put(self.bench, self.state, &self.path)?;
             let end = Instant::now() + DEADLINE;
-            while self.log.count(WAS_READ)? < number {
+            while self.nginx.count_errors(&[WAS_READ]) < number {
                 if Instant::now() > end {
                     return Err("the catalog is not read again".into());
                 }
@@ -196,7 +191,7 @@ struct Clock {
 
 #[derive(Debug)]
 struct Client {
-    connection: Connection,
+    connection: RawConnection,
     interval: Option<Duration>,
     /// When to send the next request.
     due: Instant,
@@ -213,9 +208,9 @@ struct Client {
 }
 
 impl Client {
-    fn new(nginx: &Nginx, interval: Option<Duration>, turn: usize) -> Result<Self> {
-        Ok(Self {
-            connection: Connection::open_for_polling(nginx.address)?,
+    fn new(nginx: &Nginx, interval: Option<Duration>, turn: usize) -> Self {
+        Self {
+            connection: RawConnection::open_nonblocking(nginx.address(Protocol::Http1)),
             interval,
             due: Instant::now(),
             sent: None,
@@ -224,7 +219,7 @@ impl Client {
             turn,
             answered: Vec::new(),
             states: [0; 2],
-        })
+        }
     }
 
     fn is_probe(&self) -> bool {
@@ -236,12 +231,13 @@ impl Client {
             self.schedules = [clock.event_loop.now()?, clock.here.now()?];
         }
         self.sent = Some(Instant::now());
-        self.connection.send(if self.is_probe() { PROBE } else { requests.get(self.turn) })
+        self.connection.send(if self.is_probe() { NOTHING } else { requests.get(self.turn) });
+        Ok(())
     }
 
     fn receive(&mut self, requests: &Requests, clock: &Clock) -> Result<()> {
         let is_probe = self.is_probe();
-        let (Some(sent), Some(response)) = (self.sent, self.connection.receive()?) else {
+        let (Some(sent), Some(response)) = (self.sent, self.connection.receive()) else {
             return Ok(());
         };
         let now = Instant::now();
@@ -260,7 +256,7 @@ impl Client {
             }
             self.worked = event_loop.ran;
         } else {
-            let state = requests.check(self.turn, response)?;
+            let state = requests.check(self.turn, &response)?;
             self.states[state as usize] += 1;
             self.turn += CLIENTS;
         }
@@ -292,7 +288,6 @@ fn ask(
     clock: &Clock,
     stopped: &Receiver<()>,
 ) -> Result<()> {
-    let mut fds: Vec<libc::pollfd> = Vec::new();
     // At the end every request that was sent gets its answer.
     let mut is_ending = false;
     loop {
@@ -313,35 +308,10 @@ fn ask(
         if waiting().any(|client| client.sent.is_some_and(|sent| sent + DEADLINE < now)) {
             return Err("a request is not answered".into());
         }
-        fds.clear();
-        fds.extend(clients.iter().map(|client| libc::pollfd {
-            fd: client.connection.fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        }));
-        poll(&mut fds, timeout)?;
-        for (client, fd) in clients.iter_mut().zip(&fds) {
-            if fd.revents != 0 {
-                client.receive(requests, clock)?;
-            }
+        for place in wait_readable(clients.iter().map(|client| &client.connection), timeout) {
+            clients[place].receive(requests, clock)?;
         }
     }
-}
-
-/// Waits until one can be read, at most so long.
-fn poll(fds: &mut [libc::pollfd], timeout: Duration) -> Result<()> {
-    let timeout = libc::timespec { tv_sec: 0, tv_nsec: timeout.subsec_nanos().into() };
-    let count = fds.len() as libc::nfds_t;
-    // SAFETY: the addresses are those of `count` elements and of a time; no signal mask is given.
-    let ready =
-        unsafe { libc::ppoll(fds.as_mut_ptr(), count, &raw const timeout, std::ptr::null()) };
-    if ready < 0 {
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error.into());
-        }
-    }
-    Ok(())
 }
 
 fn report(load: Load, steps: &[Step], clients: &[Client]) -> Result<Value> {
