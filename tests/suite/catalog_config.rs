@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use xspace_tests::{Site, build};
+use xspace_tests::{Site, build, is_root};
 
 use crate::common::ID;
 use crate::config::{TARGET, error, expect_site, fine, fine_site};
@@ -77,8 +77,7 @@ fn unreadable_file_is_refused() {
         with_directive("xspace_catalog /proc/self/mem;"),
         "catalog \"/proc/self/mem\": ",
     );
-    // SAFETY: geteuid() has no preconditions.
-    if unsafe { libc::geteuid() } == 0 {
+    if is_root() {
         // Root may open every file.
         return;
     }
@@ -89,8 +88,7 @@ fn unreadable_file_is_refused() {
 
 #[test]
 fn file_that_workers_may_not_read_is_warned_of() {
-    // SAFETY: geteuid() has no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         // Master and workers are the same user then, and the file is refused.
         return;
     }
@@ -118,8 +116,7 @@ fn file_that_workers_may_not_read_is_warned_of() {
 /// The directive `user` may stand behind `http {}`.
 #[test]
 fn workers_user_is_known_wherever_it_is_set() {
-    // SAFETY: geteuid() has no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         return;
     }
     for (before, after, is_warned) in [
@@ -128,33 +125,11 @@ fn workers_user_is_known_wherever_it_is_set() {
         ("{user}", "", true),
         ("", "{user}", true),
     ] {
-        let mut site = Site::new()
-            .whole(&format!(
-                "{{load_module}}
-                 {before}
-                 pid {{dir}}/nginx.pid;
-                 error_log {{dir}}/error.log;
-                 events {{}}
-                 http {{
-                     access_log off;
-                     client_body_temp_path {{dir}}/temp-body;
-                     proxy_temp_path {{dir}}/temp-proxy;
-                     fastcgi_temp_path {{dir}}/temp-fastcgi;
-                     uwsgi_temp_path {{dir}}/temp-uwsgi;
-                     scgi_temp_path {{dir}}/temp-scgi;
-                     server {{
-                         listen 127.0.0.1:{{port}};
-                         location ^~ /download/ {{
-                             xspace_download /downloads/;
-                             xspace_catalog {{dir}}/catalog.json;
-                         }}
-                         location ^~ /downloads/ {{ internal; alias {{dir}}/downloads/; }}
-                     }}
-                 }}
-                 {after}"
-            ))
+        let mut site = with_directive("xspace_catalog {dir}/catalog.json;")
+            .without_user()
+            .main(before)
+            .after_http(after)
             .file("catalog.json", "{}");
-        site.make_dir("downloads");
         site.chmod("catalog.json", 0o600);
         let checked = site.check();
         assert!(checked.ok, "{}", checked.output);
@@ -170,8 +145,7 @@ fn workers_user_is_known_wherever_it_is_set() {
 
 #[test]
 fn file_in_the_workers_own_hands_is_not_warned_of() {
-    // SAFETY: geteuid() has no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
+    if !is_root() {
         return;
     }
     for (owner, mode) in [("nobody", "600"), ("root:nogroup", "640")] {

@@ -72,9 +72,7 @@ pub fn site(name: &str, text: &str) -> Site {
     let main = "{user} daemon off; worker_processes 1; pid {dir}/nginx.pid;
                 lock_file {dir}/nginx.lock; error_log {dir}/error.log info;";
     let http = "http {
-                client_body_temp_path {dir}/temp-body; proxy_temp_path {dir}/temp-proxy;
-                fastcgi_temp_path {dir}/temp-fastcgi; uwsgi_temp_path {dir}/temp-uwsgi;
-                scgi_temp_path {dir}/temp-scgi; access_log {dir}/access.log;
+                {temp_paths} access_log {dir}/access.log;
                 server {
                     listen 127.0.0.1:{other};
                     location / { return 200 \"app: $request_uri\"; }

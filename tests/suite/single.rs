@@ -7,40 +7,13 @@ use xspace_tests::{Nginx, Site, build, lines_marked, poll};
 
 use crate::common::{FILE, ID, PATH, recording};
 
-/// A configuration with what is given in front of `http {}` and behind it.
-fn site(before: &str, events: &str, location: &str, after: &str) -> Site {
-    site_with("info", before, events, location, after)
-}
-
-/// The same, with a level of the error log.
-fn site_with(level: &str, before: &str, events: &str, location: &str, after: &str) -> Site {
-    Site::new()
-        .whole(&format!(
-            "{{load_module}}
-             {{user}}
-             daemon off;
-             pid {{dir}}/nginx.pid;
-             error_log {{dir}}/error.log {level};
-             {before}
-             events {{ {events} }}
-             http {{
-                 access_log off;
-                 client_body_temp_path {{dir}}/temp-body;
-                 proxy_temp_path {{dir}}/temp-proxy;
-                 fastcgi_temp_path {{dir}}/temp-fastcgi;
-                 uwsgi_temp_path {{dir}}/temp-uwsgi;
-                 scgi_temp_path {{dir}}/temp-scgi;
-                 server {{
-                     listen 127.0.0.1:{{port}};
-                     location ^~ /download/ {{
-                         xspace_download /downloads/;
-                         xspace_catalog {{dir}}/catalog.json {location}; #!
-                     }}
-                     location ^~ /downloads/ {{ internal; alias {{dir}}/downloads/; }}
-                 }}
-             }}
-             {after}"
-        ))
+/// A catalog with more in front of `http {}`, in `events {}`, behind the file, and below `http {}`.
+fn site(before: &str, events: &str, parameters: &str, after: &str) -> Site {
+    Site::with_download(&format!("\nxspace_catalog {{dir}}/catalog.json {parameters}; #!\n"))
+        .server("location ^~ /downloads/ { internal; alias {dir}/downloads/; }")
+        .main(before)
+        .events(events)
+        .after_http(after)
         .file("catalog.json", format!("{{\"{ID}\": {{\"title\": \"One\"}}}}"))
         .file(FILE, recording())
 }
@@ -66,7 +39,7 @@ fn one_process_survives_a_reload_and_stops() {
         for refresh in ["", "refresh=100ms", "refresh=off"] {
             for (is_quick, reloads) in [(false, 0), (true, 0), (false, 1), (true, 1), (false, 2)] {
                 let what = format!("{what} {refresh}, quick: {is_quick}, {reloads} reloads");
-                let nginx = site(before, "", refresh, after).single().start();
+                let nginx = site(before, "", refresh, after).workers(0).start();
                 assert_served(&nginx, &what);
                 for count in 1..=reloads {
                     // nginx takes no connections then, with the module and without it, because it
@@ -108,7 +81,7 @@ fn catalog_that_is_not_read_again_is_warned_of() {
     for ([before, events, after], why) in without_threads() {
         for level in ["", "error", "emerg", "info"] {
             let what = format!("{before:?} {events:?} {after:?}, level {level:?}");
-            let mut site = site_with(level, before, events, "", after);
+            let mut site = site(before, events, "", after).log_level(level);
             let places = lines_marked(&site.conf_path(), &site.write_conf());
             let checked = site.check();
             assert!(checked.ok, "{what}: {}", checked.output);
@@ -119,7 +92,8 @@ fn catalog_that_is_not_read_again_is_warned_of() {
             checked.expect_line("warn", &message, &places, &what);
             assert_eq!(checked.output.matches(&message).count(), 1, "{what}: {}", checked.output);
 
-            let checked = site_with(level, before, events, "refresh=off", after).check();
+            let mut site = self::site(before, events, "refresh=off", after).log_level(level);
+            let checked = site.check();
             assert!(checked.ok, "{what}: {}", checked.output);
             assert!(!checked.output.contains("[warn]"), "{what}: {}", checked.output);
         }
@@ -132,7 +106,7 @@ fn optional_is_refused_where_the_file_is_not_read_again() {
         for parameters in ["optional", "only refresh=100ms optional"] {
             for level in ["", "info"] {
                 let what = format!("{before:?} {events:?} {after:?} {parameters}, level {level:?}");
-                let mut site = site_with(level, before, events, parameters, after);
+                let mut site = site(before, events, parameters, after).log_level(level);
                 let places = lines_marked(&site.conf_path(), &site.write_conf());
                 let checked = site.check();
                 assert!(!checked.ok, "{what}: {}", checked.output);
@@ -181,8 +155,8 @@ fn workers_start_with_an_event_method_without_threads() {
     if !build().require("poll_module") {
         return;
     }
-    for before in ["", "worker_processes 2;"] {
-        let nginx = site(before, "use poll;", "refresh=50ms", "").start();
+    for workers in [1, 2] {
+        let nginx = site("", "use poll;", "refresh=50ms", "").workers(workers).start();
         assert_served(&nginx, "poll");
         nginx.reload();
         assert_served(&nginx, "poll after a reload");
