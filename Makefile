@@ -185,6 +185,10 @@ bench-quick: build quick-packages
 	@echo "== Instructions and system calls"
 	$(FOR_TESTS) cargo run --locked --manifest-path bench/Cargo.toml -- --quick
 
+.PHONY: plots
+plots: rust ## Draw the plots of bench/results again from its JSON files
+	$(FOR_TESTS) cargo run --locked --manifest-path bench/Cargo.toml -- plots
+
 # FUZZ=target: only that one. SECONDS=n: for so long each; RUNS=n: so many runs instead.
 FUZZ    ?=
 SECONDS ?= 20
@@ -232,16 +236,7 @@ doc: build/nginx
 
 .PHONY: licences
 licences: rust
-	@tools/check-licences . tests bench fuzz
-	@if PATH="$$PATH:$(CURDIR)/build/tools/bin" command -v cargo-deny >/dev/null; then \
-	    $(MAKE) --no-print-directory deny; \
-	else \
-	    echo "cargo-deny left out, for it is not installed (\"make deny\" installs and runs it)"; \
-	fi
-
-.PHONY: deny
-deny: rust ## Check dependencies with cargo-deny, built into build/tools if it is missing
-	@tools/deny . tests bench fuzz
+	@tools/check-licences . tests fuzz
 
 # Where the bundled NGINX comes from and how it is built; nothing else makes it out of date.
 BUNDLED_FILES := $(addprefix tools/bundled-nginx/,Cargo.toml Cargo.lock build)
