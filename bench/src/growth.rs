@@ -19,7 +19,7 @@ use crate::workbench::{Result, Workbench};
 const PART: &str = "growth";
 
 /// More than are opened: nginx closes connections that wait when fewer than a sixteenth are left.
-const MANY_CONNECTIONS: &str = "worker_connections 15000;";
+const MANY_CONNECTIONS: u32 = 15_000;
 
 type Measurement = fn(&Workbench) -> Result<Value>;
 
@@ -49,7 +49,10 @@ fn connections(bench: &Workbench) -> Result<Value> {
     let mut running = Vec::new();
     for variant in &VARIANTS {
         running.push(Running::start_site(variant, None, String::new(), |padding| {
-            Ok(files.site(bench, variant, None, padding)?.http1_only().events(MANY_CONNECTIONS))
+            Ok(files
+                .site(bench, variant, None, padding)?
+                .http1_only()
+                .connections(MANY_CONNECTIONS))
         })?);
     }
     let counts: &[usize] = if bench.quick { &[10, 1000] } else { &[10, 100, 1000, 10_000] };
@@ -93,7 +96,7 @@ fn idle(bench: &Workbench) -> Result<Value> {
     let mut rows = Vec::new();
     for variant in &VARIANTS {
         let site = files.site(bench, variant, None, 0)?.http1_only();
-        let nginx = site.events(MANY_CONNECTIONS).start();
+        let nginx = site.connections(MANY_CONNECTIONS).start();
         let worker = nginx.wait_worker();
         let request = variants::request(variant.uri, LEN, Agent::Curl);
         let ask = || {

@@ -307,7 +307,7 @@ impl Files {
         padding: usize,
     ) -> Result<Site> {
         const DEBIANS: &str = "load_module /usr/lib/nginx/modules";
-        let site = site().events("worker_connections 1024;").http(&http(bench));
+        let site = site().connections(1024).http(&http(bench));
         let (site, ours) = match variant.on {
             On::Bundled => (site, None),
             On::Debian => {

@@ -38,7 +38,7 @@ pub use files::{
 };
 pub use nginx::{Nginx, poll, wait_for};
 pub use preload::Preload;
-pub use process::{children, end_with_this_process, is_root, memory};
+pub use process::{children, end_with_this_process, is_root, memory, open_files};
 pub use program::{Address, Program, gunicorn};
 pub use random::Random;
 pub use raw::{RawConnection, read_responses, wait_readable};

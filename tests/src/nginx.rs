@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::build::build;
 use crate::client::{Connection, Protocol, Request, Response, block_on};
-use crate::process::{Process, adopt_orphans, children, end_with_this_process, send_signal};
+use crate::process::{
+    Process, adopt_orphans, children, end_with_this_process, open_files, send_signal,
+};
 use crate::raw::RawConnection;
 use crate::settings::deadline;
 use crate::site::{Checked, Site};
@@ -221,15 +223,9 @@ impl Nginx {
     #[track_caller]
     pub fn wait_open(&self, pid: u32, name: &str) {
         let path = self.dir().join(name);
-        let is_open = || {
-            let descriptors = fs::read_dir(format!("/proc/{pid}/fd"));
-            descriptors.into_iter().flatten().flatten().any(|descriptor| {
-                fs::read_link(descriptor.path()).is_ok_and(|target| target == path)
-            })
-        };
         let end = Instant::now() + deadline(DEADLINE);
         // Without a pause, for the file may not be open for long.
-        while !is_open() {
+        while !open_files(pid).contains(&path) {
             assert!(Instant::now() < end, "{pid} did not open {name}: {}", self.error_log());
             thread::yield_now();
         }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 
 use rustix::process::{Pid, Signal, WaitOptions, geteuid, kill_process, waitpid};
@@ -71,6 +72,13 @@ pub fn is_root() -> bool {
 pub fn children(pid: u32) -> Vec<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// What a process has open, as the links of `/proc/PID/fd` name it; nothing if it has ended.
+pub fn open_files(pid: u32) -> Vec<PathBuf> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    // One that is closed meanwhile is not open.
+    descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok()).collect()
 }
 
 /// What a process has of some kind of memory, in bytes: `VmRSS`, `VmSize` or `RssAnon`, as

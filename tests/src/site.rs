@@ -37,6 +37,7 @@ pub struct Site {
     log_level: String,
     refuses_errors: bool,
     pub(crate) workers: usize,
+    connections: u32,
     pub(crate) daemon: bool,
     environment: Vec<(String, String)>,
     pub(crate) allowed: Vec<String>,
@@ -84,6 +85,7 @@ impl Site {
             log_level: "info".to_owned(),
             refuses_errors: false,
             workers: 1,
+            connections: 512,
             daemon: false,
             environment: Vec::new(),
             allowed: Vec::new(),
@@ -229,6 +231,13 @@ impl Site {
     #[must_use]
     pub fn workers(mut self, count: usize) -> Self {
         self.workers = count;
+        self
+    }
+
+    /// How many connections a worker can have; 512 unless this is called.
+    #[must_use]
+    pub fn connections(mut self, count: u32) -> Self {
+        self.connections = count;
         self
     }
 
@@ -482,9 +491,7 @@ impl Site {
 
         // "off" outranks every other access_log of its level.
         let access_log = if self.http.contains("access_log") { "" } else { "access_log off;" };
-        let connections =
-            if self.events.contains("worker_connections") { "" } else { "worker_connections 512;" };
-        let Self { main, events, http, server, after, log_level, .. } = self;
+        let Self { main, connections, events, http, server, after, log_level, .. } = self;
         let user = if self.has_user { "{user}" } else { "" };
         let processes = match self.workers {
             0 => String::new(),
@@ -504,7 +511,7 @@ lock_file {{dir}}/nginx.lock;
 error_log {{dir}}/error.log {log_level};
 {main}
 events {{
-    {connections}
+    worker_connections {connections};
 {events}
 }}
 http {{

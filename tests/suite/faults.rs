@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use xspace_tests::{
-    Application, Nginx, Preload, RawConnection, Reply, Site, build, bytes, deadline, same_bytes,
-    setting,
+    Application, Nginx, Preload, RawConnection, Reply, Site, build, bytes, open_files, poll,
+    same_bytes, setting,
 };
 
 use crate::common::{SIZE, recording};
@@ -82,23 +82,16 @@ fn finish(seekers: Seekers, nginx: &Nginx, what: &str) -> Counts {
 /// Fails if a worker does not close the recordings when nobody wants them any more.
 #[track_caller]
 fn assert_nothing_open(nginx: &Nginx) {
-    let end = Instant::now() + deadline(30);
     let open = || -> Vec<String> {
-        let descriptors = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
         nginx
             .workers()
             .into_iter()
-            .flat_map(descriptors)
-            .flatten()
-            .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
+            .flat_map(open_files)
             .map(|path| path.to_string_lossy().into_owned())
             .filter(|path| path.contains("/downloads/"))
             .collect()
     };
-    while !open().is_empty() {
-        assert!(Instant::now() < end, "still open: {:?}", open());
-        thread::sleep(Duration::from_millis(5));
-    }
+    assert!(poll(|| open().is_empty()), "still open: {:?}", open());
 }
 
 /// No client has noticed anything.
@@ -160,7 +153,7 @@ fn logs_reopened() {
         let old = nginx.dir().join("access.log.old");
         fs::rename(&log, &old).expect("the log can be moved");
         nginx.reopen_logs();
-        wait_for(|| log.exists(), "a new access.log");
+        assert!(poll(|| log.exists()), "no new access.log");
         seekers.go_on();
         // Each worker has its new file by now: to the old one nothing is added.
         lines += whole_lines(&old, &format!("round {round}"));
@@ -168,7 +161,7 @@ fn logs_reopened() {
     let counts = finish(seekers, &nginx, "logs reopened");
     assert_unharmed(&counts);
     let asked = counts.served + counts.unprocessed;
-    wait_for(|| lines + whole_lines(&log, "the last") >= counts.served, "all lines");
+    assert!(poll(|| lines + whole_lines(&log, "the last") >= counts.served), "lines are missing");
     lines += whole_lines(&log, "the last");
     assert!(lines <= asked, "{lines} lines for {asked} requests");
 }
@@ -180,15 +173,6 @@ fn whole_lines(path: &Path, what: &str) -> usize {
         assert!(line.starts_with("206 bytes="), "{what}: {line:?}");
     }
     text.lines().count()
-}
-
-#[track_caller]
-fn wait_for(is_so: impl Fn() -> bool, what: &str) {
-    let end = Instant::now() + deadline(30);
-    while !is_so() {
-        assert!(Instant::now() < end, "no {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

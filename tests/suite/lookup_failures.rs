@@ -1,7 +1,6 @@
 //! Lookups that fail: nothing is served, nothing hangs, nothing is left behind, and the client's
 //! connection goes on.
 
-use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -9,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use xspace_tests::{
-    Application, Gate, Nginx, Pending, Protocol, Reply, Request, Site, build, read_responses,
+    Application, Gate, Nginx, Pending, Protocol, Reply, Request, Site, build, open_files, poll,
+    read_responses,
 };
 
 use crate::asking::{asking, assert_bad_answer, get, own_errors, rows, site, with_files};
@@ -28,24 +28,19 @@ fn open_at_rest(nginx: &Nginx) -> usize {
     for protocol in nginx.protocols() {
         get(nginx, protocol, "/");
     }
-    open_files(nginx)
+    count_open(nginx)
 }
 
-fn open_files(nginx: &Nginx) -> usize {
+fn count_open(nginx: &Nginx) -> usize {
     let [worker] = nginx.workers()[..] else { panic!("one worker: {:?}", nginx.workers()) };
-    fs::read_dir(format!("/proc/{worker}/fd")).expect("a process").count()
+    open_files(worker).len()
 }
 
 /// Waits until the worker has no more open than before.
 #[track_caller]
 fn wait_closed(nginx: &Nginx, before: usize) {
-    for _ in 0..6000 {
-        if open_files(nginx) <= before {
-            return;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    panic!("{} files are open where {before} were", open_files(nginx));
+    let open = || count_open(nginx);
+    assert!(poll(|| open() <= before), "{} files are open where {before} were", open());
 }
 
 /// Fails unless each row is answered with 502 and one line with the reason, over each protocol and

@@ -8,11 +8,11 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use xspace_tests::{
-    Connection, Nginx, Protocol, Random, Request, Site, block_on, build, bytes, deadline, memory,
-    setting, was_not_processed,
+    Connection, Nginx, Protocol, Random, Request, Site, block_on, build, bytes, memory, open_files,
+    setting, wait_for, was_not_processed,
 };
 
 use crate::common::{FILE, ID, OTHER, SIZE, recording};
@@ -165,30 +165,29 @@ impl fmt::Display for Holdings {
 impl Holdings {
     /// Looks once all clients are gone.
     fn of(nginx: &Nginx) -> Self {
-        let end = Instant::now() + deadline(30);
-        let active = loop {
+        let active = wait_for(|| {
             let status = nginx.get("/status").text();
-            if status.starts_with("Active connections: 1 ") && status.contains("Waiting: 0") {
-                break status.lines().next().unwrap_or_default().to_owned();
-            }
-            assert!(Instant::now() < end, "connections stay open: {status}");
-            thread::sleep(Duration::from_millis(5));
-        };
+            let is_alone =
+                status.starts_with("Active connections: 1 ") && status.contains("Waiting: 0");
+            is_alone.then(|| status.lines().next().unwrap_or_default().to_owned())
+        });
+        let active = active.expect("no connection stays open");
         let workers = nginx.workers();
-        let mut worker_files: Vec<usize> = workers.iter().map(|&pid| files(pid)).collect();
+        let mut worker_files: Vec<usize> =
+            workers.iter().map(|&pid| open_files(pid).len()).collect();
         // A client's socket that is about to be closed, a catalog that is being read: what stays
         // open is the least of many looks.
         for _ in 0..100 {
             thread::sleep(Duration::from_millis(3));
             for (least, &pid) in worker_files.iter_mut().zip(&workers) {
-                *least = files(pid).min(*least);
+                *least = open_files(pid).len().min(*least);
             }
         }
         worker_files.sort_unstable();
         Self {
             master: own_memory(nginx.pid()),
             workers: workers.iter().map(|&pid| own_memory(pid)).sum(),
-            master_files: files(nginx.pid()),
+            master_files: open_files(nginx.pid()).len(),
             worker_files,
             shared: shared_memory(nginx.pid()),
             active,
@@ -199,10 +198,6 @@ impl Holdings {
 /// In kB.
 fn own_memory(pid: u32) -> u64 {
     memory(pid, "RssAnon") / 1024
-}
-
-fn files(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).expect("a process").count()
 }
 
 fn shared_memory(pid: u32) -> u64 {
