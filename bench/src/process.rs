@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
-use xspace_tests::memory;
+use xspace_tests::{end_with_this_process, memory};
 
 use crate::workbench::Result;
 
@@ -28,16 +28,22 @@ pub struct Cost {
 
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Result<Cost> {
-    // Linux counts for a process also what the one that started it had, for both are one until
-    // the new program begins.
-    let own = peak(std::process::id());
-    let start = Instant::now();
-    let child = command.spawn()?;
-    let cost = wait(child, start)?;
-    if cost.peak <= own {
-        return Err(format!("this process is too large ({own} bytes) to measure another").into());
+    // Linux counts for a process also what it had of this one before the new program began. That
+    // is least after fork(), which is used because of what is done between fork() and exec().
+    let inherited = run_forked(&mut Command::new("true"))?.peak;
+    let cost = run_forked(command)?;
+    if cost.peak <= inherited {
+        return Err(
+            format!("this process is too large ({inherited} bytes) to measure another").into()
+        );
     }
     Ok(cost)
+}
+
+fn run_forked(command: &mut Command) -> Result<Cost> {
+    end_with_this_process(command);
+    let start = Instant::now();
+    wait(command.spawn()?, start)
 }
 
 /// Lets this process, and those that it starts, have as many files open as the system allows.
