@@ -109,6 +109,15 @@ impl<'r> Request<'r> {
         unsafe { (*self.as_raw()).args = args };
     }
 
+    /// Whether path and query string are just these bytes, not copies of them.
+    pub(crate) fn has_uri(&self, uri: &[u8], args: &[u8]) -> bool {
+        let is = |field: ngx_str_t, bytes: &[u8]| {
+            field.len == bytes.len() && (field.len == 0 || ptr::eq(field.data, bytes.as_ptr()))
+        };
+        // SAFETY: see above.
+        unsafe { is((*self.as_raw()).uri, uri) && is((*self.as_raw()).args, args) }
+    }
+
     /// An argument of the query string, not decoded, as `$arg_name` is.
     pub(crate) fn argument(&self, name: &str) -> Option<&'r [u8]> {
         model::request::argument(self.args(), name)

@@ -47,9 +47,7 @@ impl<'r> Arrived<'r> {
     /// Whether configuration, path and query string are the same. nginx replaces strings and does not
     /// change their bytes.
     pub(super) fn is_same(&self, request: &Request<'r>, lcf: &'static LocationConf) -> bool {
-        ptr::eq(self.lcf, lcf)
-            && ptr::eq(self.uri, request.uri())
-            && ptr::eq(self.args, request.args())
+        ptr::eq(self.lcf, lcf) && request.has_uri(self.uri, self.args)
     }
 
     pub(super) fn space(&self, request: &Request<'r>) -> Result<Space<'r>, Failure> {

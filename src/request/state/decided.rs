@@ -145,8 +145,8 @@ pub(crate) struct Redirect<'r> {
     /// The error state at the redirect; a later error changes it.
     error_state: (usize, bool),
     has_error_page: Cell<bool>,
-    /// The client's query string, if it is not for a content handler in the target.
-    client_args: Option<&'r [u8]>,
+    /// The client's query string; empty if `xspace_pass_args` is on.
+    client_args: &'r [u8],
     /// Whether it was removed on arrival in the current location.
     args_removed: Cell<bool>,
 }
@@ -165,7 +165,7 @@ impl<'r> Redirect<'r> {
             source,
             error_state: request.error_state(),
             has_error_page: Cell::default(),
-            client_args: (!lcf.passes_args()).then(|| request.args()),
+            client_args: if lcf.passes_args() { &[] } else { request.args() },
             args_removed: Cell::default(),
         }
     }
@@ -198,7 +198,10 @@ impl<'r> Redirect<'r> {
     /// either. Arguments that the configuration or an origin has set stay.
     pub(crate) fn remove_client_args(&self, request: &Request<'r>, stage: RewriteStage) {
         let was_removed = self.args_removed.take();
-        let Some(args) = self.client_args.filter(|_| request.has_content_handler()) else { return };
+        let args = self.client_args;
+        if args.is_empty() || !request.has_content_handler() {
+            return;
+        }
         let known = request.main_conf::<MainConf>().and_then(|main| main.seek_handlers.get());
         let is_other = request.has_other_content_handler(known.copied().unwrap_or_default());
         if !is_other || stage == RewriteStage::End && was_removed {
@@ -211,7 +214,7 @@ impl<'r> Redirect<'r> {
         }
         if stage == RewriteStage::Start {
             self.args_removed.set(true);
-        } else if let (Some(own), false) = (current.strip_suffix(args), args.is_empty()) {
+        } else if let Some(own) = current.strip_suffix(args) {
             // `rewrite` has appended them to its own, and an `if` block has a content handler that
             // its location does not have.
             own.strip_suffix(b"&").into_iter().for_each(|own| request.set_args(own));
