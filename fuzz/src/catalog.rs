@@ -1,13 +1,14 @@
 //! Catalogs and entries: any bytes.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::{Component, Path};
 
 use model::catalog::{Cause, ReadError, Report};
 use model::entry::{Entry, EntryBuf, MAX_FILES, MAX_PATH_LEN, MAX_TITLE_LEN};
 use model::request::SpaceId;
-use serde_core::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
+use serde_core::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Value, json};
 
 use crate::is_id;
 
@@ -20,18 +21,18 @@ const OTHER: &[u8] = b"an-id-that-is-in-no-catalog-0123456789-abcdefghijklmnopqr
 /// reader of JSON finds there, and harmless.
 pub fn catalog(data: &[u8]) {
     let text = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
-    let plainly = serde_json::from_slice::<Members>(text);
+    let plainly = serde_json::from_slice::<Members<Value>>(text);
     match Catalog::read(data) {
         Ok((catalog, report)) => {
             check_report(&catalog, &report);
             // What has strings or numbers that are none is JSON all the same.
-            if let Ok(Members(members)) = plainly {
-                whole(&members, &catalog, &report);
+            if let Ok(Members(Some(members))) = plainly {
+                whole(text, &members, &catalog, &report);
             }
         }
         Err(error) => {
             refused(&error);
-            assert!(plainly.is_err(), "{error}");
+            assert!(!matches!(plainly, Ok(Members(Some(_)))), "{error}");
         }
     }
     match EntryBuf::parse(data) {
@@ -44,31 +45,72 @@ pub fn catalog(data: &[u8]) {
     }
 }
 
-/// The members of an object, also those with the same name.
-struct Members(Vec<(String, Value)>);
+/// The members of an object, also those with the same name; `None` for any other value.
+struct Members<T>(Option<Vec<(String, T)>>);
 
-impl<'de> Deserialize<'de> for Members {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Vec<(String, Value)>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(members)
-            }
-        }
-
-        deserializer.deserialize_map(Collect).map(Self)
+        deserializer.deserialize_any(Collect(PhantomData))
     }
+}
+
+struct Collect<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Collect<T> {
+    type Value = Members<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<T>, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(Some(members)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Members<T>, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Members(None))
+    }
+
+    fn visit_unit<E>(self) -> Result<Members<T>, E> {
+        Ok(Members(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Members<T>, E> {
+        Ok(Members(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Members<T>, E> {
+        Ok(Members(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Members<T>, E> {
+        Ok(Members(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Members<T>, E> {
+        Ok(Members(None))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Members<T>, E> {
+        Ok(Members(None))
+    }
+}
+
+/// Whether one of several keys of the same name, of which [`Value`] has the last one only, makes an
+/// entry unusable.
+fn has_unusable_key(text: &[u8], id: &str) -> bool {
+    let Ok(Members(Some(entries))) = serde_json::from_slice::<Members<Members<Value>>>(text) else {
+        return false;
+    };
+    entries.into_iter().any(|(key, Members(fields))| {
+        key == id
+            && fields.into_iter().flatten().any(|(name, value)| !is_usable(&json!({ name: value })))
+    })
 }
 
 /// A report is consistent with the catalog, and can be logged.
@@ -84,7 +126,7 @@ fn check_report(catalog: &Catalog, report: &Report) {
     assert_eq!(report.lines().next().is_none(), report.is_clean());
 }
 
-fn whole(members: &[(String, Value)], catalog: &Catalog, report: &Report) {
+fn whole(text: &[u8], members: &[(String, Value)], catalog: &Catalog, report: &Report) {
     assert!(catalog.len() + report.skipped.count <= members.len());
     for (key, value) in members.iter().filter(|(key, _)| is_id(key.as_bytes())) {
         let id = SpaceId::parse(key.as_bytes()).expect("a valid id");
@@ -92,8 +134,8 @@ fn whole(members: &[(String, Value)], catalog: &Catalog, report: &Report) {
             Ok(found) => {
                 entry(value, found.expect("an entry for each id"));
                 // An entry means the same in a catalog and alone.
-                let text = serde_json::to_vec(value).expect("JSON");
-                let alone = EntryBuf::parse(&text).expect("an entry that was accepted before");
+                let json = serde_json::to_vec(value).expect("JSON");
+                let alone = EntryBuf::parse(&json).expect("an entry that was accepted before");
                 entry(value, alone.entry());
             }
             // `Value` shows none of these.
@@ -103,7 +145,8 @@ fn whole(members: &[(String, Value)], catalog: &Catalog, report: &Report) {
                 assert!(same.count() > 1, "{key:?}");
             }
             Err(cause) => {
-                assert!(members.iter().any(|(k, v)| k == key && !is_usable(v)), "{key:?}: {cause}");
+                let is_bad = members.iter().any(|(k, v)| k == key && !is_usable(v));
+                assert!(is_bad || has_unusable_key(text, key), "{key:?}: {cause}");
             }
         }
     }

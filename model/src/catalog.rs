@@ -18,7 +18,7 @@ pub use self::report::{Cause, Fault, Faults, Position, ReadError, Report};
 use crate::entry::{Entry, EntryBuf, EntryError, Files, Status, withholds};
 use crate::filename::CleanTitle;
 use crate::format::MAX_EXTENSION_LEN;
-use crate::json::{Cursor, JsonString};
+use crate::json::{Cursor, JsonString, unescaped};
 use crate::request::SpaceId;
 
 /// There is no memory.
@@ -242,7 +242,7 @@ impl<M: Memory> Catalog<M> {
     }
 
     fn hash(&self, id: SpaceId<'_>) -> u32 {
-        self.hasher.hash_one(id.as_bytes()) as u32
+        (self.hasher.hash_one(id.as_bytes()) >> 32) as u32
     }
 
     fn slot_count(&self) -> usize {
@@ -399,13 +399,13 @@ impl<M: Memory> Reading<M> {
 /// longer than any id.
 fn decode<'k>(key: JsonString<'k>, buffer: &'k mut String) -> Result<Option<&'k str>, NoMemory> {
     const MAX_KEY_LEN: usize = if cfg!(fuzzing) { 1024 } else { 32 * 1024 };
-    let Ok(text) = core::str::from_utf8(key.raw) else { return Ok(None) };
+    let Some(text) = key.text() else { return Ok(None) };
     if text.len() > MAX_KEY_LEN || !key.has_escape {
         return Ok((text.len() <= MAX_KEY_LEN).then_some(text));
     }
     buffer.clear();
     buffer.try_reserve(text.len())?;
-    for c in key.chars().into_iter().flatten() {
+    for c in unescaped(text) {
         let Some(c) = c else { return Ok(None) };
         buffer.push(c);
     }

@@ -7,7 +7,7 @@ use std::collections::TryReserveError;
 use crate::catalog::report::{Cause, Fault, Position, ReadError};
 use crate::filename::{CleanTitle, clean_into};
 use crate::format::has_extension;
-use crate::json::{Checker, Cursor, JsonString, SyntaxError};
+use crate::json::{Checker, Cursor, JsonString, SyntaxError, unescaped};
 
 /// The longest path of a file, in bytes. Below the target's directory it still fits into the
 /// system's PATH_MAX.
@@ -245,14 +245,13 @@ impl EntryBuf {
         let before = *cursor;
         let Some(string) = cursor.string() else { return fault(Cause::Title, &before) };
         self.title.try_reserve(string.raw.len().min(MAX_TITLE_LEN))?;
-        let Ok(text) = core::str::from_utf8(string.raw) else {
-            return fault(Cause::Unicode, &before);
-        };
+        let Some(text) = string.text() else { return fault(Cause::Unicode, &before) };
         let is_plain = |b: u8| b.is_ascii() && !b.is_ascii_control() && b != b'\\';
         if text.len() <= MAX_TITLE_LEN && text.bytes().all(is_plain) {
             self.title.push_str(text);
-        } else if let Ok(chars) = string.chars() {
-            push_title(&mut self.title, chars.map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
+        } else {
+            let chars = unescaped(text).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER));
+            push_title(&mut self.title, chars);
         }
         // No longer than the title.
         self.clean.try_reserve(self.title.len())?;
@@ -283,22 +282,21 @@ impl EntryBuf {
     ) -> Result<(), EntryError<'t>> {
         let before = *cursor;
         let Some(string) = cursor.string() else { return fault(Cause::Path, &before) };
-        let Ok(chars) = string.chars() else { return fault(Cause::Unicode, &before) };
-        let room = string.raw.len().min(MAX_PATH_LEN + char::MAX.len_utf8());
+        let Some(text) = string.text() else { return fault(Cause::Unicode, &before) };
+        let room = text.len().min(MAX_PATH_LEN + char::MAX.len_utf8());
         self.files.try_reserve(room + 1)?;
         if count > 0 {
             self.files.push(char::from(SEPARATOR));
         }
         let start = self.files.len();
-        match core::str::from_utf8(string.raw) {
-            Ok(path) if !string.has_escape && path.len() <= room => self.files.push_str(path),
-            _ => {
-                for c in chars {
-                    let Some(c) = c else { return fault(Cause::Unicode, &before) };
-                    self.files.push(c);
-                    if self.files.len() - start > MAX_PATH_LEN {
-                        break;
-                    }
+        if !string.has_escape && text.len() <= room {
+            self.files.push_str(text);
+        } else {
+            for c in unescaped(text) {
+                let Some(c) = c else { return fault(Cause::Unicode, &before) };
+                self.files.push(c);
+                if self.files.len() - start > MAX_PATH_LEN {
+                    break;
                 }
             }
         }
