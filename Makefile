@@ -48,6 +48,22 @@ define install
 mkdir -p $(dir $(2)) && { cmp -s $(1) $(2) || { cp $(1) $(2).new && mv $(2).new $(2); }; }
 endef
 
+# Configures an NGINX in build/$(1), the target is its objs/Makefile. $(2) is for configure, $(3) for
+# its environment.
+define configure
+@echo "Configuring NGINX, log in build/$(1)-configure.log"
+@mkdir -p build
+@$(3) tools/bundled-nginx/configure build/$(1) $(2) >build/$(1)-configure.log 2>&1 || \
+    { tail -n 30 build/$(1)-configure.log; rm -f $@; exit 1; }
+endef
+
+# Makes $(2) of the NGINX in build/$(1), on every CPU unless this make has job slots to share.
+define make_nginx
+@echo "Building NGINX, log in build/$(1).log"
+@$(MAKE) $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc)) -C build/$(1)/source \
+    -f ../objs/Makefile $(2) >build/$(1).log 2>&1 || { tail -n 30 build/$(1).log; exit 1; }
+endef
+
 # Runs the test suite: $(1) is the nginx, $(2) the module, $(3) more environment, $(4) a name,
 # $(5) the tests to run if not all.
 define suite
@@ -117,7 +133,7 @@ suite-debian: debian-module test-packages ## Run the test suite on Debian's own 
 POOREST := $(addsuffix ::,catalog catalog_entries conditional formats headers layout linking log_lines \
                methods names ranges serving)
 .PHONY: suite-poorest
-suite-poorest: build/nginx module-poorest module-plain test-packages ## Run tests on an NGINX without all that it can be built without
+suite-poorest: build/nginx build/poorest/objs/nginx module-poorest module-plain test-packages ## Run tests on an NGINX without all that it can be built without
 	$(call suite,$(CURDIR)/build/poorest/objs/nginx,$(CURDIR)/build/poorest/$(MODULE),,NGINX with nothing that it can do without,$(POOREST))
 	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/plain/$(MODULE),,the module built without threads,catalog_refresh::)
 
@@ -218,7 +234,7 @@ format: rust lint-packages
 CLIPPY_MODULE := $(FOR_BUNDLED) CLIPPY_CONF_DIR=$(CURDIR)/build/clippy \
                  cargo clippy --release --locked --workspace --all-targets
 .PHONY: lint
-lint: build/nginx lint-packages
+lint: build/bundled/objs/Makefile lint-packages
 	$(FOR_BUNDLED) cargo check --release --locked
 	@tools/clippy-conf build/target/bundled build/clippy
 	$(CLIPPY_MODULE) -- -D warnings
@@ -230,7 +246,7 @@ lint: build/nginx lint-packages
 	    --manifest-path fuzz/Cargo.toml -- -D warnings
 
 .PHONY: doc
-doc: build/nginx
+doc: build/bundled/objs/Makefile
 	$(FOR_BUNDLED) RUSTDOCFLAGS="-D warnings" \
 	    cargo doc --release --locked --workspace --no-deps --document-private-items
 
@@ -239,68 +255,60 @@ licences: rust
 	@tools/check-licences . tests fuzz
 
 # Where the bundled NGINX comes from and how it is built; nothing else makes it out of date.
-BUNDLED_FILES := $(addprefix tools/bundled-nginx/,Cargo.toml Cargo.lock build)
+BUNDLED_FILES := $(addprefix tools/bundled-nginx/,Cargo.toml Cargo.lock configure)
 
-build/nginx: $(BUNDLED_FILES) | rust build-packages
-	@echo "Building NGINX, log in build/bundled.log"
-	@mkdir -p build
-	@tools/bundled-nginx/build $(BUNDLED) >build/bundled.log 2>&1 || \
-	    { tail -n 30 build/bundled.log; exit 1; }
+build/bundled/objs/Makefile: $(BUNDLED_FILES) | rust build-packages
+	$(call configure,bundled)
+
+build/nginx: build/bundled/objs/Makefile
+	$(call make_nginx,bundled,build)
 	@$(call install,$(BUNDLED)/objs/nginx,$@)
 	@touch $@
 
 .PHONY: module
-module: build/nginx | rust build-packages
+module: build/bundled/objs/Makefile
 	$(FOR_BUNDLED) $(BUILD_MODULE)
 	@$(call install,build/target/bundled/release/libnginx_xspace.so,build/$(MODULE))
 
 # With panics at the points that XSPACE_FAULT names; for one test, never to be installed anywhere.
 .PHONY: fault-module
-fault-module: build/nginx | rust build-packages
+fault-module: build/bundled/objs/Makefile
 	$(FOR_FAULT) $(BUILD_MODULE) --features fault-injection
 	@$(call install,build/target/fault/release/libnginx_xspace.so,build/fault/$(MODULE))
 
 # An NGINX in which the module finds no threads, and one without all that can be left out.
 .PHONY: nginx-plain
 nginx-plain: build/plain/objs/nginx
-build/plain/objs/nginx build/poorest/objs/nginx: build/%/objs/nginx: $(BUNDLED_FILES) | rust build-packages
-	@echo "Building NGINX with few features, log in build/$*.log"
-	@mkdir -p build
-	@NGINX_FEATURES=$(if $(filter plain,$*),plain,none) tools/bundled-nginx/build build/$* \
-	    >build/$*.log 2>&1 || { tail -n 30 build/$*.log; rm -f $@; exit 1; }
+build/plain/objs/Makefile build/poorest/objs/Makefile: build/%/objs/Makefile: $(BUNDLED_FILES) | rust build-packages
+	$(call configure,$*,,NGINX_FEATURES=$(if $(filter plain,$*),plain,none))
+
+build/plain/objs/nginx build/poorest/objs/nginx: build/%/objs/nginx: build/%/objs/Makefile
+	$(call make_nginx,$*,build)
 
 .PHONY: module-plain
-module-plain: nginx-plain
+module-plain: build/plain/objs/Makefile
 	$(FOR_PLAIN) $(BUILD_MODULE)
 	@$(call install,build/target/plain/release/libnginx_xspace.so,build/plain/$(MODULE))
 
 .PHONY: module-poorest
-module-poorest: build/poorest/objs/nginx
+module-poorest: build/poorest/objs/Makefile
 	$(FOR_POOREST) $(BUILD_MODULE)
 	@$(call install,build/target/poorest/release/libnginx_xspace.so,build/poorest/$(MODULE))
 
 # The module in NGINX's own build (`config`, `config.make`): compiled in, and loadable.
 build/static/objs/Makefile: $(BUNDLED_FILES) config config.make | rust build-packages
-	@echo "Building NGINX with the module compiled in, log in build/static.log"
-	@mkdir -p build
-	@tools/bundled-nginx/build build/static --with-debug --with-poll_module \
-	    --add-module="$(CURDIR)" >build/static.log 2>&1 || \
-	    { tail -n 30 build/static.log; rm -f $@; exit 1; }
+	$(call configure,static,--with-debug --with-poll_module --add-module="$(CURDIR)")
 
 build/dynamic/objs/Makefile: $(BUNDLED_FILES) config config.make | rust build-packages
-	@echo "Building the module with NGINX's own build, log in build/dynamic.log"
-	@mkdir -p build
-	@NGINX_TARGET=modules tools/bundled-nginx/build build/dynamic \
-	    --add-dynamic-module="$(CURDIR)" >build/dynamic.log 2>&1 || \
-	    { tail -n 30 build/dynamic.log; rm -f $@; exit 1; }
+	$(call configure,dynamic,--add-dynamic-module="$(CURDIR)")
 
 .PHONY: nginx-static
 nginx-static: build/static/objs/Makefile
-	$(MAKE) --no-print-directory -C build/static/source -f $(CURDIR)/$< build
+	$(call make_nginx,static,build)
 
 .PHONY: module-dynamic
 module-dynamic: build/dynamic/objs/Makefile
-	$(MAKE) --no-print-directory -C build/dynamic/source -f $(CURDIR)/$< modules
+	$(call make_nginx,dynamic,modules)
 	@tools/fits build/dynamic/objs/$(MODULE) build/nginx
 
 .PHONY: dist
