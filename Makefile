@@ -86,15 +86,27 @@ run: build demo-packages build/npm/demo/installed ## Serve sample recordings on 
 .PHONY: test
 test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-browser bench-quick ## Run everything that must pass
 
+# The module's debug profile checks for overflow, and what debug_assert! does. It is built with the
+# points of fault injection, which do nothing until XSPACE_FAULT names one.
+.PHONY: test-one
+test-one: build/nginx module-debug nginx-plain test-packages ## Run the tests with T=name in their names, on a debug build of the module
+	@[ -n "$(T)" ] || { echo 'usage: make test-one T=name'; exit 2; }
+	@tests=$$($(FOR_TESTS) cargo test --locked --manifest-path tests/Cargo.toml --test suite -- --list $(T)) && \
+	    case $$tests in *': test'*) ;; *) echo 'No test has "$(T)" in its name'; exit 1 ;; esac
+	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/debug/$(MODULE),$(addprefix XSPACE_TEST_,FAULT_MODULE=$(CURDIR)/build/debug/$(MODULE) PLAIN_NGINX=$(CURDIR)/build/plain/objs/nginx),debug profile,$(T))
+
 .PHONY: check
 check: format lint doc licences ## Check format, lints, documentation and licences
 
 .PHONY: unittest
-unittest: rust ## Run the unit tests of the model and of what is done with NGINX's pointers
-	@echo "== Unit tests of the model"
-	$(FOR_BUNDLED) cargo test --locked --package nginx-xspace-model
+unittest: test-model ## Run the unit tests of the model and of what is done with NGINX's pointers
 	@echo "== Unit tests of pools, timers and threads"
 	$(FOR_MIRI) cargo test --locked --manifest-path tests/miri/Cargo.toml
+
+.PHONY: test-model
+test-model: rust ## Run the unit tests of the model
+	@echo "== Unit tests of the model"
+	$(FOR_BUNDLED) cargo test --locked --package nginx-xspace-model
 
 # Where there is no nightly Rust with Miri, the same tests run without it.
 .PHONY: test-miri
@@ -229,13 +241,13 @@ format: rust lint-packages
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo fmt --check --manifest-path tools/bundled-nginx/Cargo.toml
 
-# With --release, for then the bindings of `make build` serve here too. What of them the module may
-# not use is in the configuration that tools/clippy-conf writes.
+# With the debug profile, as in the other steps of the daily loop. What of the bindings the module
+# may not use is in the configuration that tools/clippy-conf writes.
 CLIPPY_MODULE := $(FOR_BUNDLED) CLIPPY_CONF_DIR=$(CURDIR)/build/clippy \
-                 cargo clippy --release --locked --workspace --all-targets
+                 cargo clippy --locked --workspace --all-targets
 .PHONY: lint
 lint: build/bundled/objs/Makefile lint-packages
-	$(FOR_BUNDLED) cargo check --release --locked
+	$(FOR_BUNDLED) cargo check --locked --package nginx-sys
 	@tools/clippy-conf build/target/bundled build/clippy
 	$(CLIPPY_MODULE) -- -D warnings
 	$(CLIPPY_MODULE) --all-features -- -D warnings
@@ -248,7 +260,7 @@ lint: build/bundled/objs/Makefile lint-packages
 .PHONY: doc
 doc: build/bundled/objs/Makefile
 	$(FOR_BUNDLED) RUSTDOCFLAGS="-D warnings" \
-	    cargo doc --release --locked --workspace --no-deps --document-private-items
+	    cargo doc --locked --workspace --no-deps --document-private-items
 
 .PHONY: licences
 licences: rust
@@ -269,6 +281,11 @@ build/nginx: build/bundled/objs/Makefile
 module: build/bundled/objs/Makefile
 	$(FOR_BUNDLED) $(BUILD_MODULE)
 	@$(call install,build/target/bundled/release/libnginx_xspace.so,build/$(MODULE))
+
+.PHONY: module-debug
+module-debug: build/bundled/objs/Makefile
+	$(FOR_BUNDLED) $(BUILD_MODULE:--release=--features fault-injection)
+	@$(call install,build/target/bundled/debug/libnginx_xspace.so,build/debug/$(MODULE))
 
 # With panics at the points that XSPACE_FAULT names; for one test, never to be installed anywhere.
 .PHONY: fault-module
