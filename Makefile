@@ -64,6 +64,12 @@ define make_nginx
     -f ../objs/Makefile $(2) >build/$(1).log 2>&1 || { tail -n 30 build/$(1).log; exit 1; }
 endef
 
+# Starts another target directory, $(1), with what `module` has compiled. Most of it does not depend
+# on NGINX, bindgen above all, and cargo compiles the rest again.
+define start_from_module
+@[ -d $(1)/release ] || { mkdir -p $(1) && cp -Rp build/target/bundled/release $(1)/new && mv $(1)/new $(1)/release; }
+endef
+
 # Runs the test suite: $(1) is the nginx, $(2) the module, $(3) more environment, $(4) a name,
 # $(5) the tests to run if not all.
 define suite
@@ -289,7 +295,8 @@ module-debug: build/bundled/objs/Makefile
 
 # With panics at the points that XSPACE_FAULT names; for one test, never to be installed anywhere.
 .PHONY: fault-module
-fault-module: build/bundled/objs/Makefile
+fault-module: module
+	$(call start_from_module,build/target/fault)
 	$(FOR_FAULT) $(BUILD_MODULE) --features fault-injection
 	@$(call install,build/target/fault/release/libnginx_xspace.so,build/fault/$(MODULE))
 
@@ -303,12 +310,14 @@ build/plain/objs/nginx build/poorest/objs/nginx: build/%/objs/nginx: build/%/obj
 	$(call make_nginx,$*,build)
 
 .PHONY: module-plain
-module-plain: build/plain/objs/Makefile
+module-plain: build/plain/objs/Makefile module
+	$(call start_from_module,build/target/plain)
 	$(FOR_PLAIN) $(BUILD_MODULE)
 	@$(call install,build/target/plain/release/libnginx_xspace.so,build/plain/$(MODULE))
 
 .PHONY: module-poorest
-module-poorest: build/poorest/objs/Makefile
+module-poorest: build/poorest/objs/Makefile module
+	$(call start_from_module,build/target/poorest)
 	$(FOR_POOREST) $(BUILD_MODULE)
 	@$(call install,build/target/poorest/release/libnginx_xspace.so,build/poorest/$(MODULE))
 
@@ -320,11 +329,13 @@ build/dynamic/objs/Makefile: $(BUNDLED_FILES) config config.make | rust build-pa
 	$(call configure,dynamic,--add-dynamic-module="$(CURDIR)")
 
 .PHONY: nginx-static
-nginx-static: build/static/objs/Makefile
+nginx-static: build/static/objs/Makefile module
+	$(call start_from_module,build/static/objs/ngx_http_xspace_module)
 	$(call make_nginx,static,build)
 
 .PHONY: module-dynamic
-module-dynamic: build/dynamic/objs/Makefile
+module-dynamic: build/dynamic/objs/Makefile module
+	$(call start_from_module,build/dynamic/objs/ngx_http_xspace_module)
 	$(call make_nginx,dynamic,modules)
 	@tools/fits build/dynamic/objs/$(MODULE) build/nginx
 
