@@ -179,9 +179,11 @@ impl CatalogFile {
                 }
             }
             Err(error) => {
-                let kept = self.current().is_some();
-                let kept = if kept { "reloaded, keeping the previous version" } else { "loaded" };
-                write(Level::Error, format_args!("catalog \"{path}\" not {kept}: {error}"));
+                let state = match self.current().is_some() {
+                    true => "not reloaded, keeping the previous version",
+                    false => "not loaded",
+                };
+                write(Level::Error, format_args!("catalog \"{path}\" {state}: {error}"));
             }
         }
     }
