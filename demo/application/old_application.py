@@ -78,7 +78,7 @@ def clean(title):
 
 
 def find(space_id):
-    """The first file of the space that is of the format asked for and long enough, or None."""
+    """The first file of the space that is in the requested format and large enough, or None."""
     if not SPACE_ID.fullmatch(space_id):
         return None
     wanted = request.args.get("format", "").lower()
