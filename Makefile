@@ -1,5 +1,20 @@
 # `make help` lists what there is to make. Everything made goes to build/.
 
+# Neither NGINX's configure nor make can do with white space in a path.
+ifneq ($(words $(CURDIR)),1)
+$(error The path of this folder, "$(CURDIR)", contains white space; rename or move it)
+endif
+
+# Files made by root could not be overwritten by the next make. What has to be done as root is done
+# with sudo by the scripts.
+ifneq ($(filter-out root,$(SUDO_USER)),)
+ifneq ($(filter-out clean help,$(or $(MAKECMDGOALS),build)),)
+ifneq ($(shell stat -c %u .),0)
+$(error Run make as $(SUDO_USER), without sudo: it calls sudo itself where it is needed)
+endif
+endif
+endif
+
 # Rust may be installed for this user without being on PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -363,32 +378,32 @@ image-test: rust tree-packages image-packages ## Build the container image and a
 	@tools/image-test
 
 # npm packages as the lock files say; nothing of them is run while they are installed.
-build/npm/%/installed: %/package.json %/package-lock.json | node
+build/npm/%/installed: %/package.json %/package-lock.json | node-packages
 	@mkdir -p $(@D)
 	@cp $^ $(@D)
 	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# Another Node.js than Debian's is as good.
-.PHONY: node
-node:
-	@{ command -v node && command -v npm; } >/dev/null || tools/install-packages node
-
 .PHONY: rust
 rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
-PACKAGES := $(addsuffix -packages,build debian test memory demo quick bench browser application fuzz deb rpm tree image)
-.PHONY: $(PACKAGES)
+PACKAGES := $(addsuffix -packages,application bench browser build deb debian demo fuzz image lint \
+                memory node quick rpm test tree)
+.PHONY: $(PACKAGES) packages
+ifdef LIST_PACKAGES
 $(PACKAGES):
-	@tools/install-packages $(@:-packages=)
+	tools/install-packages $(@:-packages=)
+else
+$(PACKAGES): packages
+endif
 
-# rustup's clippy and rustfmt come with `rustup component add`, Debian's are packages.
-.PHONY: lint-packages
-lint-packages: rust
-	@if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then :; \
-	elif command -v rustup >/dev/null; then rustup component add clippy rustfmt; \
-	else tools/install-packages lint; fi
+# All packages are installed before anything is built, at once: the groups that a dry run of the
+# same goals comes to.
+GROUPS = $$($(MAKE) --dry-run --keep-going LIST_PACKAGES=yes $(MAKECMDGOALS) 2>/dev/null | \
+             sed -n 's/^tools.install-packages //p')
+packages: rust
+	@tools/install-packages $(GROUPS)
 
 .PHONY: clean
 clean: ## Remove everything that was made, sample recordings too
