@@ -3,9 +3,14 @@
 #     docker build -t xspace .
 #     docker run -p 8080:8080 -v /srv/xspace/downloads:/srv/xspace/downloads:ro xspace
 #
-# From a checkout the crates are fetched; a release tarball has them.
+# From a checkout the crates are fetched; a release tarball has them. To build from exactly the same
+# base again, name it by its digest:
+#
+#     docker build --build-arg BASE=debian:trixie-slim@sha256:... -t xspace .
 
-FROM debian:trixie-slim AS build
+ARG BASE=debian:trixie-slim
+
+FROM $BASE AS build
 
 # Debian 13 has a Rust that is new enough, and here its own package is built.
 WORKDIR /src/xspace
@@ -19,7 +24,12 @@ RUN { [ -f vendor/config.toml ] || tools/vendor vendor; } \
     && tools/deb debian . \
     && dpkg-buildpackage --build=any --unsigned-changes
 
-FROM debian:trixie-slim
+FROM $BASE
+
+LABEL org.opencontainers.image.title="xspace" \
+      org.opencontainers.image.description="NGINX that serves recorded audio and video spaces" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="(0BSD OR Apache-2.0 OR MIT) AND (Apache-2.0 OR MIT OR Zlib) AND (Apache-2.0 OR MIT) AND (MIT OR Unlicense) AND Apache-2.0 AND Apache-2.0 WITH LLVM-exception AND MIT AND Unicode-3.0 AND Zlib"
 
 COPY --from=build /src/libnginx-mod-http-xspace_*.deb /tmp/
 RUN apt-get update \
@@ -32,7 +42,11 @@ COPY packaging/container/nginx.conf /etc/nginx/nginx.conf
 COPY packaging/container/site.conf /etc/nginx/conf.d/default.conf
 COPY --chmod=755 packaging/container/healthcheck /usr/local/bin/healthcheck
 
-USER www-data
+# Debian's slim images install no documentation of packages but their copyright files.
+COPY README.md LICENSE THIRD-PARTY-NOTICES /usr/share/doc/xspace/
+
+# www-data, as a number: Kubernetes' runAsNonRoot does not know names.
+USER 33:33
 EXPOSE 8080
 VOLUME /srv/xspace/downloads
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["/usr/local/bin/healthcheck"]

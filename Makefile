@@ -85,6 +85,13 @@ define start_from_module
 @[ -d $(1)/release ] || { mkdir -p $(1) && cp -Rp build/target/bundled/release $(1)/new && mv $(1)/new $(1)/release; }
 endef
 
+# Copies the module built in build/target/$(1) to $(2), with the licenses of what it contains.
+define install-module
+@$(call install,build/target/$(1)/release/libnginx_xspace.so,$(2)/$(MODULE))
+@$(call install,LICENSE,$(2)/LICENSE)
+@$(call install,THIRD-PARTY-NOTICES,$(2)/THIRD-PARTY-NOTICES)
+endef
+
 # Runs the test suite: $(1) is the nginx, $(2) the module, $(3) more environment, $(4) a name,
 # $(5) the tests to run if not all.
 define suite
@@ -251,7 +258,7 @@ fuzz: rust fuzz-packages ## Fuzz the model, SECONDS=20 or RUNS=n for each target
 debian-module: rust build-packages debian-packages ## Build build/debian/ngx_http_xspace_module.so for Debian's own nginx
 	@tools/debian-nginx $(DEBIAN)
 	$(FOR_DEBIAN) $(BUILD_MODULE)
-	@$(call install,build/target/debian/release/libnginx_xspace.so,build/debian/$(MODULE))
+	$(call install-module,debian,build/debian)
 
 .PHONY: format
 format: rust lint-packages
@@ -286,6 +293,12 @@ doc: build/bundled/objs/Makefile
 .PHONY: licences
 licences: rust
 	@tools/check-licences . tests fuzz
+	@tools/notices check
+
+# After a change of Cargo.lock.
+.PHONY: notices
+notices: rust ## Make THIRD-PARTY-NOTICES anew, with cargo-about
+	@tools/notices write
 
 # Where the bundled NGINX comes from and how it is built; nothing else makes it out of date.
 BUNDLED_FILES := $(addprefix tools/bundled-nginx/,Cargo.toml Cargo.lock configure)
@@ -301,7 +314,7 @@ build/nginx: build/bundled/objs/Makefile
 .PHONY: module
 module: build/bundled/objs/Makefile
 	$(FOR_BUNDLED) $(BUILD_MODULE)
-	@$(call install,build/target/bundled/release/libnginx_xspace.so,build/$(MODULE))
+	$(call install-module,bundled,build)
 
 .PHONY: module-debug
 module-debug: build/bundled/objs/Makefile
