@@ -371,6 +371,10 @@ module-dynamic: build/dynamic/objs/Makefile module
 dist: rust ## Make the release tarball build/dist/nginx-xspace-VERSION.tar.xz
 	@tools/dist build/dist
 
+.PHONY: release
+release: rust ## Make the tarball twice, compare, and write SBOM and SHA256SUMS, in build/release
+	@tools/release build/release
+
 .PHONY: deb
 deb: rust deb-packages ## Build the Debian package for this machine's nginx, in build/deb
 	@rm -rf build/deb
