@@ -386,6 +386,12 @@ deb: rust deb-packages ## Build the Debian package for this machine's nginx, in 
 package-test: rust tree-packages ## Build, install and remove the package in Debian 12 and 13 systems
 	@tools/package-test bookworm trixie
 
+# SUITES=trixie: only there. CHECKS=check: only "make check", with the Rust of each Debian.
+SUITES ?= bookworm trixie testing
+.PHONY: fresh-test
+fresh-test: rust tree-packages ## Follow README.md as a new user, in fresh Debian 12, 13 and testing systems
+	@PORT=$(PORT) TLS_PORT=$(TLS_PORT) $(if $(CHECKS),CHECKS="$(CHECKS)") tools/fresh-test $(SUITES)
+
 .PHONY: rpm
 rpm: build/nginx rpm-packages ## Build the RPM for the builds of nginx.org and try it, in build/rpm
 	@tools/rpm build/rpm
