@@ -208,7 +208,7 @@ impl Bits {
             let offset = first / size * size;
             let unit = |bytes: &[u8]| {
                 let bytes = bytes.get(offset..offset + size)?.iter();
-                let append = |unit: u64, byte: &u8| unit << 8 | u64::from(*byte);
+                let append = |unit: u64, byte: &u8| (unit << 8) | u64::from(*byte);
                 Some(match is_big_endian {
                     true => bytes.fold(0, append),
                     false => bytes.rev().fold(0, append),
