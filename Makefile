@@ -383,8 +383,8 @@ deb: rust deb-packages ## Build the Debian package for this machine's nginx, in 
 	@ls build/deb/*.deb
 
 .PHONY: package-test
-package-test: rust tree-packages ## Build, install and remove the package in Debian 12 and 13 systems
-	@tools/package-test bookworm trixie
+package-test: rust tree-packages ## Build, install and remove the package in Debian 12, 13 and testing systems
+	@tools/package-test bookworm trixie testing
 
 # SUITES=trixie: only there. CHECKS=check: only "make check", with the Rust of each Debian.
 SUITES ?= bookworm trixie testing
