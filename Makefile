@@ -382,12 +382,13 @@ deb: rust deb-packages ## Build the Debian package for this machine's nginx, in 
 	@tools/deb build build/deb
 	@ls build/deb/*.deb
 
+# SUITES=trixie: only there.
+SUITES ?= bookworm trixie testing
 .PHONY: package-test
 package-test: rust tree-packages ## Build, install and remove the package in Debian 12, 13 and testing systems
-	@tools/package-test bookworm trixie testing
+	@tools/package-test $(SUITES)
 
-# SUITES=trixie: only there. CHECKS=check: only "make check", with the Rust of each Debian.
-SUITES ?= bookworm trixie testing
+# CHECKS=check: only "make check", with the Rust of each Debian.
 .PHONY: fresh-test
 fresh-test: rust tree-packages ## Follow README.md as a new user, in fresh Debian 12, 13 and testing systems
 	@PORT=$(PORT) TLS_PORT=$(TLS_PORT) $(if $(CHECKS),CHECKS="$(CHECKS)") tools/fresh-test $(SUITES)
