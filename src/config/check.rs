@@ -287,8 +287,10 @@ impl Check<'_> {
         lookup.request_id.get_or_init(|| self.conf.variable_index(b"request_id"));
         let (uri, position) = (Text(lookup.uri), &lookup.position);
         let Some(location) = self.select(lookup.uri, &|_| false).location else {
-            let message = format_args!("no location matches URI \"{uri}\" of \"xspace_lookup\"");
-            return self.fail(position, message);
+            return self.fail(
+                position,
+                format_args!("no location matches URI \"{uri}\" of \"xspace_lookup\""),
+            );
         };
         if LocationConf::is_on_in(location) {
             return self.fail(

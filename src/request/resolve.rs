@@ -67,7 +67,7 @@ impl<'r> Resolver<'_, 'r> {
             (None, Source::Directory)
         };
         if let Some(entry) = &entry {
-            self.apply(entry, source, id)?;
+            self.apply_entry(entry, source, id)?;
         }
         self.search(entry.as_ref().filter(|entry| entry.has_files()), source, id, selection)
     }
@@ -109,8 +109,11 @@ impl<'r> Resolver<'_, 'r> {
         let attachment = self.scope.lcf.attachment(self.scope.request)?;
         self.record.decided.set_disposition(Disposition::from_argument(attachment));
         let Ok(selection) = selection else {
-            let message = format_args!("unknown format requested for space \"{id}\"");
-            self.scope.request.log(Level::Info, 0, message);
+            self.scope.request.log(
+                Level::Info,
+                0,
+                format_args!("unknown format requested for space \"{id}\""),
+            );
             return Err(self.refuse(Outcome::NotFound, 404));
         };
         let format = self.scope.formats.word(selection);
@@ -188,7 +191,12 @@ impl<'r> Resolver<'_, 'r> {
     }
 
     /// Applies what an entry has besides files.
-    fn apply(&self, entry: &Entry<'_>, source: Source, id: SpaceId<'r>) -> PhaseResult<'r, ()> {
+    fn apply_entry(
+        &self,
+        entry: &Entry<'_>,
+        source: Source,
+        id: SpaceId<'r>,
+    ) -> PhaseResult<'r, ()> {
         if let Some(title) = entry.title {
             self.record.decided.set_title(self.scope.request, title)?;
         }
