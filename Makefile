@@ -97,7 +97,7 @@ endef
 define suite
 @echo "== Test suite, $(4): $$($(1) -v 2>&1)"
 $(FOR_TESTS) XSPACE_TEST_NGINX=$(1) XSPACE_TEST_MODULE=$(2) $(3) \
-    cargo test --locked --manifest-path tests/Cargo.toml --test suite $(if $(5),-- $(or $(TESTS),$(5)),$(TESTS))
+    cargo test --locked --manifest-path tests/Cargo.toml --test suite -- $(or $(TESTS),$(5))
 endef
 
 .PHONY: build
