@@ -66,7 +66,7 @@ const ROWS: [Row; 23] = [
     row(variants::AUTHORIZED, PLAIN),
     with_goal(variants::DIRECTORY_FIRST, PLAIN, 1.20, 1.0),
     with_goal(variants::DIRECTORY_ATTACHMENT, PLAIN, 1.27, 1.0),
-    with_goal(variants::DIRECTORY_FOURTH, PLAIN, 1.27, 4.0),
+    with_goal(variants::DIRECTORY_FOURTH, PLAIN, 1.30, 4.0),
     with_goal(variants::CATALOG, BESIDE_CATALOG, 1.20, 1.0),
     row(variants::CATALOG_OFF, PLAIN),
     row(variants::CATALOG_BEYOND_ASCII, BESIDE_CATALOG),
