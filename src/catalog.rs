@@ -92,9 +92,10 @@ impl CatalogFile {
         for _ in 0..ATTEMPTS {
             match file::read(self.path(), None, || false) {
                 Reading::Read(catalog, report, version) => {
-                    self.version.replace(Some(version));
+                    // The version only with its catalog: workers do not read a known one again.
                     let catalog = boxed(catalog).map_err(|_| LoadError::NO_MEMORY)?;
                     self.current.replace(Some(catalog));
+                    self.version.replace(Some(version));
                     return Ok(report);
                 }
                 Reading::Refused(error, version) => {

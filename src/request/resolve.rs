@@ -18,7 +18,7 @@ use super::state::{Outcome, Record, Redirect, Source, Space};
 use super::{Action, PhaseResult};
 use crate::catalog::Catalog;
 use crate::config::{CatalogSetting, LocationConf};
-use crate::nginx::heap::boxed;
+use crate::nginx::heap::Room;
 use crate::nginx::log::{Level, Text};
 use crate::nginx::request::Request;
 
@@ -128,12 +128,10 @@ impl<'r> Resolver<'_, 'r> {
         let Some(setting) = self.scope.lcf.lookup() else { return Ok(None) };
         let Some(lookup) = decided.lookup() else {
             let format = self.scope.formats.word(selection);
+            // Allocated first: a subrequest without its lookup would respond to the client.
+            let room = Room::new()?;
             let lookup = Lookup::start::<Record<'_>>(request, setting, id, format)?;
-            // A subrequest that has no lookup would send its response to the client.
-            decided.set_lookup(boxed(lookup).map_err(|cause| {
-                request.log_failure(cause);
-                Action::Abort
-            })?);
+            decided.set_lookup(room.fill(lookup));
             return Err(Action::Wait);
         };
         match lookup.state(request, setting, id)? {
