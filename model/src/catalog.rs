@@ -289,7 +289,7 @@ impl<M: Memory> Catalog<M> {
             rest = behind;
         }
         self.records_len = end;
-        self.insert(u64::from(self.hash(id)) << 32 | u64::from(slot));
+        self.insert((u64::from(self.hash(id)) << 32) | u64::from(slot));
         self.len += 1;
         Ok(())
     }

@@ -402,7 +402,7 @@ pub(crate) fn unescaped(text: &str) -> impl Iterator<Item = Option<char>> {
 /// The character that an escape stands for, without its backslash; `None` for half a surrogate pair.
 fn unescape(rest: &mut core::str::Chars<'_>) -> Option<char> {
     let unit = |rest: &mut core::str::Chars<'_>| {
-        (0..4).try_fold(0, |unit, _| Some(unit << 4 | rest.next()?.to_digit(16)?))
+        (0..4).try_fold(0, |unit, _| Some((unit << 4) | rest.next()?.to_digit(16)?))
     };
     Some(match rest.next()? {
         'b' => '\u{8}',

@@ -53,7 +53,7 @@ impl<S> BitField<S> {
 
     /// The unit with another value of the field; bits that it has no room for are dropped, as in C.
     const fn unit_with(self, unit: u64, value: u32) -> u64 {
-        unit & !((self.max as u64) << self.shift) | ((value & self.max) as u64) << self.shift
+        (unit & !((self.max as u64) << self.shift)) | (((value & self.max) as u64) << self.shift)
     }
 
     /// # Safety

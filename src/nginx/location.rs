@@ -221,8 +221,10 @@ impl Location {
             // SAFETY: see above; the pointers of a node are null or valid.
             if let Some(node) = unsafe { node.as_ref() } {
                 nodes.extend([node.left, node.right, node.tree]);
-                // SAFETY: as above.
-                children.extend([node.exact, node.inclusive].map(|l| unsafe { Self::from_raw(l) }));
+                children.extend([node.exact, node.inclusive].map(|location| {
+                    // SAFETY: as above.
+                    unsafe { Self::from_raw(location) }
+                }));
             }
         }
         children.into_iter().flatten().chain(self.regexes()).collect()

@@ -56,9 +56,10 @@ impl Script {
 
     /// The variables of the codes with a function.
     fn variables(self, function: *const c_void) -> impl Iterator<Item = usize> {
-        // SAFETY: this is called with two functions, whose codes have this type.
-        self.find(function)
-            .map(|code| unsafe { (*code.cast::<ngx_http_script_var_code_t>()).index })
+        self.find(function).map(|code| {
+            // SAFETY: this is called with two functions, whose codes have this type.
+            unsafe { (*code.cast::<ngx_http_script_var_code_t>()).index }
+        })
     }
 }
 
