@@ -65,10 +65,10 @@ impl fmt::Display for ConfPosition {
 
 // SAFETY of this block's calls: nginx passes a valid `ngx_conf_t` to the functions of a module's
 // context and commands, with pool, cycle, log and, inside `http {}`, a `ngx_http_conf_ctx_t`.
-impl<'c> Conf<'c> {
+impl Conf<'_> {
     /// # Safety
     ///
-    /// `cf` is null or valid for `'c`, and nginx is reading `http {}`.
+    /// `cf` is null or valid as long as the value, and nginx is reading `http {}`.
     pub(crate) unsafe fn from_raw(cf: *mut ngx_conf_t) -> Option<Self> {
         NonNull::new(cf).map(|raw| Self { raw, lives: PhantomData })
     }
