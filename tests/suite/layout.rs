@@ -144,7 +144,8 @@ impl Drop for Folder {
 
 /// The records of all fields of the struct.
 fn records() -> String {
-    let bits: String = BITS.iter().map(|(name, _)| format!("BITS(thing_t, {name})\n")).collect();
+    let bits: Vec<_> = BITS.iter().map(|(name, _)| format!("BITS(thing_t, {name})\n")).collect();
+    let bits = bits.concat();
     format!(
         "{bits}const xspace_record_t records[] = {{ FIELD(thing_t, port), FIELD(thing_t, behind), \
          SIZE(thing_t) }};\n"

@@ -38,8 +38,9 @@ fn fastcgi_and_uwsgi() {
             Some("large") => Reply::json(&format!("{ENTRY}{}", " ".repeat(100_000))),
             _ => Reply::status(404),
         });
-        let parameters: String =
+        let parameters: Vec<_> =
             PARAMETERS.iter().map(|(key, value)| format!("{name}_param {key} {value}; ")).collect();
+        let parameters = parameters.concat();
         let address = application.address();
         let nginx = site(
             "",
