@@ -107,7 +107,7 @@ pub fn id(number: u32) -> String {
 
 /// The title of a space, about 40 characters long. It begins with the year of the state.
 fn title(number: u32, state: State) -> String {
-    let mut random = Random::new(u64::from(number) << 32 | u64::from(state.year()));
+    let mut random = Random::new((u64::from(number) << 32) | u64::from(state.year()));
     let mut title = state.year().to_string();
     for _ in 0..4 + random.below(5) {
         title.push(' ');
@@ -196,7 +196,7 @@ pub fn recordings(bench: &Workbench) -> Result<PathBuf> {
 }
 
 fn recording(index: u32, state: State) -> Vec<u8> {
-    let seed = u64::from(index) << 32 | u64::from(state.year()) | 1 << 63;
+    let seed = (u64::from(index) << 32) | u64::from(state.year()) | (1 << 63);
     bytes(seed, RECORDING_LEN as usize)
 }
 
