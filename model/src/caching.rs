@@ -1,6 +1,8 @@
 //! Caching of a response: whose fields apply, and how those of a location that knows nothing of users
 //! are restricted to one user (RFC 9111, section 5.2).
 
+use crate::text::Pieces;
+
 /// Whose fields `Cache-Control` and `Expires` of a response are. There is one author only: of two, a
 /// cache would follow the more permissive one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +13,7 @@ pub enum Author {
     Application,
     /// `Expires` is the application's, without a `Cache-Control`: `private` is added.
     ApplicationExpires,
-    /// The target's, for one user alone: [`write_private`].
+    /// The target's, for one user alone: [`Private`].
     Target,
 }
 
@@ -21,7 +23,7 @@ pub const NO_STORE: &[u8] = b"no-store";
 /// `Cache-Control` of [`Author::ApplicationExpires`].
 pub const PRIVATE: &[u8] = b"private";
 
-/// The value of [`write_private`] without any field.
+/// The value of [`Private`] without any field.
 pub const PRIVATE_NO_CACHE: &[u8] = b"private, no-cache";
 
 impl Author {
@@ -48,25 +50,36 @@ pub fn is_targeted(name: &[u8]) -> bool {
             .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Writes, piece by piece, the value of `Cache-Control` that lets only the user's own cache store a
-/// response, no longer than its fields allow.
+/// The value of `Cache-Control` that lets only the user's own cache store a response, no longer than
+/// its fields allow.
 ///
 /// `private` comes first, and what would let a shared cache store the response is left out. If
 /// neither the fields nor `Expires` limit its age, `no-cache` prevents heuristic freshness (RFC 9111,
 /// section 4.2.2).
-pub fn write_private<'a, I: Iterator<Item = &'a [u8]>>(
-    fields: impl Fn() -> I,
-    has_expires: bool,
-    mut write: impl FnMut(&[u8]),
-) {
-    let directives = || fields().flat_map(Directives).filter(|directive| !directive.is_left_out());
-    write(PRIVATE);
-    if !has_expires && !directives().any(|directive| directive.limits_age()) {
-        write(b", no-cache");
-    }
-    for directive in directives() {
-        write(b", ");
-        write(directive.0);
+#[derive(Clone, Copy, Debug)]
+pub struct Private<F> {
+    /// Returns the values of the response's `Cache-Control` fields.
+    pub fields: F,
+    /// Whether the response has `Expires`.
+    pub has_expires: bool,
+}
+
+impl<'a, F, I> Pieces for Private<F>
+where
+    F: Fn() -> I,
+    I: Iterator<Item = &'a [u8]>,
+{
+    fn write(&self, mut out: impl FnMut(&[u8])) {
+        let all = || (self.fields)().flat_map(Directives);
+        let directives = || all().filter(|directive| !directive.is_left_out());
+        out(PRIVATE);
+        if !self.has_expires && !directives().any(|directive| directive.limits_age()) {
+            out(b", no-cache");
+        }
+        for directive in directives() {
+            out(b", ");
+            out(directive.0);
+        }
     }
 }
 
@@ -134,12 +147,11 @@ impl<'a> Iterator for Directives<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filename::tests::written;
 
     fn private(fields: &[&str], has_expires: bool) -> String {
-        let mut value = Vec::new();
         let fields = || fields.iter().map(|field| field.as_bytes());
-        write_private(fields, has_expires, |piece| value.extend_from_slice(piece));
-        String::from_utf8(value).unwrap()
+        written(&Private { fields, has_expires })
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use model::caching::{Author, NO_STORE, PRIVATE, PRIVATE_NO_CACHE, is_targeted, write_private};
+use model::caching::{Author, NO_STORE, PRIVATE, PRIVATE_NO_CACHE, Private, is_targeted};
 
 use super::lookup::Lookup;
 use super::state::Record;
@@ -97,12 +97,5 @@ fn is_cache_field(field: Field<'_>) -> bool {
 fn private<'r>(request: &Request<'r>) -> Result<&'r [u8], Failure> {
     let fields = || request.response_field(CACHE_CONTROL);
     let has_expires = request.response_field(EXPIRES).next().is_some();
-    let mut len = 0;
-    write_private(fields, has_expires, |piece| len += piece.len());
-    let buffer = request.pool().bytes(len)?;
-    let mut rest = buffer.iter_mut();
-    write_private(fields, has_expires, |piece| {
-        rest.by_ref().zip(piece).for_each(|(to, from)| *to = *from);
-    });
-    Ok(buffer)
+    request.pool().write(&Private { fields, has_expires })
 }
