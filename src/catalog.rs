@@ -41,7 +41,7 @@ pub(crate) struct CatalogFile {
     /// `refresh` as the value of Retry-After (RFC 9110, section 10.2.3): whole seconds.
     pub(crate) retry_after: Box<str>,
     /// The first directive that names the file.
-    pub(crate) place: ConfPosition,
+    pub(crate) position: ConfPosition,
     /// Where files are read. `None` in an nginx without threads.
     threads: Option<ThreadPool>,
     /// Borrowed during a call of a handler at most.
@@ -55,7 +55,7 @@ impl CatalogFile {
         path: &'static [u8],
         refresh: Option<Duration>,
         optional: bool,
-        place: ConfPosition,
+        position: ConfPosition,
         threads: Option<ThreadPool>,
     ) -> Self {
         let seconds = refresh.unwrap_or_default().as_secs_f64().ceil().max(1.0);
@@ -64,7 +64,7 @@ impl CatalogFile {
             refresh,
             optional,
             retry_after: format!("{seconds:.0}").into(),
-            place,
+            position,
             threads,
             current: RefCell::default(),
             version: RefCell::default(),

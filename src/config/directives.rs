@@ -315,7 +315,7 @@ fn catalog_file(
         };
         return Err(DirectiveError::Invalid(format!(
             "conflicting \"{parameter}\" for catalog \"{shown}\", first set in {}",
-            file.place
+            file.position
         )));
     }
     let threads = match refresh {

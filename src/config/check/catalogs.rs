@@ -17,7 +17,7 @@ use crate::nginx::worker::{Cycle, NoThreads};
 /// Reads the catalogs.
 pub(crate) fn load(conf: &Conf<'_>, files: &[Rc<CatalogFile>]) -> Result<(), Refused> {
     files.iter().try_for_each(|file| {
-        let log = |level, message: String| file.place.log(conf.log_handle(), level, message);
+        let log = |level, message: String| file.position.log(conf.log_handle(), level, message);
         let path = Text(file.path().as_os_str().as_bytes());
         match file.load() {
             Ok(report) => report
@@ -49,7 +49,7 @@ pub(crate) fn refresh(
     let mut files = files.iter().filter(|file| file.refresh.is_some()).peekable();
     let user = files.peek().and_then(|_| WorkerUser::of(cycle));
     files.try_for_each(|file| {
-        let log = |level, message: String| file.place.log(cycle.log_handle(), level, message);
+        let log = |level, message: String| file.position.log(cycle.log_handle(), level, message);
         let path = Text(file.path().as_os_str().as_bytes());
         match (lack, &user) {
             (Some(lack), _) if file.optional => {
