@@ -1,6 +1,6 @@
 //! File name extensions, their media types, and which of them a request accepts.
 
-use core::fmt;
+use core::{fmt, slice};
 
 /// Extensions and media types that need no `=type`.
 ///
@@ -185,9 +185,15 @@ impl Formats {
             .map(Selection::One)
     }
 
-    /// The selected formats with their places in the list, the preferred one first.
-    pub fn selected(&self, selection: Selection) -> impl Iterator<Item = (usize, &Format)> {
-        self.0.iter().enumerate().filter(move |(index, format)| selection.takes(*index, format))
+    /// The selected formats, the preferred one first.
+    pub fn selected(&self, selection: Selection) -> impl Iterator<Item = &Format> {
+        let (formats, class) = match selection {
+            Selection::All => (&*self.0, None),
+            Selection::Audio => (&*self.0, Some(AUDIO)),
+            Selection::Video => (&*self.0, Some(VIDEO)),
+            Selection::One(index) => (self.nth(index).map_or(&[][..], slice::from_ref), None),
+        };
+        formats.iter().filter(move |format| class.is_none_or(|class| format.is_of_class(class)))
     }
 
     /// The word for a selection, in lower case: empty for [`Selection::All`].
@@ -214,18 +220,6 @@ pub enum Selection {
     One(usize),
 }
 
-impl Selection {
-    /// Whether the format at a place in the list is selected.
-    pub fn takes(self, index: usize, format: &Format) -> bool {
-        match self {
-            Self::All => true,
-            Self::One(one) => one == index,
-            Self::Audio => format.is_of_class(AUDIO),
-            Self::Video => format.is_of_class(VIDEO),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,7 +229,7 @@ mod tests {
     }
 
     fn extensions(formats: &Formats, selection: Selection) -> Vec<&str> {
-        formats.selected(selection).map(|(_, f)| f.extension()).collect()
+        formats.selected(selection).map(Format::extension).collect()
     }
 
     #[test]

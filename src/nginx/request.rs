@@ -120,7 +120,10 @@ impl<'r> Request<'r> {
 
     /// An argument of the query string, not decoded, as `$arg_name` is.
     pub(crate) fn argument(&self, name: &str) -> Option<&'r [u8]> {
-        model::request::argument(self.args(), name)
+        match self.args() {
+            [] => None,
+            args => model::request::argument(args, name),
+        }
     }
 
     pub(crate) fn pool(&self) -> Pool<'r> {

@@ -104,7 +104,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             ));
             return Ok(SearchResult::Miss(Miss::NotFound));
         }
-        for (_, format) in formats.selected(self.selection) {
+        for format in formats.selected(self.selection) {
             let extension = format.extension();
             let Some(entry) = self.entry else {
                 let parts = [target, id.as_bytes(), b".", extension.as_bytes()];
@@ -246,7 +246,7 @@ impl fmt::Display for Tried<'_, '_, '_> {
                 false => Ok(()),
             };
         }
-        let mut selected = scope.formats.selected(*selection).map(|(_, format)| format.extension());
+        let mut selected = scope.formats.selected(*selection).map(Format::extension);
         if let (Some(first), Some(second)) = (selected.next(), selected.next()) {
             write!(f, " in formats {first}, {second}")?;
             selected.try_for_each(|extension| write!(f, ", {extension}"))?;
