@@ -9,9 +9,7 @@ mod download;
 use core::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use model::filename::{CleanTitle, FileName, MAX_LEN};
 use model::format::Formats;
-use model::request::SpaceId;
 
 use self::directives::{Directive, DirectiveError, Settings, Written};
 pub(crate) use self::download::{Download, Route, Routes};
@@ -222,21 +220,9 @@ impl LocationConf {
         self.settings.pass_args
     }
 
-    /// The name to save a file under: `xspace_filename`, or made of title, id and extension.
-    pub(crate) fn file_name<'a>(
-        &self,
-        request: &Request<'a>,
-        title: Option<CleanTitle<'a>>,
-        id: SpaceId<'a>,
-        extension: &'a str,
-    ) -> Result<FileName<'a>, Failure> {
-        Ok(match self.settings.filename {
-            Some(name) => {
-                let buffer = request.pool().bytes(MAX_LEN)?;
-                FileName::whole(name.evaluate(request)?, buffer, title, id, extension)
-            }
-            None => FileName::with_title(title, id, extension),
-        })
+    /// The value of `xspace_filename`, if it is set.
+    pub(crate) fn filename(&self) -> Option<ComplexValue> {
+        self.settings.filename
     }
 }
 

@@ -117,10 +117,7 @@ fn title<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
 
 fn file_name<'r>(request: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
     let Some((record, redirect)) = redirect(record) else { return Ok(None) };
-    let Space::Valid(space) = record.space(request)? else { return Ok(Some(&[])) };
-    let (title, extension) = (record.decided.title(), redirect.format.extension());
-    let name = record.lcf().file_name(request, title, space.id, extension)?;
-    request.pool().write(&name).map(Some)
+    request.pool().write(&record.file_name(request, redirect)?).map(Some)
 }
 
 fn disposition<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {

@@ -24,7 +24,7 @@ pub fn disposition(data: &[u8]) {
 
     if kind & 2 == 0 {
         let mut buffer = [0; MAX_LEN];
-        let name = FileName::whole(name, &mut buffer, None, id, extension);
+        let name = FileName::with_title(None, id, extension).replaced_by(name, &mut buffer);
         check(ContentDisposition { disposition, name: &name }, id, extension);
         return;
     }
@@ -39,10 +39,10 @@ pub fn disposition(data: &[u8]) {
         assert!((1..=MAX_TITLE_LEN).contains(&text.len()));
         // A name of which nothing remains is the default one.
         if kind & 4 != 0 {
-            check_default(title, id, extension);
+            check_default(&title, id, extension);
         }
     }
-    let name = FileName::with_title(title, id, extension);
+    let name = FileName::with_title(title.as_ref(), id, extension);
     let shown = check(ContentDisposition { disposition, name: &name }, id, extension);
     let default_name = format!("{id}.{extension}");
     let clean = shown.strip_suffix(default_name.as_str()).expect("id and extension at the end");
@@ -52,11 +52,12 @@ pub fn disposition(data: &[u8]) {
     }
 }
 
-fn check_default(title: CleanTitle<'_>, id: SpaceId<'_>, extension: &str) {
+fn check_default(title: &CleanTitle<'_>, id: SpaceId<'_>, extension: &str) {
     let default_name = written(&FileName::with_title(Some(title), id, extension));
     for nothing in ["", " .\u{202e}/", &format!("-.{extension}")] {
         let mut buffer = [0; MAX_LEN];
-        let name = FileName::whole(nothing.as_bytes(), &mut buffer, Some(title), id, extension);
+        let name = FileName::with_title(Some(title), id, extension)
+            .replaced_by(nothing.as_bytes(), &mut buffer);
         assert_eq!(written(&name), default_name);
     }
 }

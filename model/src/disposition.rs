@@ -140,7 +140,10 @@ mod tests {
         let titled = |title| with_name(title, "1lDx", |name| value(Disposition::Inline, name));
         let whole = |name| {
             let mut buffer = [0; MAX_LEN];
-            value(Disposition::Inline, FileName::whole(name, &mut buffer, None, id, "mp3"))
+            value(
+                Disposition::Inline,
+                FileName::with_title(None, id, "mp3").replaced_by(name, &mut buffer),
+            )
         };
         let rows = [
             (titled(None), r#"inline; filename="1lDx.mp3""#),

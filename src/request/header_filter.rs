@@ -10,7 +10,7 @@ use core::ptr;
 
 use model::disposition::ContentDisposition;
 
-use super::state::{Record, Redirect, Space};
+use super::state::{Record, Redirect};
 use crate::nginx::Failure;
 use crate::nginx::guard::fault_point;
 use crate::nginx::request::Request;
@@ -72,10 +72,8 @@ fn describe<'r>(
     redirect: &Redirect<'r>,
 ) -> Result<(), Failure> {
     fault_point("header_filter");
-    let Space::Valid(space) = record.space(request)? else { return Ok(()) };
-    let (title, extension) = (record.decided.title(), redirect.format.extension());
-    let name = &record.lcf().file_name(request, title, space.id, extension)?;
     let disposition = record.decided.disposition();
+    let name = &record.file_name(request, redirect)?;
     let value = request.pool().write(&ContentDisposition { disposition, name })?;
     let is_proxied = request.has_upstream();
     if is_proxied {

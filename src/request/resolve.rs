@@ -17,7 +17,7 @@ use super::search::{FileSearch, Scope, SearchResult};
 use super::state::{Outcome, Record, Redirect, Source, Space};
 use super::{Action, PhaseResult};
 use crate::catalog::Catalog;
-use crate::config::{CatalogSetting, LocationConf};
+use crate::config::{CatalogSetting, LocationConf, LookupSetting};
 use crate::nginx::heap::Room;
 use crate::nginx::log::{Level, Text};
 use crate::nginx::request::Request;
@@ -55,21 +55,20 @@ impl<'r> Resolver<'_, 'r> {
     fn resolve(&self) -> PhaseResult<'r> {
         self.check_method()?;
         let (id, selection) = self.space()?;
-        // Both are dropped when this function returns: a request must not keep a catalog.
-        let (answer, current);
-        let (entry, source) = if let Some(entry) = self.look_up(id, selection)? {
-            answer = entry;
-            (Some(answer.entry()), Source::Lookup)
-        } else if let Some(setting) = self.scope.lcf.catalog() {
-            current = setting.file.current();
-            (self.catalog_entry(setting, current.as_deref(), id)?, Source::Catalog)
-        } else {
-            (None, Source::Directory)
-        };
-        if let Some(entry) = &entry {
-            self.apply_entry(entry, source, id)?;
+        let lcf = self.scope.lcf;
+        // What an entry is read from is dropped here: a request must not keep a catalog.
+        if let Some(setting) = lcf.lookup() {
+            if let Some(entry) = self.look_up(setting, id, selection)? {
+                return self.apply_entry(&entry.entry(), Source::Lookup, id, selection);
+            }
         }
-        self.search(entry.as_ref().filter(|entry| entry.has_files()), source, id, selection)
+        if let Some(setting) = lcf.catalog() {
+            let current = setting.file.current();
+            if let Some(entry) = self.catalog_entry(setting, current.as_deref(), id)? {
+                return self.apply_entry(&entry, Source::Catalog, id, selection);
+            }
+        }
+        self.search(None, Source::Directory, id, selection)
     }
 
     fn refuse(&self, outcome: Outcome, status: i16) -> Action<'r> {
@@ -121,11 +120,15 @@ impl<'r> Resolver<'_, 'r> {
         Ok((id, selection))
     }
 
-    /// The entry that the lookup has responded with, or `None` if there is no lookup or it leaves the
-    /// decision to catalog and directory.
-    fn look_up(&self, id: SpaceId<'r>, selection: Selection) -> PhaseResult<'r, Option<EntryBuf>> {
+    /// The entry that the lookup has responded with, or `None` if it leaves the decision to catalog
+    /// and directory.
+    fn look_up(
+        &self,
+        setting: &LookupSetting,
+        id: SpaceId<'r>,
+        selection: Selection,
+    ) -> PhaseResult<'r, Option<EntryBuf>> {
         let (request, decided) = (self.scope.request, &self.record.decided);
-        let Some(setting) = self.scope.lcf.lookup() else { return Ok(None) };
         let Some(lookup) = decided.lookup() else {
             let format = self.scope.formats.word(selection);
             // Allocated first: a subrequest without its lookup would respond to the client.
@@ -188,13 +191,14 @@ impl<'r> Resolver<'_, 'r> {
         }
     }
 
-    /// Applies what an entry has besides files.
+    /// Applies an entry, and searches for the space's file unless the entry has a status.
     fn apply_entry(
         &self,
         entry: &Entry<'_>,
         source: Source,
         id: SpaceId<'r>,
-    ) -> PhaseResult<'r, ()> {
+        selection: Selection,
+    ) -> PhaseResult<'r> {
         if let Some(title) = entry.title {
             self.record.decided.set_title(self.scope.request, title)?;
         }
@@ -206,7 +210,11 @@ impl<'r> Resolver<'_, 'r> {
             self.scope.log_not_found(format_args!("{source} entry of space \"{id}\" has no files"));
             return Err(self.refuse(Outcome::NotFound, 404));
         }
-        Ok(())
+        if entry.has_files() {
+            self.search(Some(entry), source, id, selection)
+        } else {
+            self.search(None, Source::Directory, id, selection)
+        }
     }
 
     /// Searches for the files of an entry, or for those named by the id.
@@ -217,9 +225,8 @@ impl<'r> Resolver<'_, 'r> {
         id: SpaceId<'r>,
         selection: Selection,
     ) -> PhaseResult<'r> {
-        let source = if entry.is_some() { source } else { Source::Directory };
         Err(match FileSearch::new(self.scope, id, selection, entry).run()? {
-            SearchResult::File(format, uri) => return Ok(self.redirect(format, uri, source)),
+            SearchResult::File(format, uri) => return Ok(self.redirect(id, format, uri, source)),
             SearchResult::Outside if source == Source::Lookup => self.refuse(Outcome::Error, 502),
             SearchResult::Outside => self.refuse(Outcome::Error, 500),
             SearchResult::Miss(Miss::NotFound) => self.refuse(Outcome::NotFound, 404),
@@ -228,11 +235,17 @@ impl<'r> Resolver<'_, 'r> {
         })
     }
 
-    fn redirect(&self, format: &'static Format, uri: &'r [u8], source: Source) -> Action<'r> {
+    fn redirect(
+        &self,
+        id: SpaceId<'r>,
+        format: &'static Format,
+        uri: &'r [u8],
+        source: Source,
+    ) -> Action<'r> {
         let file = uri.get(self.scope.download.target().len()..).unwrap_or_default();
         let name = source.as_str();
         self.scope.request.debug(format_args!("xspace redirect: \"{}\" source: {name}", Text(uri)));
-        let redirect = Redirect::new(self.scope.request, self.scope.lcf, format, file, source);
+        let redirect = Redirect::new(self.scope.request, self.scope.lcf, id, format, file, source);
         self.record.decided.set_redirect(redirect);
         if self.scope.request.is_main() {
             // The static and mp4 modules keep a media type that is set already. It also shows that

@@ -12,6 +12,7 @@ mod decided;
 use core::cell::Cell;
 use core::ptr;
 
+use model::filename::{FileName, MAX_LEN};
 use nginx_sys::ngx_http_request_t;
 
 use self::added::Added;
@@ -29,7 +30,7 @@ use crate::request::lookup::Lookup;
 #[derive(Debug)]
 pub(crate) struct Record<'r> {
     owner: *const ngx_http_request_t,
-    arrived: Cell<Arrived<'r>>,
+    arrived: Arrived<'r>,
     /// Whether the request was still in the location when rewriting ended.
     is_rewritten: Cell<bool>,
     pub(crate) decided: Decided<'r>,
@@ -67,15 +68,16 @@ impl<'r> Record<'r> {
         lcf: &'static LocationConf,
     ) -> Result<&'r Self, Failure> {
         let earlier = Self::find(request);
-        let arrived = Arrived::new(request, lcf)?;
-        request.set_context(|| Self {
+        let record = request.set_context(|| Self {
             owner: request.as_raw(),
-            arrived: Cell::new(arrived),
+            arrived: Arrived::new(request, lcf),
             is_rewritten: Cell::default(),
             decided: Decided::default(),
             // The response is the same one.
             added: earlier.map(|earlier| earlier.added.clone()).unwrap_or_default(),
-        })
+        })?;
+        record.arrived.evaluate_early(request)?;
+        Ok(record)
     }
 
     /// The record of a request that is still in the location, or in an `if` block of it, when
@@ -88,9 +90,7 @@ impl<'r> Record<'r> {
             Some(record) => record,
             None => Self::create(request, lcf)?,
         };
-        if !record.arrived.get().is_same(request, lcf) {
-            record.arrived.set(Arrived::new(request, lcf)?);
-        }
+        record.arrived.update(request, lcf)?;
         record.is_rewritten.set(true);
         Ok(record)
     }
@@ -102,20 +102,19 @@ impl<'r> Record<'r> {
 
     /// The configuration of the location in which the request has arrived, also after the redirect.
     pub(crate) fn lcf(&self) -> &'static LocationConf {
-        self.arrived.get().lcf
+        self.arrived.lcf()
     }
 
     /// The space that the request is for. Until that is fixed, it is evaluated on each call.
     pub(crate) fn space(&self, request: &Request<'r>) -> Result<Space<'r>, Failure> {
-        self.arrived.get().space(request)
+        self.arrived.space(request)
     }
 
     /// Evaluates the space that the request is for, and fixes it. This evaluates variables of other
     /// modules, whose values nginx may keep, so access control must have ended.
     pub(crate) fn fix_space(&self, request: &Request<'r>) -> Result<Space<'r>, Failure> {
-        let arrived = self.arrived.get();
-        if arrived.space.is_fixed() {
-            return Ok(arrived.space);
+        if let Some(space) = self.arrived.fixed_space() {
+            return Ok(space);
         }
         // Variables may refer to the space of the location that an error has led from; if the request
         // was refused there, it is not fixed yet.
@@ -123,8 +122,8 @@ impl<'r> Record<'r> {
         if let Some(earlier) = records.nth(1).filter(|earlier| earlier.applies(request)) {
             earlier.fix_space(request)?;
         }
-        let space = arrived.space(request)?;
-        self.arrived.set(Arrived { space, ..arrived });
+        let space = self.arrived.space(request)?;
+        self.arrived.fix_space(space);
         Ok(space)
     }
 
@@ -134,8 +133,20 @@ impl<'r> Record<'r> {
     /// two times that nginx reads them: for the length of a value and for its bytes.
     pub(crate) fn fixed_space(request: &Request<'r>) -> Option<(Space<'r>, &'static LocationConf)> {
         let arrived = Self::all(request).filter(|record| record.applies(request));
-        let fixed = arrived.map(|record| record.arrived.get()).find(|it| it.space.is_fixed())?;
-        Some((fixed.space, fixed.lcf))
+        arrived.map(|record| &record.arrived).find_map(|it| Some((it.fixed_space()?, it.lcf())))
+    }
+
+    /// The name to save the file under: `xspace_filename`, or made of title, id and extension.
+    pub(crate) fn file_name<'a>(
+        &'a self,
+        request: &Request<'a>,
+        redirect: &Redirect<'a>,
+    ) -> Result<FileName<'a>, Failure> {
+        let extension = redirect.format.extension();
+        let default = FileName::with_title(self.decided.title(), redirect.id, extension);
+        let Some(name) = self.lcf().filename() else { return Ok(default) };
+        let buffer = request.pool().bytes(MAX_LEN)?;
+        Ok(default.replaced_by(name.evaluate(request)?, buffer))
     }
 
     /// Whether the response is the result of the module's decision: the file, an error instead of

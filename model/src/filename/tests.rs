@@ -14,7 +14,7 @@ pub(crate) fn with_name<R>(title: Option<&str>, id: &str, use_it: impl Fn(FileNa
 /// A title as a catalog has it, handed to `use_it`.
 pub(crate) fn with_title<R>(
     title: Option<&str>,
-    use_it: impl FnOnce(Option<CleanTitle<'_>>) -> R,
+    use_it: impl FnOnce(Option<&CleanTitle<'_>>) -> R,
 ) -> R {
     let mut clean = String::new();
     clean_into(&mut clean, title.unwrap_or_default());
@@ -22,7 +22,8 @@ pub(crate) fn with_title<R>(
     assert_eq!(clean, by_character.collect::<String>());
     let is_ascii = clean.is_ascii();
     let clean = clean.as_bytes();
-    use_it(title.map(|title| CleanTitle { title: title.as_bytes(), clean, is_ascii }))
+    let title = title.map(|title| CleanTitle { title: title.as_bytes(), clean, is_ascii });
+    use_it(title.as_ref())
 }
 
 /// What is written, as text.
@@ -223,11 +224,13 @@ fn whole_names() {
     ];
     for (name, full, ascii, what) in rows {
         let mut buffer = [0; MAX_LEN];
-        let name = FileName::whole(name.as_bytes(), &mut buffer, None, id("1lDx"), "mp3");
+        let name =
+            FileName::with_title(None, id("1lDx"), "mp3").replaced_by(name.as_bytes(), &mut buffer);
         assert_eq!(shown(name), ((*full).into(), (*ascii).into()), "{what}");
     }
     let mut buffer = [0; MAX_LEN];
-    let name = FileName::whole(b"a\xff\xfe\xc3b\xe9.mp3", &mut buffer, None, id("1lDx"), "mp3");
+    let name = FileName::with_title(None, id("1lDx"), "mp3")
+        .replaced_by(b"a\xff\xfe\xc3b\xe9.mp3", &mut buffer);
     assert_eq!(shown(name).0, "ab.mp3", "not UTF-8");
 }
 
@@ -255,11 +258,13 @@ fn names_of_which_nothing_remains_are_the_default() {
     ] {
         with_title(Some("Größe 2"), |title| {
             let mut buffer = [0; MAX_LEN];
-            let name = FileName::whole(name.as_bytes(), &mut buffer, title, id("1lDx"), "mp3");
+            let name = FileName::with_title(title, id("1lDx"), "mp3")
+                .replaced_by(name.as_bytes(), &mut buffer);
             assert_eq!(shown(name).0, "Größe-2_1lDx.mp3");
         });
         let mut buffer = [0; MAX_LEN];
-        let name = FileName::whole(name.as_bytes(), &mut buffer, None, id("1lDx"), "mp3");
+        let name =
+            FileName::with_title(None, id("1lDx"), "mp3").replaced_by(name.as_bytes(), &mut buffer);
         assert_eq!(shown(name).0, "1lDx.mp3");
     }
 }
@@ -272,8 +277,8 @@ fn long_whole_names_keep_their_extension() {
                 for given in ["", ".", ".MP3", ".mp3", ".ABCDEFGHIJKLMNOP"] {
                     let name = format!("{start}{}{end}{given}", fill.repeat(300));
                     let mut buffer = [0; MAX_LEN];
-                    let whole =
-                        FileName::whole(name.as_bytes(), &mut buffer, None, id("1lDx"), extension);
+                    let whole = FileName::with_title(None, id("1lDx"), extension)
+                        .replaced_by(name.as_bytes(), &mut buffer);
                     let (full, ascii) = shown(whole);
                     for shown in [&full, &ascii] {
                         assert!(shown.len() <= MAX_LEN, "{name}: {shown}");
@@ -312,7 +317,8 @@ fn any_name() {
         let extension = ["mp3", "x", "abcdefghijklmnop"][next(3)];
         let id = id(["1lDx", "con", "-", "Aux"][next(4)]);
         let mut buffer = [0; MAX_LEN];
-        let whole = FileName::whole(text.as_bytes(), &mut buffer, None, id, extension);
+        let whole =
+            FileName::with_title(None, id, extension).replaced_by(text.as_bytes(), &mut buffer);
         let titled =
             with_title(Some(&text), |title| shown(FileName::with_title(title, id, extension)));
         for (full, ascii) in [shown(whole), titled] {

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use core::cell::Cell;
 use core::ptr;
 
 use model::request::SpaceRequest;
@@ -12,12 +13,12 @@ use crate::nginx::request::Request;
 
 /// A request as it has arrived in a location, or as it is there when rewriting has ended. An error
 /// page may have another URI.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Arrived<'r> {
-    pub(super) lcf: &'static LocationConf,
-    pub(super) uri: &'r [u8],
-    pub(super) args: &'r [u8],
-    pub(super) space: Space<'r>,
+    lcf: Cell<&'static LocationConf>,
+    uri: Cell<&'r [u8]>,
+    args: Cell<&'r [u8]>,
+    space: Cell<Space<'r>>,
 }
 
 /// The space that a request is for.
@@ -30,29 +31,61 @@ pub(crate) enum Space<'r> {
     Valid(SpaceRequest<'r>),
 }
 
-impl Space<'_> {
-    pub(super) fn is_fixed(self) -> bool {
-        !matches!(self, Self::Open)
-    }
-}
-
 impl<'r> Arrived<'r> {
-    pub(super) fn new(request: &Request<'r>, lcf: &'static LocationConf) -> Result<Self, Failure> {
-        let uri = request.uri();
-        let space =
-            if lcf.asks_by_uri_alone() { evaluate_space(request, lcf, uri)? } else { Space::Open };
-        Ok(Self { lcf, uri, args: request.args(), space })
+    /// The space is to be evaluated then, by [`update`](Self::update).
+    pub(super) fn new(request: &Request<'r>, lcf: &'static LocationConf) -> Self {
+        Self {
+            lcf: Cell::new(lcf),
+            uri: Cell::new(request.uri()),
+            args: Cell::new(request.args()),
+            space: Cell::new(Space::Open),
+        }
     }
 
-    /// Whether configuration, path and query string are the same. nginx replaces strings and does not
-    /// change their bytes.
-    pub(super) fn is_same(&self, request: &Request<'r>, lcf: &'static LocationConf) -> bool {
-        ptr::eq(self.lcf, lcf) && request.has_uri(self.uri, self.args)
+    pub(super) fn lcf(&self) -> &'static LocationConf {
+        self.lcf.get()
     }
 
+    /// Evaluates the space, if it does not depend on anything that may change.
+    pub(super) fn evaluate_early(&self, request: &Request<'r>) -> Result<(), Failure> {
+        let lcf = self.lcf.get();
+        if lcf.asks_by_uri_alone() {
+            self.space.set(evaluate_space(request, lcf, self.uri.get())?);
+        }
+        Ok(())
+    }
+
+    /// Takes configuration, path and query string of the request, if they are others. nginx replaces
+    /// strings and does not change their bytes.
+    pub(super) fn update(
+        &self,
+        request: &Request<'r>,
+        lcf: &'static LocationConf,
+    ) -> Result<(), Failure> {
+        let has_uri = request.has_uri(self.uri.get(), self.args.get());
+        if has_uri && ptr::eq(self.lcf.get(), lcf) {
+            return Ok(());
+        }
+        self.lcf.set(lcf);
+        self.uri.set(request.uri());
+        self.args.set(request.args());
+        self.space.set(Space::Open);
+        self.evaluate_early(request)
+    }
+
+    /// The space, if it is fixed.
+    pub(super) fn fixed_space(&self) -> Option<Space<'r>> {
+        Some(self.space.get()).filter(|space| !matches!(space, Space::Open))
+    }
+
+    pub(super) fn fix_space(&self, space: Space<'r>) {
+        self.space.set(space);
+    }
+
+    /// The space; evaluated on each call until it is fixed.
     pub(super) fn space(&self, request: &Request<'r>) -> Result<Space<'r>, Failure> {
-        match self.space {
-            Space::Open => evaluate_space(request, self.lcf, self.uri),
+        match self.space.get() {
+            Space::Open => evaluate_space(request, self.lcf.get(), self.uri.get()),
             space => Ok(space),
         }
     }

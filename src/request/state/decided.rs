@@ -8,6 +8,7 @@ use core::ptr;
 use model::disposition::Disposition;
 use model::filename::CleanTitle;
 use model::format::Format;
+use model::request::SpaceId;
 
 use crate::config::{LocationConf, MainConf};
 use crate::nginx::Failure;
@@ -68,7 +69,7 @@ pub(crate) struct Decided<'r> {
     /// Boxed, because most sites have no lookup.
     lookup: OnceCell<Box<Lookup<'r>>>,
     /// A copy in the request's pool.
-    title: Cell<Option<CleanTitle<'r>>>,
+    title: OnceCell<CleanTitle<'r>>,
     disposition: Cell<Disposition>,
     outcome: Cell<Option<Outcome>>,
     redirect: OnceCell<Redirect<'r>>,
@@ -85,7 +86,7 @@ impl<'r> Decided<'r> {
     }
 
     /// The title in the space's entry.
-    pub(crate) fn title(&self) -> Option<CleanTitle<'r>> {
+    pub(crate) fn title(&self) -> Option<&CleanTitle<'r>> {
         self.title.get()
     }
 
@@ -96,7 +97,10 @@ impl<'r> Decided<'r> {
         title: CleanTitle<'_>,
     ) -> Result<(), Failure> {
         let text = request.pool().concat(title.parts())?;
-        self.title.set(title.kept(text));
+        if let Some(title) = title.kept(text) {
+            // A request has one entry.
+            let _ = self.title.set(title);
+        }
         Ok(())
     }
 
@@ -138,6 +142,7 @@ pub(crate) enum RewriteStage {
 /// The redirect to a file, and what has happened since.
 #[derive(Debug)]
 pub(crate) struct Redirect<'r> {
+    pub(crate) id: SpaceId<'r>,
     pub(crate) format: &'static Format,
     /// The path below the target.
     pub(crate) file: &'r [u8],
@@ -155,11 +160,13 @@ impl<'r> Redirect<'r> {
     pub(crate) fn new(
         request: &Request<'r>,
         lcf: &LocationConf,
+        id: SpaceId<'r>,
         format: &'static Format,
         file: &'r [u8],
         source: Source,
     ) -> Self {
         Self {
+            id,
             format,
             file,
             source,
