@@ -15,10 +15,11 @@ use self::directives::{Directive, DirectiveError, Settings, Written};
 pub(crate) use self::download::{Download, Route, Routes};
 use crate::catalog::CatalogFile;
 use crate::nginx::Failure;
-use crate::nginx::configuration::{Conf, ConfPosition, VariableIndex};
+use crate::nginx::configuration::{Conf, ConfPosition};
 use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::location::Location;
 use crate::nginx::request::Request;
+use crate::nginx::subrequest::SubrequestSetting;
 use crate::nginx::threads::ThreadPool;
 use crate::nginx::value::ComplexValue;
 
@@ -98,13 +99,13 @@ pub(crate) struct LookupSetting {
     pub(crate) uri: &'static [u8],
     position: ConfPosition,
     /// Set once all directives are read.
-    request_id: OnceCell<Option<VariableIndex>>,
+    subrequest: OnceCell<SubrequestSetting>,
 }
 
 impl LookupSetting {
-    /// `$request_id`, if a directive uses it: the application has to see the same one as the log.
-    pub(crate) fn request_id(&self) -> Option<VariableIndex> {
-        self.request_id.get().copied().flatten()
+    /// What the subrequest has of the request.
+    pub(crate) fn subrequest(&self) -> Result<&SubrequestSetting, Failure> {
+        self.subrequest.get().ok_or(Failure("fields of the lookup are not known"))
     }
 }
 

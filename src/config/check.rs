@@ -10,12 +10,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::{fs, io};
 
 use model::format::has_extension;
+use model::lookup::forwards_field;
 
 use crate::config::{Directory, Download, LocationConf, MainConf, Routes};
 use crate::nginx::configuration::{Conf, ConfPosition};
 use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::location::{Location, Selection};
 use crate::nginx::log::{Errno, Level, Text};
+use crate::nginx::subrequest::SubrequestSetting;
 use crate::variables;
 
 /// The configuration is refused, and the reason logged.
@@ -284,7 +286,11 @@ impl Check<'_> {
     /// The lookup has to be answered by a location without the module.
     fn lookup(&self) -> Result<(), Refused> {
         let Some(lookup) = self.lcf.lookup() else { return Ok(()) };
-        lookup.request_id.get_or_init(|| self.conf.variable_index(b"request_id"));
+        lookup.subrequest.get_or_init(|| {
+            // Random: the application has to see the same one as the log.
+            let request_id = self.conf.variable_index(b"request_id");
+            SubrequestSetting::new(self.conf, forwards_field, request_id)
+        });
         let (uri, position) = (Text(lookup.uri), &lookup.position);
         let Some(location) = self.select(lookup.uri, &|_| false).location else {
             return self.fail(

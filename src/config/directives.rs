@@ -253,8 +253,8 @@ fn lookup(conf: &Conf<'_>, _: &MainConf) -> Result<Switch<Rc<LookupSetting>>, Di
     } else if uri.contains(&b'?') {
         ": arguments are set by the module"
     } else {
-        let (position, request_id) = (conf.position(), OnceCell::new());
-        return Ok(Switch::On(Rc::new(LookupSetting { uri, position, request_id })));
+        let (position, subrequest) = (conf.position(), OnceCell::new());
+        return Ok(Switch::On(Rc::new(LookupSetting { uri, position, subrequest })));
     };
     Err(invalid("URI", conf, why))
 }

@@ -211,7 +211,7 @@ impl Conf<'_> {
     }
 
     /// The names of the variables that directives use so far, in the order of their indexes.
-    fn variable_names(&self) -> impl Iterator<Item = &'static [u8]> {
+    pub(super) fn variable_names(&self) -> impl Iterator<Item = &'static [u8]> {
         // SAFETY: see above; the core module has a main configuration, with an array of the
         // variables that directives use. Their names stay in the configuration's pool.
         unsafe {

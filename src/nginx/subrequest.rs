@@ -1,7 +1,6 @@
 //! A subrequest whose response decides about the request and never reaches the client.
 
-use core::mem;
-use core::ptr;
+use core::{iter, mem, ptr};
 
 use nginx_sys::{
     NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_CLOSE, NGX_HTTP_REQUEST_TIME_OUT,
@@ -9,14 +8,14 @@ use nginx_sys::{
     ngx_http_core_loc_conf_t, ngx_http_get_indexed_variable, ngx_http_header_t,
     ngx_http_headers_in, ngx_http_headers_in_t, ngx_http_post_subrequest_t,
     ngx_http_postponed_request_t, ngx_http_request_body_t, ngx_http_request_t, ngx_http_subrequest,
-    ngx_http_upstream_t, ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t,
-    ngx_list_part_t, ngx_list_t, ngx_palloc, ngx_str_t, ngx_table_elt_t,
+    ngx_http_upstream_t, ngx_http_variable_value_t, ngx_int_t, ngx_list_part_t, ngx_list_t,
+    ngx_palloc, ngx_str_t, ngx_table_elt_t,
 };
 
 use super::Failure;
-use super::configuration::VariableIndex;
+use super::configuration::{Conf, VariableIndex};
 use super::layout::{self, ngx_buf_t as flag, ngx_http_request_t as field};
-use super::module::{RequestData, core_index, core_main_conf};
+use super::module::{RequestData, core_index};
 use super::request::{Request, bytes, string};
 use super::response::fields;
 use super::snapshot::copy_values;
@@ -58,6 +57,50 @@ const MAX_REFERENCES: u32 = 65535 - 1000;
 /// Subrequests are nested too deeply, or there are too many.
 const LIMIT_REACHED: Failure = Failure("limit of subrequests reached");
 
+/// Which of a request's fields its subrequests have, and what is evaluated for both.
+#[derive(Debug)]
+pub(crate) struct SubrequestSetting {
+    forwards_field: fn(&[u8]) -> bool,
+    /// Where in `ngx_http_headers_in_t` nginx has its pointers to the other fields.
+    cleared_pointers: Box<[usize]>,
+    /// The variables that have values of the other fields.
+    cleared_variables: Box<[usize]>,
+    /// The same in the request and its subrequests.
+    shared_variable: Option<VariableIndex>,
+}
+
+impl SubrequestSetting {
+    /// Called when all directives that use variables are read.
+    pub(crate) fn new(
+        conf: &Conf<'_>,
+        forwards_field: fn(&[u8]) -> bool,
+        shared_variable: Option<VariableIndex>,
+    ) -> Self {
+        let pointers = known_fields().filter(|(name, _)| !forwards_field(name));
+        let variables = conf.variable_names().enumerate();
+        let cleared = variables.filter(|(_, name)| !is_variable_passed_on(name, forwards_field));
+        Self {
+            forwards_field,
+            cleared_pointers: pointers.map(|(_, offset)| offset).collect(),
+            cleared_variables: cleared.map(|(index, _)| index).collect(),
+            shared_variable,
+        }
+    }
+}
+
+/// The fields that nginx has pointers to in `ngx_http_headers_in_t`: names, and offsets there.
+fn known_fields() -> impl Iterator<Item = (&'static [u8], usize)> {
+    // SAFETY: the table is a constant of nginx; it ends with an element without a name.
+    unsafe {
+        let mut next = (&raw const ngx_http_headers_in).cast::<ngx_http_header_t>();
+        iter::from_fn(move || {
+            let known = &*next;
+            next = next.add(usize::from(known.name.len != 0));
+            (known.name.len != 0).then(|| (bytes(known.name), known.offset))
+        })
+    }
+}
+
 /// Why there is no subrequest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotStarted {
@@ -93,18 +136,16 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Starts a subrequest: GET, with those of the request's fields that `forwards_field` picks and
-    /// without its content. nginx calls `T::SUBREQUEST_DONE` at its end, maybe more than once, and
+    /// Starts a subrequest: GET, with some of the request's fields and without its content. nginx calls `T::SUBREQUEST_DONE` at its end, maybe more than once, and
     /// then the request's phase handler again, which must have returned NGX_AGAIN.
     ///
     /// The response passes the filters with its content in memory; a body filter has to keep it from
-    /// the client. The subrequest has its own values of variables, except for `shared`.
+    /// the client. The subrequest has its own values of variables, except for the shared one.
     pub(crate) fn start_subrequest<T: RequestData>(
         &self,
         uri: &'static [u8],
         args: &'r [u8],
-        forwards_field: fn(&[u8]) -> bool,
-        shared: Option<VariableIndex>,
+        setting: &SubrequestSetting,
     ) -> Result<Self, NotStarted> {
         // Whatever can fail without consequences is done first.
         let post = self.pool().store(ngx_http_post_subrequest_t {
@@ -113,8 +154,8 @@ impl<'r> Request<'r> {
         })?;
         // SAFETY: all zero is a body that has been read and is empty.
         let body = self.pool().store(unsafe { mem::zeroed::<ngx_http_request_body_t>() })?;
-        let headers = self.headers_for_subrequest(forwards_field)?;
-        let variables = self.variables_for_subrequest(forwards_field, shared)?;
+        let headers = self.headers_for_subrequest(setting)?;
+        let variables = self.variables_for_subrequest(setting)?;
         // SAFETY: the strings live as long as the request, and `post` as long as its pool.
         let subrequest = unsafe { self.create_subrequest(uri, args, post)? };
         let sr = subrequest.as_raw();
@@ -229,36 +270,29 @@ impl<'r> Request<'r> {
     /// of a subrequest without Range would from then on be that of the request, too.
     fn variables_for_subrequest(
         &self,
-        forwards_field: fn(&[u8]) -> bool,
-        shared: Option<VariableIndex>,
+        setting: &SubrequestSetting,
     ) -> Result<*mut ngx_http_variable_value_t, Failure> {
         // SAFETY: see above; an index is that of a variable, and there is a value for each. All zero
         // is a value that is not evaluated yet.
         unsafe {
-            let r = self.as_raw();
-            if let Some(VariableIndex(index)) = shared {
-                if ngx_http_get_indexed_variable(r, index).is_null() {
+            if let Some(VariableIndex(index)) = setting.shared_variable {
+                if ngx_http_get_indexed_variable(self.as_raw(), index).is_null() {
                     return Err(Failure("ngx_http_get_indexed_variable() failed"));
                 }
             }
-            let known = (*core_main_conf((*r).main_conf)).variables.elts;
-            let known: *mut ngx_http_variable_t = known.cast();
-            let values = copy_values(self)?;
-            let first: *mut ngx_http_variable_value_t = values.cast();
-            for index in 0..values.len() {
-                if !is_variable_passed_on(bytes((*known.add(index)).name), forwards_field) {
-                    first.add(index).write(mem::zeroed());
-                }
+            let first: *mut ngx_http_variable_value_t = copy_values(self)?.cast();
+            for &index in &setting.cleared_variables {
+                first.add(index).write(mem::zeroed());
             }
             Ok(first)
         }
     }
 
-    /// The request's header with those fields that `forwards_field` picks, in a list of its own:
+    /// The request's header with those fields that subrequests have, in a list of its own:
     /// subrequests share the list, from which `proxy_pass` sends fields.
     fn headers_for_subrequest(
         &self,
-        forwards_field: fn(&[u8]) -> bool,
+        setting: &SubrequestSetting,
     ) -> Result<ngx_http_headers_in_t, Failure> {
         // SAFETY: see above; nginx has read the header before the first handler runs. The new list
         // has room for all fields, and its elements are copies of valid ones.
@@ -273,7 +307,7 @@ impl<'r> Request<'r> {
                 return Err(Failure::NO_MEMORY);
             }
             let mut count = 0;
-            for field in fields(own).filter(|field| forwards_field(field.name())) {
+            for field in fields(own).filter(|field| (setting.forwards_field)(field.name())) {
                 copies.add(count).write(*field.as_raw());
                 count += 1;
             }
@@ -284,7 +318,14 @@ impl<'r> Request<'r> {
                 nalloc: room,
                 pool,
             };
-            clear_field_pointers(&mut headers, forwards_field);
+            // Offsets of pointers. Those of arrays, before NGINX 1.23, are of fields that may occur
+            // several times, which are forwarded.
+            for &offset in &setting.cleared_pointers {
+                let pointer = (&raw mut headers).byte_add(offset).cast::<*mut ngx_table_elt_t>();
+                *pointer = ptr::null_mut();
+            }
+            headers.content_length_n = -1;
+            layout::ngx_http_headers_in_t::chunked.set(&raw mut headers, 0);
             Ok(headers)
         }
     }
@@ -359,25 +400,6 @@ impl<'r> Request<'r> {
                 (*(*self.as_raw()).loc_conf.add(core_index())).cast();
             (*clcf).subrequest_output_buffer_size
         }
-    }
-}
-
-/// Clears nginx's pointers to fields that `forwards_field` does not pick.
-fn clear_field_pointers(headers: &mut ngx_http_headers_in_t, forwards_field: fn(&[u8]) -> bool) {
-    // SAFETY: the table ends with an element without a name. It has the offsets of pointers; those
-    // of arrays, before NGINX 1.23, are of fields that may occur several times, which are forwarded.
-    unsafe {
-        let mut known = (&raw const ngx_http_headers_in).cast::<ngx_http_header_t>();
-        while (*known).name.len != 0 {
-            let pointer = ptr::from_mut(headers).byte_add((*known).offset);
-            let pointer = pointer.cast::<*mut ngx_table_elt_t>();
-            if !(*pointer).is_null() && !forwards_field(bytes((*known).name)) {
-                *pointer = ptr::null_mut();
-            }
-            known = known.add(1);
-        }
-        headers.content_length_n = -1;
-        layout::ngx_http_headers_in_t::chunked.set(headers, 0);
     }
 }
 

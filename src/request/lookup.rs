@@ -9,9 +9,7 @@ use core::cell::{Cell, RefCell};
 use core::{mem, ptr};
 
 use model::catalog::ReadError;
-use model::lookup::{
-    ContentError, Decision, LookupError, LookupQuery, LookupResponse, decide, forwards_field,
-};
+use model::lookup::{ContentError, Decision, LookupError, LookupQuery, LookupResponse, decide};
 use model::request::SpaceId;
 
 use crate::config::{LocationConf, LookupSetting};
@@ -65,14 +63,9 @@ impl<'r> Lookup<'r> {
     ) -> Result<Self, NotStarted> {
         let args = request.pool().write(&LookupQuery { id, format })?;
         request.debug(format_args!("xspace lookup: \"{}?{}\"", Text(lookup.uri), Text(args)));
-        let request_id = lookup.request_id();
+        let setting = lookup.subrequest()?;
         Ok(Self {
-            subrequest: request.start_subrequest::<T>(
-                lookup.uri,
-                args,
-                forwards_field,
-                request_id,
-            )?,
+            subrequest: request.start_subrequest::<T>(lookup.uri, args, setting)?,
             content: RefCell::default(),
             is_complete: Cell::default(),
             fault: Cell::default(),
