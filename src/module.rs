@@ -330,7 +330,7 @@ fn set_up(conf: &Conf<'_>) -> Result<(), Refused> {
         // Requests are not affected by the module.
         return Ok(());
     }
-    check::downloads(conf, main)?;
+    check::downloads(conf, main, variables::is_known_after_search)?;
 
     // SAFETY: only the event loop and the reading of a configuration use these variables, in one
     // thread, and nginx resets the chain of filters for each configuration.

@@ -18,7 +18,6 @@ use crate::nginx::content_handler::SeekHandlers;
 use crate::nginx::location::{Location, Selection};
 use crate::nginx::log::{Errno, Level, Text};
 use crate::nginx::subrequest::SubrequestSetting;
-use crate::variables;
 
 /// The configuration is refused, and the reason logged.
 pub(crate) struct Refused;
@@ -31,52 +30,20 @@ const INEFFECTIVE: [(&str, &core::ffi::CStr); 2] =
 const SAMPLE: &str = "x";
 
 /// Checks every `xspace_download` and finds the locations that will serve its files.
-pub(crate) fn downloads(conf: &Conf<'_>, main: &MainConf) -> Result<(), Refused> {
+///
+/// `is_known_late` tells whether a variable has no value before a file is found.
+pub(crate) fn downloads(
+    conf: &Conf<'_>,
+    main: &MainConf,
+    is_known_late: fn(&[u8]) -> bool,
+) -> Result<(), Refused> {
     let seek_handlers = *main.seek_handlers.get_or_init(|| SeekHandlers::of(conf));
     let blocks = main.blocks.borrow();
     main.downloads.borrow().iter().try_for_each(|each| {
         let lcf = each.location.conf::<LocationConf>().ok_or(Refused)?;
-        download(conf, each, lcf, seek_handlers, &blocks)
+        let check = Check { conf, download: each, lcf, is_known_late };
+        check.download(seek_handlers, &blocks)
     })
-}
-
-/// `lcf` is the configuration of its location, `blocks` are those of `if` and `limit_except` in all
-/// servers.
-fn download(
-    conf: &Conf<'_>,
-    download: &Download,
-    lcf: &LocationConf,
-    seek_handlers: SeekHandlers,
-    blocks: &[Location],
-) -> Result<(), Refused> {
-    let check = Check { conf, download, lcf };
-    check.id()?;
-    let target = check.target()?;
-    check.target_uris(target)?;
-    if lcf.settings.id.is_none() {
-        check.own_uris()?;
-    }
-    check.directory()?;
-    check.lookup()?;
-    check.ineffective_directives();
-
-    let parts = check.parts(target);
-    let is_divided = parts.len() > 1 || check.longest_prefix().meets_regexes;
-    let serving: Vec<Part> = parts.into_iter().filter(|part| check.serves(part.location)).collect();
-    for part in &serving {
-        check.internal(part, &serving);
-        check.trailing_slash(part);
-        check.arguments(part.location, seek_handlers);
-    }
-    if let Directory::OfTarget = lcf.directory() {
-        check.directories(&serving);
-        serving.iter().for_each(|part| check.mapping(part.location, blocks));
-        check.rewrite_of_server();
-    }
-    let request_id = conf.variable_index(b"request_id");
-    // The check runs once for each directive.
-    let _ = download.routes.set(Routes { target, is_divided, request_id });
-    Ok(())
 }
 
 /// A location that may serve files of the target.
@@ -96,10 +63,44 @@ impl Part {
 struct Check<'a> {
     conf: &'a Conf<'a>,
     download: &'a Download,
+    /// The configuration of its location.
     lcf: &'a LocationConf,
+    is_known_late: fn(&[u8]) -> bool,
 }
 
 impl Check<'_> {
+    /// `blocks` are those of `if` and `limit_except` in all servers.
+    fn download(&self, seek_handlers: SeekHandlers, blocks: &[Location]) -> Result<(), Refused> {
+        self.id()?;
+        let target = self.target()?;
+        self.target_uris(target)?;
+        if self.lcf.settings.id.is_none() {
+            self.own_uris()?;
+        }
+        self.directory()?;
+        self.lookup()?;
+        self.ineffective_directives();
+
+        let parts = self.parts(target);
+        let is_divided = parts.len() > 1 || self.longest_prefix().meets_regexes;
+        let serving: Vec<Part> =
+            parts.into_iter().filter(|part| self.serves(part.location)).collect();
+        for part in &serving {
+            self.internal(part, &serving);
+            self.trailing_slash(part);
+            self.arguments(part.location, seek_handlers);
+        }
+        if let Directory::OfTarget = self.lcf.directory() {
+            self.directories(&serving);
+            serving.iter().for_each(|part| self.mapping(part.location, blocks));
+            self.rewrite_of_server();
+        }
+        let request_id = self.conf.variable_index(b"request_id");
+        // The check runs once for each directive.
+        let _ = self.download.routes.set(Routes { target, is_divided, request_id });
+        Ok(())
+    }
+
     fn log(&self, level: Level, position: &ConfPosition, message: impl fmt::Display) {
         position.log(self.conf.log_handle(), level, message);
     }
@@ -359,8 +360,8 @@ impl Check<'_> {
             let variable = Text(variable);
             warn(format_args!("sets \"${variable}\", which its \"root\" or \"alias\" contains"));
         }
-        let is_unknown = |name: &&[u8]| variables::is_known_after_search(name);
-        if let Some(variable) = self.conf.variables_of_root(part).find(is_unknown) {
+        let mut variables = self.conf.variables_of_root(part);
+        if let Some(variable) = variables.find(|name| (self.is_known_late)(name)) {
             let variable = Text(variable);
             warn(format_args!(
                 "uses \"${variable}\" in \"root\" or \"alias\" before the file is found"

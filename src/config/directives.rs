@@ -12,6 +12,7 @@ use core::ffi::CStr;
 use core::time::Duration;
 use core::{mem, str};
 use std::rc::Rc;
+use std::sync::{Arc, LazyLock};
 
 use model::format::{FormatError, Formats};
 use nginx_sys::{
@@ -130,7 +131,7 @@ directives! {
              "xspace_disposition", conf, "cycle while evaluating \"xspace_attachment\""));
 
     /// `xspace_formats ext[=type] …;` By default those of [`Formats::default`].
-    formats: Rc<Formats> => Rc<Formats> = Option::unwrap_or_default,
+    formats: Arc<Formats> => Arc<Formats> = or_default_formats,
         (c"xspace_formats", ANYWHERE | NGX_CONF_1MORE, formats);
 
     /// `xspace_min_size size;` In bytes, by default 0.
@@ -225,12 +226,19 @@ fn download(conf: &Conf<'_>, main: &MainConf) -> Result<Switch<Rc<Download>>, Di
     Ok(Switch::On(download))
 }
 
-fn formats(conf: &Conf<'_>, _: &MainConf) -> Result<Rc<Formats>, DirectiveError> {
+/// One list for all blocks: nginx makes a configuration for each location of a site, and most have
+/// nothing to do with the module.
+fn or_default_formats(written: Option<Arc<Formats>>) -> Arc<Formats> {
+    static DEFAULT: LazyLock<Arc<Formats>> = LazyLock::new(Arc::default);
+    written.unwrap_or_else(|| Arc::clone(&DEFAULT))
+}
+
+fn formats(conf: &Conf<'_>, _: &MainConf) -> Result<Arc<Formats>, DirectiveError> {
     let words = conf.arguments().map(|word| {
         str::from_utf8(word)
             .map_err(|_| DirectiveError::Invalid(format!("invalid format \"{}\"", Text(word))))
     });
-    Ok(Rc::new(Formats::parse(words.collect::<Result<Vec<_>, _>>()?)?))
+    Ok(Arc::new(Formats::parse(words.collect::<Result<Vec<_>, _>>()?)?))
 }
 
 fn directory(conf: &Conf<'_>, _: &MainConf) -> Result<Directory, DirectiveError> {
