@@ -40,6 +40,11 @@ FOR_MIRI    := CARGO_TARGET_DIR=$(CURDIR)/build/target/miri
 BUILD_MODULE := cargo build --release --locked \
                 $(if $(wildcard vendor/config.toml),--config vendor/config.toml)
 
+# NGINX_SOURCE=DIR: the NGINX in that folder, a checkout or an unpacked tarball, takes the place of
+# the bundled one.
+NGINX_SOURCE ?=
+export NGINX_SOURCE
+
 # INSTALL=no: install no packages, fail if one is missing.
 INSTALL ?= yes
 export INSTALL
@@ -301,7 +306,13 @@ notices: rust ## Make THIRD-PARTY-NOTICES anew, with cargo-about
 	@tools/notices write
 
 # Where the bundled NGINX comes from and how it is built; nothing else makes it out of date.
-BUNDLED_FILES := $(addprefix tools/bundled-nginx/,Cargo.toml Cargo.lock configure)
+BUNDLED_FILES := $(addprefix tools/bundled-nginx/,Cargo.toml Cargo.lock configure) build/nginx-source
+
+# Remembers which source was taken, and is changed only if that is another one now.
+.PHONY: FORCE
+build/nginx-source: FORCE
+	@mkdir -p build
+	@printf '%s\n' '$(NGINX_SOURCE)' | cmp -s - $@ || printf '%s\n' '$(NGINX_SOURCE)' >$@
 
 build/bundled/objs/Makefile: $(BUNDLED_FILES) | rust build-packages
 	$(call configure,bundled)
