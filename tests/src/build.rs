@@ -76,6 +76,11 @@ impl Build {
         Self { nginx, module, fault_module, plain_nginx, version, arguments: text }
     }
 
+    /// The version of this nginx, (1, 28, 3) say.
+    pub fn version(&self) -> (u32, u32, u32) {
+        self.version
+    }
+
     /// Whether this nginx was configured `--with-<feature>`, `http_v3` or `threads` say, or, of what
     /// is there by default, not `--without-<feature>`.
     pub fn has(&self, feature: &str) -> bool {

@@ -566,7 +566,7 @@ fn defaults_are_those_of_the_reference() {
 /* Messages */
 
 /// The code spans in one column of every table of a page that has it.
-fn column(name: &str, title: &str) -> Vec<String> {
+pub fn column(name: &str, title: &str) -> Vec<String> {
     let text = page(name);
     let mut spans = Vec::new();
     let (mut wanted, mut index, mut in_head) = (None, 0, false);
