@@ -182,6 +182,12 @@ suite-poorest: build/nginx build/poorest/objs/nginx module-poorest module-plain 
 	$(call suite,$(CURDIR)/build/poorest/objs/nginx,$(CURDIR)/build/poorest/$(MODULE),,NGINX with nothing that it can do without,$(POOREST))
 	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/plain/$(MODULE),,the module built without threads,catalog_refresh::)
 
+# BUILDS=name: only these of tools/build-matrix.
+BUILDS ?=
+.PHONY: build-matrix
+build-matrix: module matrix-packages ## Build NGINX and the module in many ways and try each, BUILDS=name
+	@CARGO_SEED=$(CURDIR)/build/target/bundled/release tools/build-matrix $(BUNDLED)/source $(BUILDS)
+
 # Times are printed, so the output of the tests is not kept back.
 .PHONY: suite-browser
 suite-browser: build test-packages browser-packages $(BROWSER_MODULES) ## Run the browser test on the bundled NGINX, TESTS=name for a few
@@ -424,7 +430,7 @@ rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
 PACKAGES := $(addsuffix -packages,application bench browser build deb debian demo fuzz image lint \
-                memory node quick rpm test tree)
+                matrix memory node quick rpm test tree)
 .PHONY: $(PACKAGES) packages
 ifdef LIST_PACKAGES
 $(PACKAGES):
