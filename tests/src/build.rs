@@ -91,6 +91,8 @@ impl Build {
             "preload" => env::var_os("XSPACE_TEST_NO_PRELOAD").is_none(),
             "http2_directive" => self.version >= (1, 25, 1),
             "add_header_inherit" => self.version >= (1, 29, 3),
+            "brotli" => self.other_module("ngx_http_brotli_filter_module").is_some(),
+            "headers_more" => self.other_module("ngx_http_headers_more_filter_module").is_some(),
             "lua" => self.other_module("ngx_http_lua_module").is_some(),
             "njs" => self.other_module("ngx_http_js_module").is_some(),
             _ if DEFAULT_FEATURES.contains(&feature) => !self.is_configured("--without-", feature),
