@@ -182,6 +182,12 @@ suite-poorest: build/nginx build/poorest/objs/nginx module-poorest module-plain 
 	$(call suite,$(CURDIR)/build/poorest/objs/nginx,$(CURDIR)/build/poorest/$(MODULE),,NGINX with nothing that it can do without,$(POOREST))
 	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/plain/$(MODULE),,the module built without threads,catalog_refresh::)
 
+# NGINX_TESTS=DIR: a checkout of NGINX's own tests. TESTS=name.t for one of them.
+NGINX_TESTS ?=
+.PHONY: nginx-tests
+nginx-tests: build nginx-tests-packages ## Compare NGINX's own tests with and without the module, NGINX_TESTS=checkout
+	@tools/nginx-tests "$(NGINX_TESTS)" $(CURDIR)/build/nginx $(CURDIR)/build/$(MODULE) $(TESTS)
+
 # BUILDS=name: only these of tools/build-matrix.
 BUILDS ?=
 .PHONY: build-matrix
@@ -430,7 +436,7 @@ rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
 PACKAGES := $(addsuffix -packages,application bench browser build deb debian demo fuzz image lint \
-                matrix memory node quick rpm test tree)
+                matrix memory nginx-tests node quick rpm test tree)
 .PHONY: $(PACKAGES) packages
 ifdef LIST_PACKAGES
 $(PACKAGES):
