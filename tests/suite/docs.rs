@@ -697,7 +697,7 @@ fn around(block: &str) -> Site {
         "load_module" => {
             let text =
                 text.replace("load_module modules/ngx_http_xspace_module.so;", "{load_module}");
-            Site::new().whole(&format!("{text} {{user}} pid {{dir}}/nginx.pid; events {{}} http {{ access_log off; server {{ }} }}"))
+            Site::new().whole(&format!("{text} {{user}} pid {{dir}}/nginx.pid; events {{}} http {{ {{temp_paths}} access_log off; server {{ }} }}"))
         }
         "log_format" | "map" | "upstream" | "server" => Site::simple().http(&text),
         _ if is_in_location => Site::with_directives(&text, ""),
