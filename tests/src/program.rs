@@ -166,7 +166,7 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         let workers = children(self.process.id());
-        // To gunicorn, SIGTERM means to wait for its clients: later versions do so for 30 seconds.
+        // To gunicorn, SIGTERM means to wait for its connections, and nginx 1.29.7 keeps them open.
         self.signal(libc::SIGINT);
         if !poll(|| self.process.try_wait().is_ok_and(|status| status.is_some())) {
             self.process.kill();
