@@ -40,6 +40,11 @@ FOR_MIRI    := CARGO_TARGET_DIR=$(CURDIR)/build/target/miri
 BUILD_MODULE := cargo build --release --locked \
                 $(if $(wildcard vendor/config.toml),--config vendor/config.toml)
 
+# NGINX_SOURCE=DIR: the NGINX in that folder, a checkout or an unpacked tarball, takes the place of
+# the bundled one.
+NGINX_SOURCE ?=
+export NGINX_SOURCE
+
 # INSTALL=no: install no packages, fail if one is missing.
 INSTALL ?= yes
 export INSTALL
@@ -177,6 +182,18 @@ suite-poorest: build/nginx build/poorest/objs/nginx module-poorest module-plain 
 	$(call suite,$(CURDIR)/build/poorest/objs/nginx,$(CURDIR)/build/poorest/$(MODULE),,NGINX with nothing that it can do without,$(POOREST))
 	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/plain/$(MODULE),,the module built without threads,catalog_refresh::)
 
+# NGINX_TESTS=DIR: a checkout of NGINX's own tests. TESTS=name.t for one of them.
+NGINX_TESTS ?=
+.PHONY: nginx-tests
+nginx-tests: build nginx-tests-packages ## Compare NGINX's own tests with and without the module, NGINX_TESTS=checkout
+	@tools/nginx-tests "$(NGINX_TESTS)" $(CURDIR)/build/nginx $(CURDIR)/build/$(MODULE) $(TESTS)
+
+# BUILDS=name: only these of tools/build-matrix.
+BUILDS ?=
+.PHONY: build-matrix
+build-matrix: module matrix-packages ## Build NGINX and the module in many ways and try each, BUILDS=name
+	@CARGO_SEED=$(CURDIR)/build/target/bundled/release tools/build-matrix $(BUNDLED)/source $(BUILDS)
+
 # Times are printed, so the output of the tests is not kept back.
 .PHONY: suite-browser
 suite-browser: build test-packages browser-packages $(BROWSER_MODULES) ## Run the browser test on the bundled NGINX, TESTS=name for a few
@@ -301,7 +318,13 @@ notices: rust ## Make THIRD-PARTY-NOTICES anew, with cargo-about
 	@tools/notices write
 
 # Where the bundled NGINX comes from and how it is built; nothing else makes it out of date.
-BUNDLED_FILES := $(addprefix tools/bundled-nginx/,Cargo.toml Cargo.lock configure)
+BUNDLED_FILES := $(addprefix tools/bundled-nginx/,Cargo.toml Cargo.lock configure) build/nginx-source
+
+# Remembers which source was taken, and is changed only if that is another one now.
+.PHONY: FORCE
+build/nginx-source: FORCE
+	@mkdir -p build
+	@printf '%s\n' '$(NGINX_SOURCE)' | cmp -s - $@ || printf '%s\n' '$(NGINX_SOURCE)' >$@
 
 build/bundled/objs/Makefile: $(BUNDLED_FILES) | rust build-packages
 	$(call configure,bundled)
@@ -413,7 +436,7 @@ rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
 PACKAGES := $(addsuffix -packages,application bench browser build deb debian demo fuzz image lint \
-                memory node quick rpm test tree)
+                matrix memory nginx-tests node quick rpm test tree)
 .PHONY: $(PACKAGES) packages
 ifdef LIST_PACKAGES
 $(PACKAGES):

@@ -6,12 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 mod build_layout;
+mod build_version;
 
 use build_layout::{Compiler, Layout};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build_layout.rs");
+    println!("cargo::rerun-if-changed=build_version.rs");
     println!("cargo::rerun-if-changed=src/nginx/layout.c");
     println!("cargo::rerun-if-changed=src/nginx/layout.h");
 
@@ -29,6 +31,12 @@ fn main() {
         println!("cargo::error=nginx-sys does not tell the version of NGINX: \"{version}\"");
         return;
     };
+    println!("cargo::rerun-if-env-changed={}", build_version::ALLOW);
+    if let Err(why) = build_version::check(version, env::var(build_version::ALLOW).ok().as_deref())
+    {
+        println!("cargo::error={why}");
+        return;
+    }
     println!("cargo::rustc-check-cfg=cfg(ngx_table_elt_next)");
     if version >= 1_023_000 {
         // ngx_table_elt_t.next: header fields of one name are linked.

@@ -195,6 +195,21 @@ impl<'r> Request<'r> {
         self.fields().filter(move |field| field.is(name)).map(Field::value)
     }
 
+    /// Whether the response has a field with this name, in any case. Most responses have one field
+    /// only, ETag.
+    pub(crate) fn has_field(&self, name: &'static str) -> bool {
+        // SAFETY: see above; `last` is the list's last part, the first one is in the list itself.
+        let is_short = unsafe {
+            let list = &raw const (*self.as_raw()).headers_out.headers;
+            ptr::eq((*list).last, &raw const (*list).part) && (*list).part.nelts <= 1
+        };
+        if is_short {
+            self.last_field().is_some_and(|field| !field.is_removed() && field.is(name))
+        } else {
+            self.response_field(name).next().is_some()
+        }
+    }
+
     /// The field that was added last, which may be removed.
     pub(crate) fn last_field(&self) -> Option<Field<'r>> {
         // SAFETY: see above; `last` is the list's last part, with `nelts` elements.

@@ -76,13 +76,16 @@ fn describe<'r>(
     let name = &record.file_name(request, redirect)?;
     let value = request.pool().write(&ContentDisposition { disposition, name })?;
     let is_proxied = request.has_upstream();
-    if is_proxied {
-        // An object store may have sent one.
-        request.remove_fields(|field| field.is(CONTENT_DISPOSITION));
-    }
     // `range` sets the type of several ranges later; those of an upstream have it already.
     if !(is_proxied && is_multipart(request)) {
         request.set_content_type(redirect.format.media_type());
+    }
+    if is_proxied {
+        // An object store may have sent one.
+        request.remove_fields(|field| field.is(CONTENT_DISPOSITION));
+    } else if request.has_field(CONTENT_DISPOSITION) {
+        // From another module whose filter runs before: it counts as an `add_header` does.
+        return Ok(());
     }
     record.added.add_content_disposition(request, value)
 }

@@ -76,6 +76,11 @@ impl Build {
         Self { nginx, module, fault_module, plain_nginx, version, arguments: text }
     }
 
+    /// The version of this nginx, (1, 28, 3) say.
+    pub fn version(&self) -> (u32, u32, u32) {
+        self.version
+    }
+
     /// Whether this nginx was configured `--with-<feature>`, `http_v3` or `threads` say, or, of what
     /// is there by default, not `--without-<feature>`.
     pub fn has(&self, feature: &str) -> bool {
@@ -85,6 +90,9 @@ impl Build {
             // A checker of memory has allocation functions of its own.
             "preload" => env::var_os("XSPACE_TEST_NO_PRELOAD").is_none(),
             "http2_directive" => self.version >= (1, 25, 1),
+            "add_header_inherit" => self.version >= (1, 29, 3),
+            "brotli" => self.other_module("ngx_http_brotli_filter_module").is_some(),
+            "headers_more" => self.other_module("ngx_http_headers_more_filter_module").is_some(),
             "lua" => self.other_module("ngx_http_lua_module").is_some(),
             "njs" => self.other_module("ngx_http_js_module").is_some(),
             _ if DEFAULT_FEATURES.contains(&feature) => !self.is_configured("--without-", feature),

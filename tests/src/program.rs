@@ -165,9 +165,15 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.signal(libc::SIGTERM);
+        let workers = children(self.process.id());
+        // To gunicorn, SIGTERM means to wait for its connections, and nginx 1.29.7 keeps them open.
+        self.signal(libc::SIGINT);
         if !poll(|| self.process.try_wait().is_ok_and(|status| status.is_some())) {
             self.process.kill();
+            // They would go on to answer.
+            for worker in workers {
+                send_signal(worker, libc::SIGKILL);
+            }
         }
         if std::thread::panicking() {
             println!("--- {} ---\n{}", self.log.display(), self.log());

@@ -22,6 +22,7 @@ use crate::process::is_root;
 #[derive(Debug)]
 pub struct Site {
     dir: PathBuf,
+    first: String,
     main: String,
     events: String,
     http: String,
@@ -71,6 +72,7 @@ impl Site {
         };
         let site = Self {
             dir,
+            first: String::new(),
             main: String::new(),
             events: String::new(),
             http: String::new(),
@@ -115,6 +117,13 @@ impl Site {
         Self::with_download(download).server(&format!(
             "location ^~ /downloads/ {{ internal; alias {{dir}}/downloads/; {target} }}"
         ))
+    }
+
+    /// Adds to the main context, above the line that loads the module.
+    #[must_use]
+    pub fn first(mut self, text: &str) -> Self {
+        push_line(&mut self.first, text);
+        self
     }
 
     /// Adds to the main context.
@@ -491,7 +500,7 @@ impl Site {
 
         // "off" outranks every other access_log of its level.
         let access_log = if self.http.contains("access_log") { "" } else { "access_log off;" };
-        let Self { main, connections, events, http, server, after, log_level, .. } = self;
+        let Self { first, main, connections, events, http, server, after, log_level, .. } = self;
         let user = if self.has_user { "{user}" } else { "" };
         let processes = match self.workers {
             0 => String::new(),
@@ -501,7 +510,8 @@ impl Site {
         // nginx hands no more of its environment to a new executable than the configuration says.
         let kept = if self.daemon { "env ASAN_OPTIONS;\nenv LSAN_OPTIONS;" } else { "" };
         format!(
-            "{{load_module}}
+            "{first}
+{{load_module}}
 {user}
 daemon {daemon};
 {kept}

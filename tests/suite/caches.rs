@@ -1,7 +1,7 @@
 //! What caches are told of a response: caches in front of NGINX, browsers', and the one that keeps
 //! an application's answers.
 
-use xspace_tests::{Application, Asked, Nginx, Protocol, Reply, Request, Response, Site};
+use xspace_tests::{Application, Asked, Nginx, Protocol, Reply, Request, Response, Site, build};
 
 use crate::asking::{asking, own_errors, rows};
 use crate::common::{
@@ -88,6 +88,22 @@ fn cache_in_front_hands_nobody_the_answer_of_another() {
             (get("login"), 401, 200),
         ]
     };
+    let mut configurations = vec![
+        ("", "", ""),
+        ("", "expires 1h;", ""),
+        ("", "", "expires 1h;"),
+        ("", "add_header Cache-Control 'public, max-age=600';", ""),
+        ("", "", "add_header Cache-Control 'public, s-maxage=600' always;"),
+        ("expires max;", "expires max; add_header Cache-Control public always;", ""),
+        ("", "add_header X-Accel-Expires 600; add_header CDN-Cache-Control max-age=600;", ""),
+    ];
+    if build().require("add_header_inherit") {
+        configurations.push((
+            "",
+            "add_header Cache-Control max-age=600;",
+            "add_header Cache-Control public always; add_header_inherit merge;",
+        ));
+    }
     for fields in [
         &[][..],
         &[("Cache-Control", "private, no-store")],
@@ -96,15 +112,7 @@ fn cache_in_front_hands_nobody_the_answer_of_another() {
         &[("Vary", "Cookie")],
         &[("Expires", "Thu, 31 Dec 2099 23:59:59 GMT")],
     ] {
-        for (download, target, server) in [
-            ("", "", ""),
-            ("", "expires 1h;", ""),
-            ("", "", "expires 1h;"),
-            ("", "add_header Cache-Control 'public, max-age=600';", ""),
-            ("", "", "add_header Cache-Control 'public, s-maxage=600' always;"),
-            ("expires max;", "expires max; add_header Cache-Control public always;", ""),
-            ("", "add_header X-Accel-Expires 600; add_header CDN-Cache-Control max-age=600;", ""),
-        ] {
+        for &(download, target, server) in &configurations {
             let application = two_users(fields);
             let nginx =
                 lookup_site(&application, download, target).http(FRONT).server(server).start();
@@ -722,6 +730,21 @@ fn planted_cookie_does_not_open_the_cache_of_the_sample() {
         assert_eq!(response.header("cache-control"), Some("private, no-store"));
     }
     assert_eq!(application.asked().len(), before);
+}
+
+/// Why the key has all cookies: what docs/lookup.md says of `$cookie_session`.
+#[test]
+fn cookie_variable_is_not_what_an_application_reads() {
+    let nginx = Site::new().server("location = /cookie { return 200 $cookie_session; }").start();
+    let comma_separates = build().version() < (1, 29, 6);
+    for (cookie, session) in [
+        ("session=real", "real"),
+        ("SESSION=planted; session=real", "planted"),
+        ("session=planted; session=real", "planted"),
+        ("utm=x,session=planted; session=real", if comma_separates { "planted" } else { "real" }),
+    ] {
+        assert_eq!(nginx.get_with("/cookie", "Cookie", cookie).text(), session, "{cookie}");
+    }
 }
 
 /// As docs/lookup.md has it, for a public site.

@@ -231,6 +231,24 @@ fn encrypted_protocols_are_served() {
     }
 }
 
+/// What the file says of fields that both locations inherit.
+#[test]
+fn fields_of_the_server_are_kept_beside_those_of_a_location() {
+    const NAME: &str = "https-http2-http3.conf";
+    const MERGE: &str = "# add_header_inherit merge;";
+    let text = conf_file(NAME);
+    if !is_for_this_nginx(NAME, &text) || !build().require("add_header_inherit") {
+        return;
+    }
+    let text = text.replace("expires -1;", "expires -1; add_header X-Own yes;");
+    for (text, is_kept) in [(text.replace(MERGE, &MERGE[2..]), true), (text, false)] {
+        let nginx = site(NAME, &text).start();
+        let response = nginx.send(Protocol::Http2, &Request::get(PATH));
+        assert_eq!(response.header("x-own"), Some("yes"));
+        assert_eq!(response.header("alt-svc").is_some(), is_kept);
+    }
+}
+
 #[test]
 fn catalog_names_files_and_answers_for_those_that_are_gone() {
     let Some(nginx) = start("catalog.conf") else { return };

@@ -566,7 +566,7 @@ fn defaults_are_those_of_the_reference() {
 /* Messages */
 
 /// The code spans in one column of every table of a page that has it.
-fn column(name: &str, title: &str) -> Vec<String> {
+pub fn column(name: &str, title: &str) -> Vec<String> {
     let text = page(name);
     let mut spans = Vec::new();
     let (mut wanted, mut index, mut in_head) = (None, 0, false);
@@ -697,7 +697,7 @@ fn around(block: &str) -> Site {
         "load_module" => {
             let text =
                 text.replace("load_module modules/ngx_http_xspace_module.so;", "{load_module}");
-            Site::new().whole(&format!("{text} {{user}} pid {{dir}}/nginx.pid; events {{}} http {{ access_log off; server {{ }} }}"))
+            Site::new().whole(&format!("{text} {{user}} pid {{dir}}/nginx.pid; events {{}} http {{ {{temp_paths}} access_log off; server {{ }} }}"))
         }
         "log_format" | "map" | "upstream" | "server" => Site::simple().http(&text),
         _ if is_in_location => Site::with_directives(&text, ""),

@@ -104,3 +104,5 @@ mod soak;
 mod unchanged;
 /// The variables, before the redirect and after, and what is counted as a play.
 mod variables;
+/// Versions of nginx: those that the build refuses, and those that the documentation names.
+mod versions;

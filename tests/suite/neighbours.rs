@@ -328,3 +328,90 @@ fn http1_connection_is_kept_after_a_capture_of_a_head_request() {
         }
     }
 }
+
+/// Filters of other modules, loaded before this one and after it.
+#[test]
+fn filters_of_other_modules_in_both_orders() {
+    const MODULES: [&str; 5] = [
+        "ndk_http_module",
+        "ngx_http_lua_module",
+        "ngx_http_js_module",
+        "ngx_http_headers_more_filter_module",
+        "ngx_http_brotli_filter_module",
+    ];
+    let mut found = MODULES.iter().filter_map(|name| build().other_module(name)).peekable();
+    if !["lua", "njs", "headers_more", "brotli"].iter().all(|name| build().require(name)) {
+        return;
+    }
+    assert!(found.peek().is_some());
+    let others: String =
+        found.map(|module| format!("load_module \"{}\";\n", module.display())).collect();
+    let target = |name: &str, directives: &str| {
+        format!(
+            "location ^~ /{name}/ {{ xspace_download /of-{name}/; }}
+             location ^~ /of-{name}/ {{ internal; alias {{dir}}/downloads/; {directives} }}"
+        )
+    };
+    let directives = [
+        (
+            "lua",
+            r#"header_filter_by_lua_block {
+                   ngx.header["X-Seen"] = ngx.header["Content-Disposition"]
+               }"#,
+        ),
+        ("njs", "js_header_filter neighbours.see;"),
+        ("sets", "more_set_headers 'Content-Disposition: inline; filename=own.mp3';"),
+        (
+            "sets-alone",
+            "etag off; more_set_headers 'Content-Disposition: inline; filename=own.mp3';",
+        ),
+        ("clears", "more_clear_headers Content-Disposition;"),
+        ("brotli", "brotli on; brotli_types *; brotli_min_length 20;"),
+    ];
+    let servers: String =
+        directives.iter().map(|(name, directives)| target(name, directives)).collect();
+    let disposition = format!("inline; filename=\"{ID}.mp3\"");
+    for is_last in [true, false] {
+        let site = Site::simple()
+            .http("js_path {dir}; js_import neighbours from neighbours.js;")
+            .server(&servers)
+            .file(
+                "neighbours.js",
+                "function see(r) { r.headersOut['X-Seen'] = r.headersOut['Content-Disposition']; }
+                 export default { see };",
+            )
+            .file(FILE, recording());
+        let nginx = if is_last { site.first(&others) } else { site.main(&others) }.start();
+        for protocol in nginx.protocols() {
+            for (name, _) in directives {
+                let path = format!("/{name}/{ID}");
+                let what = format!("{path} {protocol:?}, loaded last: {is_last}");
+                let request = Request::get(&path).header("Accept-Encoding", "br");
+                let response = nginx.send(protocol, &request.range("bytes=5-9"));
+                let all = |name: &str| -> Vec<&str> {
+                    let fields =
+                        response.headers.iter().filter(|(of, _)| of.eq_ignore_ascii_case(name));
+                    fields.map(|(_, value)| &**value).collect()
+                };
+                // Compressed, it is whole. All others are parts.
+                let is_compressed = name == "brotli";
+                let (status, length) = if is_compressed { (200, None) } else { (206, Some("5")) };
+                assert_eq!(response.status, status, "{what}: {response:?}");
+                assert_eq!(response.header("content-length"), length, "{what}");
+                assert_eq!(response.header("content-encoding"), is_compressed.then_some("br"));
+                if !is_compressed {
+                    assert_eq!(response.body, &recording()[5..10], "{what}");
+                }
+                // What is loaded before sees, and can change, what the module has set.
+                let expected: &[&str] = match name {
+                    "sets" | "sets-alone" => &["inline; filename=own.mp3"],
+                    "clears" if is_last => &[],
+                    _ => &[&disposition],
+                };
+                assert_eq!(all("content-disposition"), expected, "{what}");
+                let seen = is_last && matches!(name, "lua" | "njs");
+                assert_eq!(all("x-seen").contains(&&*disposition), seen, "{what}");
+            }
+        }
+    }
+}
