@@ -416,6 +416,19 @@ package-test: rust tree-packages ## Build, install and remove the package in Deb
 fresh-test: rust tree-packages ## Follow README.md as a new user, in fresh Debian 12, 13 and testing systems
 	@PORT=$(PORT) TLS_PORT=$(TLS_PORT) $(if $(CHECKS),CHECKS="$(CHECKS)") tools/fresh-test $(SUITES)
 
+# Themes that see NGINX's structs, files of any size, and what workers read.
+ARCH ?= arm64 i386
+ARCH_TESTS := $(addsuffix ::,catalog conditional formats headers lookup ranges serving)
+.PHONY: arch-test
+arch-test: arch-systems test-packages ## Build the module for ARCH=arm64 and i386 and test it there, TESTS=name for a few
+	@set -e; for arch in $(ARCH); do \
+	    $(FOR_TESTS) tools/arch-test test $$arch $(or $(TESTS),$(ARCH_TESTS)); \
+	done
+
+.PHONY: arch-systems
+arch-systems: rust tree-packages
+	@set -e; for arch in $(ARCH); do tools/arch-test systems $$arch; done
+
 .PHONY: rpm
 rpm: build/nginx rpm-packages ## Build the RPM for the builds of nginx.org and try it, in build/rpm
 	@tools/rpm build/rpm

@@ -237,7 +237,8 @@ impl<M: Memory> Catalog<M> {
                     return Some((place, head, text));
                 }
             }
-            at += 1;
+            // A hash is as large as an address of 32 bits.
+            at = at.wrapping_add(1);
         }
     }
 
@@ -251,8 +252,14 @@ impl<M: Memory> Catalog<M> {
 
     /// A slot; `None` if there are none. Behind the last one is the first one.
     fn slot(&self, at: usize) -> Option<u64> {
-        let at = (at & self.slot_count().wrapping_sub(1)) * Self::SLOT_LEN;
-        Some(u64::from_ne_bytes(*self.slots.as_ref().get(at..)?.first_chunk()?))
+        let start = self.slot_start(at)?;
+        Some(u64::from_ne_bytes(*self.slots.as_ref().get(start..)?.first_chunk()?))
+    }
+
+    /// Where a slot begins, in bytes.
+    fn slot_start(&self, at: usize) -> Option<usize> {
+        let last = self.slot_count().checked_sub(1)?;
+        Some((at & last) * Self::SLOT_LEN)
     }
 
     /// Adds the entry of an id that has none.
@@ -316,10 +323,10 @@ impl<M: Memory> Catalog<M> {
     fn insert(&mut self, value: u64) {
         let mut at = (value >> 32) as usize;
         while self.slot(at).is_some_and(|slot| slot != 0) {
-            at += 1;
+            at = at.wrapping_add(1);
         }
-        let at = (at & self.slot_count().wrapping_sub(1)) * Self::SLOT_LEN;
-        if let Some(slot) = self.slots.as_mut().get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        let Some(start) = self.slot_start(at) else { return };
+        if let Some(slot) = self.slots.as_mut().get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
             *slot = value.to_ne_bytes();
         }
     }
