@@ -1,0 +1,548 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+use std::thread;
+
+use super::layout::{BUCKET_LEN, HEADER_LEN};
+use super::listeners::{Added, Listeners};
+use super::*;
+use crate::request::SpaceId;
+
+const DAY: u64 = MAX_WINDOW as u64;
+/// A midnight in 2023.
+const MIDNIGHT: u64 = 19_700 * DAY;
+const NOON: u64 = MIDNIGHT + DAY / 2;
+
+/// SplitMix64, from a seed.
+struct Random(Cell<u64>);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(Cell::new(seed))
+    }
+
+    fn next(&self) -> u64 {
+        let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&self, end: u64) -> u64 {
+        self.next() % end
+    }
+}
+
+fn words(count: usize) -> Vec<AtomicU64> {
+    (0..count).map(|_| AtomicU64::new(0)).collect()
+}
+
+/// The smallest zone with room for so many spaces.
+fn memory(listeners: usize, spaces: usize) -> (Vec<AtomicU64>, Layout) {
+    let len = HEADER_LEN + totals::LEN + listeners.div_ceil(BUCKET_LEN) * BUCKET_LEN + spaces * 12;
+    (words(len), Layout::new(len, Some(listeners)).unwrap())
+}
+
+fn id(text: &str) -> SpaceId<'_> {
+    SpaceId::parse(text.as_bytes()).unwrap()
+}
+
+/// Two minutes of 128 kbit/s in an hour of the same.
+static HOUR: LazyLock<Sent<'_>> = LazyLock::new(|| Sent {
+    space: id("space"),
+    bytes: 16_000 * 120,
+    size: 16_000 * 3600,
+    duration: 3_600_000,
+    is_attachment: false,
+    started: NOON,
+});
+
+fn zone(words: &[AtomicU64], layout: Layout) -> Zone<'_> {
+    let random = Random::new(7);
+    Zone::create(words, layout, NOON, || random.next()).unwrap()
+}
+
+fn count(zone: &Zone<'_>, sent: &Sent<'_>, listener: &str, now: u64) -> bool {
+    count_by(zone, sent, listener, &Rule::default(), now)
+}
+
+fn count_by(zone: &Zone<'_>, sent: &Sent<'_>, listener: &str, rule: &Rule, now: u64) -> bool {
+    let random = Random::new(now);
+    let listener = Some(Listener::Value(listener.as_bytes()));
+    zone.count_sent(0, sent, listener, rule, now, || random.next())
+}
+
+#[test]
+fn milliseconds() {
+    let rule = |time, minute| Rule { time, minute, ..Rule::default() };
+    let (default, minute) = (Rule::default(), 960 * 1024);
+    let rows = [
+        (default, 1_000_000, 3_600_000_000, 3_600_000, 1_000, "an hour, 1 MB of 3.6 GB"),
+        (default, 1, 3_600_000_000, 3_600_000, 1, "a byte is rounded up"),
+        (default, 0, 3_600_000_000, 3_600_000, 0, "nothing"),
+        (default, 3_600_000_000, 3_600_000_000, 3_600_000, 3_600_000, "all"),
+        (default, 500, 1000, 20_000, 30_000, "half of 20 s is half of a play"),
+        (default, 1000, 1000, 20_000, 60_000, "all of 20 s is a play"),
+        (default, 1000, 1000, 60_000, 60_000, "all of a minute is a play"),
+        (default, 1000, 1000, 60_001, 60_001, "a little more"),
+        (default, minute, 10 * minute, 0, 60_000, "no duration"),
+        (default, minute / 2, 10 * minute, 0, 30_000, "half of a minute"),
+        (default, minute / 2, minute / 2, 0, 60_000, "no duration, a short file"),
+        (default, minute, minute, 0, 60_000, "no duration, just a play"),
+        (default, minute, 0, 0, 60_000, "no size either"),
+        (default, minute, 0, 3_600_000, 60_000, "a duration is of no use without a size"),
+        (rule(30_000, minute), minute / 2, 10 * minute, 0, 30_000, "the time is another"),
+        (rule(30_000, minute), 7, 7, 0, 30_000, "a short file of another time"),
+        (rule(60_000, 100), 100, 1000, 0, 60_000, "bytes are a minute"),
+        (rule(60_000, 100), 100, 100_000, 3_600_000, 3_600, "a duration is better"),
+        (rule(60_000, 0), 5, 100, 0, 300_000, "no division by zero"),
+        (default, u64::MAX, u64::MAX, u64::MAX, u64::MAX, "the largest numbers"),
+        (default, u64::MAX, 1, u64::MAX, u64::MAX, "more than there can be"),
+        (default, 1 << 40, 1 << 41, 1 << 40, 1 << 39, "a product of more than 64 bits"),
+        (default, 5, u64::MAX, 0, 1, "a size that overflows"),
+    ];
+    for (rule, bytes, size, duration, expected, what) in rows {
+        assert_eq!(rule.time_of(bytes, size, duration), expected, "{what}");
+    }
+}
+
+/// However a file is cut into pieces, all of them together are no less than the whole, and no more
+/// than that and a millisecond for each piece.
+#[test]
+fn pieces_are_the_whole() {
+    let random = Random::new(1);
+    for round in 0..20_000 {
+        let size = 1 + random.below(1 << (1 + random.below(40)));
+        let duration = random.below(4) * random.below(1 << 24);
+        let minute = 1 + random.below(1 << 22);
+        let rule = Rule { time: 1 + random.below(200_000) as u32, minute, ..Rule::default() };
+        let (mut left, mut sum, mut pieces) = (size, 0, 0);
+        while left > 0 {
+            let bytes = if pieces > 30 { left } else { 1 + random.below(left) };
+            sum += rule.time_of(bytes, size, duration);
+            left -= bytes;
+            pieces += 1;
+        }
+        let whole = rule.time_of(size, size, duration);
+        let what = format!("{round}: {size} bytes, {duration} ms, {rule:?}");
+        assert!((whole..whole + pieces).contains(&sum), "{what}: {sum}, not {whole}");
+        assert!(whole >= rule.time.into() || duration == 0, "{what}: {whole}");
+        // The slow way.
+        let known = if duration > 0 {
+            u128::from(duration) * u128::from(minute)
+        } else {
+            u128::from(size) * 60_000
+        };
+        let all = known.max(u128::from(rule.time) * u128::from(minute));
+        assert_eq!(u128::from(whole), all.div_ceil(minute.into()), "{what}");
+    }
+}
+
+#[test]
+fn windows() {
+    let day = MAX_WINDOW;
+    let rows = [
+        (MIDNIGHT, MIDNIGHT, 0, day, MIDNIGHT, "the first second"),
+        (MIDNIGHT - 1, MIDNIGHT - 1, 0, day, MIDNIGHT - DAY, "the last second"),
+        (MIDNIGHT - 1, MIDNIGHT + 5, MIDNIGHT + 5, day, MIDNIGHT - DAY, "ends in the next one"),
+        (MIDNIGHT - 40, MIDNIGHT + 2 * DAY, MIDNIGHT, day, MIDNIGHT - DAY, "two days long"),
+        (NOON, NOON, 0, 3600, NOON, "an hour"),
+        (NOON + 3599, NOON + 3599, 0, 3600, NOON, "its end"),
+        (NOON, NOON, 0, 0, NOON, "at least a second"),
+        (NOON, NOON, 0, u32::MAX, MIDNIGHT, "at most a day"),
+        (MIDNIGHT - 9, MIDNIGHT - 9, MIDNIGHT + 9, day, MIDNIGHT, "set back over midnight"),
+        (MIDNIGHT - 9, MIDNIGHT - 9, MIDNIGHT - 9 + DAY, day, MIDNIGHT, "set back by a day"),
+        (MIDNIGHT - 9, MIDNIGHT - 9, MIDNIGHT + DAY, day, MIDNIGHT - DAY, "by more: believed"),
+        (MIDNIGHT - 1, MIDNIGHT - 1, MIDNIGHT, day, MIDNIGHT - DAY, "a process is a second late"),
+        (NOON + 3 * DAY, NOON, 0, day, MIDNIGHT, "started in the future"),
+        (0, 0, 0, day, 0, "1970"),
+        (u64::MAX, u64::MAX, 0, day, u64::MAX - u64::MAX % DAY, "the end of time"),
+    ];
+    for (started, now, latest, length, expected, what) in rows {
+        let window = Window::of_request(started, now, latest, length);
+        assert_eq!(window.start(), expected, "{what}");
+        assert!(window.end() > window.start(), "{what}");
+    }
+}
+
+#[test]
+fn layouts() {
+    let fixed = HEADER_LEN + totals::LEN;
+    let rows = [
+        (0, None, None, "nothing"),
+        (fixed, Some(8), None, "no room for a bucket"),
+        (fixed + 8, Some(8), None, "no room for a space"),
+        (fixed + 20, Some(8), Some((8, 1)), "one of each"),
+        (fixed + 20, Some(1), Some((8, 1)), "a bucket at least"),
+        (fixed + 20, Some(0), Some((8, 1)), "without listeners"),
+        (fixed + 20, Some(9), None, "one listener too many"),
+        (fixed + 20, Some(usize::MAX), None, "far too many"),
+        (1 << 17, None, Some((32_768, 8018)), "a megabyte"),
+        (1 << 24, Some(1 << 17), Some((1 << 17, 1_387_005)), "128 megabytes"),
+    ];
+    for (words, listeners, expected, what) in rows {
+        let layout = Layout::new(words, listeners);
+        assert_eq!(layout.map(|it| (it.listeners(), it.spaces())), expected, "{what}");
+        assert!(layout.is_none_or(|layout| layout.len() <= Some(words)), "{what}");
+    }
+    for words in (0..5000).map(|n| n * 7) {
+        let layout = Layout::new(words, None);
+        assert!(layout.is_none_or(|layout| layout.len() <= Some(words)), "{words}");
+    }
+}
+
+#[test]
+fn a_zone_is_opened_as_it_was_made() {
+    let (words, layout) = memory(100, 10);
+    assert!(Zone::open(&words).is_none(), "there is none yet");
+    assert!(Zone::open(&words[..5]).is_none(), "no room for a header");
+    let made = zone(&words, layout);
+    assert!(count(&made, &HOUR, "me", NOON));
+    let opened = Zone::open(&words).expect("a zone");
+    assert_eq!((opened.layout(), opened.created()), (layout, NOON));
+    assert_eq!(opened.total(Count::Plays), 1);
+    assert!(!count(&opened, &HOUR, "me", NOON), "it knows the listener");
+    assert!(Zone::open(&words[..words.len() - 1]).is_none(), "a part of it");
+    let (few, _) = memory(100, 9);
+    assert!(Zone::create(&few, layout, NOON, || 0).is_none(), "too large for the memory");
+    words[0].fetch_add(1, Relaxed);
+    assert!(Zone::open(&words).is_none(), "of another version");
+}
+
+#[test]
+fn what_is_a_play() {
+    let (words, layout) = memory(800, 100);
+    let zone = zone(&words, layout);
+    let part = |seconds: u64| Sent { bytes: 16_000 * seconds, ..*HOUR };
+    let now = NOON;
+    assert!(!count(&zone, &part(59), "a", now), "59 s");
+    assert!(count(&zone, &part(1), "a", now), "60 s");
+    assert!(!count(&zone, &part(600), "a", now), "has had it");
+    assert!(count(&zone, &part(60), "b", now), "another listener");
+    let other = Sent { space: id("other"), ..part(60) };
+    assert!(count(&zone, &other, "a", now), "another space");
+    let attachment = Sent { is_attachment: true, ..part(60) };
+    assert!(count(&zone, &attachment, "a", now), "a download is counted apart");
+    assert!(!count(&zone, &attachment, "a", now), "once");
+    assert!(!count(&zone, &part(59), "c", now));
+    let attachment = Sent { is_attachment: true, ..part(59) };
+    assert!(!count(&zone, &attachment, "c", now), "what is played is no part of a download");
+    let tomorrow = MIDNIGHT + DAY;
+    assert!(!count(&zone, &part(600), "a", tomorrow + 5), "began yesterday");
+    let started = |started| Sent { started, ..part(30) };
+    assert!(!count(&zone, &started(tomorrow), "a", tomorrow + 5), "a new day");
+    assert!(count(&zone, &started(tomorrow), "a", tomorrow + 5), "is counted anew");
+    assert!(count(&zone, &started(tomorrow - 1), "c", tomorrow + 5), "89 s of yesterday");
+    assert!(!count(&zone, &started(tomorrow), "d", tomorrow + 5), "30 s");
+    assert!(count(&zone, &started(tomorrow - 9), "d", tomorrow - 9), "set back: the newer window");
+    let long_ago = Sent { started: NOON - 3 * DAY, ..part(60) };
+    assert!(count(&zone, &long_ago, "a", tomorrow + 5), "its key is forgotten: judged by itself");
+    assert!(count(&zone, &long_ago, "a", tomorrow + 5), "each time");
+
+    let space = zone.space(HOUR.space).expect("it was counted");
+    assert_eq!((space.plays(), space.downloads()), (7, 1));
+    assert_eq!((space.requests(), space.bytes()), (16, 16_000 * 1828));
+    assert_eq!(zone.total(Count::Plays), 8);
+    assert_eq!(zone.total(Count::Downloads), 1);
+    assert_eq!(zone.total(Count::ListenersDiscarded), 2);
+    assert_eq!(zone.total(Count::Bytes), 16_000 * 1888);
+    assert_eq!((zone.spaces().count(), zone.spaces_in_use()), (2, 2));
+    assert!(zone.space(id("none")).is_none());
+}
+
+#[test]
+fn without_a_listener_there_is_no_play() {
+    let (words, layout) = memory(8, 8);
+    let zone = zone(&words, layout);
+    assert!(!zone.count_sent(0, &HOUR, None, &Rule::default(), NOON, || 1));
+    let space = zone.space(HOUR.space).expect("counted all the same");
+    assert_eq!((space.plays(), space.requests(), space.bytes()), (0, 1, HOUR.bytes));
+}
+
+/// Every part of a listener makes it another one, wherever its bytes are.
+#[test]
+fn who_is_another_listener() {
+    let (words, layout) = memory(800, 100);
+    let zone = zone(&words, layout);
+    let random = Random::new(3);
+    let count = |space: &str, listener, window| {
+        let sent = Sent { space: id(space), ..*HOUR };
+        let rule = Rule { window, ..Rule::default() };
+        zone.count_sent(0, &sent, Some(listener), &rule, NOON, || random.next())
+    };
+    use Listener::{Client, Value};
+    let rows: [(&str, Listener<'_>, u32); 12] = [
+        ("a", Client(b"\x7f\0\0\x01", b"curl"), 86_400),
+        ("a", Client(b"\x7f\0\0\x02", b"curl"), 86_400),
+        ("a", Client(b"\x7f\0\0\x01", b"curl/8"), 86_400),
+        ("a", Client(b"\x7f\0\0\x01", b""), 86_400),
+        ("b", Client(b"\x7f\0\0\x01", b"curl"), 86_400),
+        ("a", Client(b"\x7f\0\0\x01curl", b""), 86_400),
+        ("a", Value(b"\x7f\0\0\x01curl"), 86_400),
+        ("a", Value(b""), 86_400),
+        ("ab", Value(b"c"), 86_400),
+        ("a", Value(b"bc"), 86_400),
+        ("a", Value(b"bc"), 43_200),
+        ("a", Value(b"bc"), 3600),
+    ];
+    for again in [true, false] {
+        for (space, listener, window) in rows {
+            assert_eq!(count(space, listener, window), again, "{space} {listener:?} {window}");
+        }
+    }
+}
+
+/// A wrong clock must not stop anything for good.
+#[test]
+fn keys_of_days() {
+    let (words, layout) = memory(800, 10);
+    let zone = zone(&words, layout);
+    let twice = |now: u64, what: &str| {
+        let sent = Sent { started: now, ..*HOUR };
+        let first = count(&zone, &sent, "me", now);
+        assert!(!count(&zone, &sent, "me", now), "{what}: counted twice");
+        first
+    };
+    assert!(twice(NOON, "a day"));
+    assert!(twice(NOON + DAY, "the next"));
+    assert!(twice(NOON + 2 * DAY, "and the next"));
+    assert!(twice(NOON + 4000 * DAY, "ten years later"));
+    assert!(!twice(NOON + 3999 * DAY + 1, "a day back: still the same window"));
+    assert!(twice(NOON + 3 * DAY, "ten years back"));
+    assert!(!twice(NOON + 2 * DAY + 5, "a day back"));
+    assert!(twice(NOON + 4 * DAY, "and on"));
+    assert!(twice(NOON + 65_540 * DAY, "the days begin anew"));
+    assert_eq!(zone.total(Count::ListenersDiscarded), 0);
+}
+
+/* A slow listener's table */
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    hash: u64,
+    window: u64,
+    time: u64,
+    is_played: bool,
+}
+
+/// One bucket of the table, in the words of its description.
+#[derive(Default)]
+struct Bucket([Option<Known>; BUCKET_LEN]);
+
+impl Bucket {
+    fn add(&mut self, hash: u64, window: Window, time: u64, threshold: u64, now: u64) -> Added {
+        let start = window.start();
+        let own = self.0.iter_mut().flatten().find(|k| (k.hash, k.window) == (hash, start));
+        if let Some(known) = own {
+            let was_played = known.is_played;
+            known.time += time;
+            known.is_played |= known.time >= threshold;
+            return Added { is_play: known.is_played && !was_played, is_discarded: false };
+        }
+        let is_play = time >= threshold;
+        let new = Known { hash, window: start, time, is_played: is_play };
+        let length = u64::from(window.length());
+        let is_over = |known: &Known| known.window + length <= now;
+        let mut choices: Vec<usize> = (0..BUCKET_LEN).collect();
+        // A stable sort: of equals the first is chosen.
+        choices.sort_by_key(|&at| match &self.0[at] {
+            None => (0, 0, 0),
+            Some(known) if is_over(known) && known.is_played => (1, known.window, u64::MAX),
+            Some(known) if is_over(known) => (1, known.window, known.time),
+            Some(known) if !known.is_played => (2, 0, known.time),
+            Some(_) => (3, 0, 0),
+        });
+        let at = choices[0];
+        let is_discarded = match &self.0[at] {
+            Some(known) if !is_over(known) && known.is_played => {
+                return Added { is_play, is_discarded: true };
+            }
+            Some(known) => !is_over(known),
+            None => false,
+        };
+        self.0[at] = Some(new);
+        Added { is_play, is_discarded }
+    }
+}
+
+#[test]
+fn listeners_are_as_in_the_slow_table() {
+    for seed in 0..300 {
+        let random = Random::new(seed);
+        let table = words(BUCKET_LEN);
+        let mut slow = Bucket::default();
+        // Units of 512 s, so that the ends of windows are exact.
+        let length = 512 * (1 + random.below(160)) as u32;
+        let (mut now, threshold) = (MIDNIGHT - MIDNIGHT % u64::from(length), 60_000);
+        let people = 1 + random.below(30);
+        for step in 0..2000 {
+            if random.below(40) == 0 {
+                now += random.below(2 * u64::from(length));
+            }
+            // The same bits of a hash would be the same listener in windows of the same end.
+            let window = Window::of(now - random.below(4) / 3 * u64::from(length), length);
+            let hash = 1 + random.below(people) + window.start() % 7919 * 64;
+            let time = 1 + random.below(if random.below(5) == 0 { 90_000 } else { 20_000 });
+            let fast = Listeners(&table).add(hash, window, time, threshold, now);
+            let expected = slow.add(hash, window, time, threshold, now);
+            assert_eq!(fast, expected, "seed {seed}, step {step}");
+        }
+    }
+}
+
+#[test]
+fn a_finished_listener_keeps_its_place() {
+    let table = words(BUCKET_LEN);
+    let listeners = Listeners(&table);
+    let today = Window::of(NOON, MAX_WINDOW);
+    let add = |hash, time, now| listeners.add(hash, Window::of(now, MAX_WINDOW), time, 60_000, now);
+    let (play, none) = (Added { is_play: true, is_discarded: false }, Added::default());
+    for hash in 1..=8 {
+        assert_eq!(add(hash, 60_000, NOON), play, "{hash}");
+    }
+    for hash in 100..200 {
+        assert_eq!(add(hash, 1, NOON), Added { is_play: false, is_discarded: true }, "{hash}");
+        assert_eq!(add(hash, 60_000, NOON), Added { is_play: true, is_discarded: true }, "{hash}");
+    }
+    for hash in 1..=8 {
+        assert_eq!(add(hash, 60_000, NOON), none, "{hash}");
+    }
+    assert_eq!(today.end(), MIDNIGHT + DAY);
+    assert_eq!(add(300, 60_000, NOON + DAY), play, "a new day");
+    let later = NOON + 45 * DAY;
+    for hash in 400..408 {
+        assert_eq!(add(hash, 60_000, later), play, "after weeks of silence");
+    }
+}
+
+/// Threads are as good as processes here: they share nothing but the words.
+#[test]
+fn threads_have_each_play_once() {
+    const THREADS: usize = 8;
+    const PEOPLE: u64 = 200;
+    let (words, layout) = memory(4096, 64);
+    let zone = zone(&words, layout);
+    let spaces: Vec<String> = (0..40).map(|n| format!("space-{n}")).collect();
+    let counted: Vec<(HashMap<String, [u64; 3]>, u64)> = thread::scope(|scope| {
+        let spaces = &spaces;
+        let run = |thread: usize| {
+            move || {
+                let random = Random::new(thread as u64);
+                let (mut counts, mut plays) = (HashMap::<String, [u64; 3]>::new(), 0);
+                for _ in 0..20_000 {
+                    let space = &spaces[random.below(spaces.len() as u64) as usize];
+                    let bytes = 16_000 * (1 + random.below(30));
+                    let sent = Sent { space: id(space), bytes, ..*HOUR };
+                    let person = random.below(PEOPLE / 20).to_string();
+                    let listener = Some(Listener::Value(person.as_bytes()));
+                    let rule = Rule::default();
+                    let is_play =
+                        zone.count_sent(thread, &sent, listener, &rule, NOON, || random.next());
+                    zone.count_request(thread, 3);
+                    let [requests, sum, own] = counts.entry(space.clone()).or_default();
+                    *requests += 1;
+                    *sum += bytes;
+                    *own += u64::from(is_play);
+                    plays += u64::from(is_play);
+                }
+                (counts, plays)
+            }
+        };
+        let threads: Vec<_> = (0..THREADS).map(|n| scope.spawn(run(n))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let sum = |space: &String, at: usize| -> u64 {
+        counted.iter().filter_map(|(counts, _)| counts.get(space)).map(|counts| counts[at]).sum()
+    };
+    for space in &spaces {
+        let found = zone.space(id(space)).expect("counted");
+        assert_eq!(found.requests(), sum(space, 0), "{space}");
+        assert_eq!(found.bytes(), sum(space, 1), "{space}");
+        assert_eq!(found.plays(), sum(space, 2), "{space}");
+        // All of them had more than a minute.
+        assert_eq!(found.plays(), PEOPLE / 20, "{space}");
+    }
+    let plays: u64 = counted.iter().map(|(_, plays)| plays).sum();
+    assert_eq!(zone.total(Count::Plays), plays);
+    assert_eq!(zone.total(Count::Requests(3)), THREADS as u64 * 20_000);
+    assert_eq!(zone.spaces_in_use(), 40);
+    assert_eq!(zone.total(Count::ListenersDiscarded), 0);
+    let mut names = HashSet::new();
+    for space in zone.spaces() {
+        let mut buffer = [0; MAX_NAME_LEN];
+        names.insert(space.id(&mut buffer).expect("a name").to_string());
+    }
+    assert_eq!(names, spaces.into_iter().collect::<HashSet<_>>());
+}
+
+#[test]
+fn spaces_without_room_are_counted_together() {
+    let (words, layout) = memory(80_000, 50);
+    let zone = zone(&words, layout);
+    let rule = Rule::default();
+    let (mut plays, mut bytes) = (0, 0);
+    for n in 0..200 {
+        let name = format!("a-space-with-a-name-of-some-length-{n}");
+        let sent = Sent { space: id(&name), bytes: HOUR.bytes + n, ..*HOUR };
+        plays += u64::from(count_by(&zone, &sent, "me", &rule, NOON));
+        bytes += sent.bytes;
+    }
+    assert_eq!(plays, 200);
+    let (mut own_plays, mut own_bytes, mut own, mut names) = (0, 0, 0, HashSet::new());
+    for space in zone.spaces() {
+        own += 1;
+        own_plays += space.plays();
+        own_bytes += space.bytes();
+        let mut buffer = [0; MAX_NAME_LEN];
+        if let Some(name) = space.id(&mut buffer) {
+            let again = zone.space(name).expect("found by its name");
+            assert_eq!(again.bytes(), space.bytes());
+            names.insert(name.to_string());
+        }
+    }
+    assert_eq!((own, zone.spaces_in_use()), (50, 50), "all slots are used");
+    // 50 slots have 200 words for names, and these take 5 each.
+    assert_eq!(names.len(), 40);
+    assert_eq!(own_plays + zone.total(Count::OtherPlays), 200);
+    assert_eq!(own_bytes + zone.total(Count::OtherBytes), bytes);
+    assert_eq!(zone.total(Count::SpacesDiscarded), 150);
+    assert_eq!(zone.total(Count::Plays), 200);
+}
+
+/// A process that was killed has claimed a slot and not written the name.
+#[test]
+fn a_name_that_is_missing_is_written() {
+    let (words, layout) = memory(8, 4);
+    let zone = zone(&words, layout);
+    count(&zone, &HOUR, "me", NOON);
+    let slots = HEADER_LEN + totals::LEN + BUCKET_LEN;
+    let slot = (0..4).map(|n| slots + n * 8).find(|&at| words[at].load(Relaxed) != 0).unwrap();
+    words[slot + 1].store(0, Relaxed);
+    let mut buffer = [0; MAX_NAME_LEN];
+    assert!(zone.spaces().next().unwrap().id(&mut buffer).is_none());
+    assert_eq!(zone.space(HOUR.space).unwrap().requests(), 1, "found without it");
+    count(&zone, &HOUR, "me", NOON);
+    assert_eq!(zone.spaces().next().unwrap().id(&mut buffer), Some(HOUR.space));
+    assert_eq!((zone.spaces().count(), zone.space(HOUR.space).unwrap().requests()), (1, 2));
+}
+
+#[test]
+fn names_of_every_length() {
+    let (words, layout) = memory(8000, 2000);
+    let zone = zone(&words, layout);
+    let names: Vec<String> = (1..=MAX_NAME_LEN).map(|len| "x".repeat(len)).collect();
+    for name in &names {
+        count(&zone, &Sent { space: id(name), ..*HOUR }, "me", NOON);
+    }
+    for name in &names {
+        let mut buffer = [b'y'; MAX_NAME_LEN];
+        let space = zone.space(id(name)).expect("counted");
+        assert_eq!((space.id(&mut buffer), space.requests()), (Some(id(name)), 1));
+    }
+    assert_eq!(zone.spaces().count(), MAX_NAME_LEN);
+}
