@@ -11,10 +11,12 @@
 //! - [`Rule`]: how many milliseconds so many bytes are;
 //! - [`Window`]: when counting starts anew;
 //! - [`Listener`]: for whom, as a keyed hash;
-//! - [`Layout`]: where the tables of a zone are.
+//! - [`Layout`]: where the tables of a zone are;
+//! - [`Report`]: what was counted, as a text.
 
 mod layout;
 mod listeners;
+mod report;
 mod rule;
 mod spaces;
 #[cfg(test)]
@@ -24,6 +26,7 @@ mod window;
 mod zone;
 
 pub use self::layout::Layout;
+pub use self::report::{CatalogHealth, NoMemory, PROMETHEUS_TYPE, Report};
 pub use self::rule::{MAX_TIME, Rule};
 pub use self::spaces::{MAX_NAME_LEN, Space};
 pub use self::totals::{Count, SLOTS};

@@ -198,6 +198,10 @@ impl<'r> Resolver<'_, 'r> {
         if let Some(title) = entry.title {
             self.record.decided.set_title(self.scope.request, title)?;
         }
+        #[cfg(feature = "plays")]
+        if let Some(duration) = entry.duration() {
+            self.record.decided.set_duration(duration);
+        }
         if let Some(status) = entry.status {
             return Err(self.refuse(Outcome::Status, status.code()));
         }
@@ -219,7 +223,9 @@ impl<'r> Resolver<'_, 'r> {
     ) -> PhaseResult<'r> {
         let source = if entry.is_some() { source } else { Source::Directory };
         Err(match FileSearch::new(self.scope, id, selection, entry).run()? {
-            SearchResult::File(format, uri) => return Ok(self.redirect(format, uri, source)),
+            SearchResult::File(format, uri, size) => {
+                return Ok(self.redirect(format, uri, source, size));
+            }
             SearchResult::Outside if source == Source::Lookup => self.refuse(Outcome::Error, 502),
             SearchResult::Outside => self.refuse(Outcome::Error, 500),
             SearchResult::Miss(Miss::NotFound) => self.refuse(Outcome::NotFound, 404),
@@ -228,11 +234,18 @@ impl<'r> Resolver<'_, 'r> {
         })
     }
 
-    fn redirect(&self, format: &'static Format, uri: &'r [u8], source: Source) -> Action<'r> {
+    fn redirect(
+        &self,
+        format: &'static Format,
+        uri: &'r [u8],
+        source: Source,
+        size: u64,
+    ) -> Action<'r> {
         let file = uri.get(self.scope.download.target().len()..).unwrap_or_default();
         let name = source.as_str();
         self.scope.request.debug(format_args!("xspace redirect: \"{}\" source: {name}", Text(uri)));
-        let redirect = Redirect::new(self.scope.request, self.scope.lcf, format, file, source);
+        let Scope { request, lcf, .. } = self.scope;
+        let redirect = Redirect::new(request, lcf, format, file, source, size);
         self.record.decided.set_redirect(redirect);
         if self.scope.request.is_main() {
             // The static and mp4 modules keep a media type that is set already. It also shows that

@@ -546,3 +546,99 @@ fn names_of_every_length() {
     }
     assert_eq!(zone.spaces().count(), MAX_NAME_LEN);
 }
+
+/* Reports */
+
+const OUTCOMES: [&str; 3] = ["none", "found", "not_found"];
+
+fn reported(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+#[test]
+fn reports() {
+    let (words, layout) = memory(80, 10);
+    let zone = zone(&words, layout);
+    count(&zone, &HOUR, "me", NOON);
+    count(&zone, &Sent { is_attachment: true, bytes: 1_000_000, ..*HOUR }, "me", NOON);
+    (0..7).for_each(|_| zone.count_request(65, 1));
+    zone.count_request(2, 2);
+    let catalogs = [CatalogHealth {
+        path: "/srv/a \"b\"\\\n\u{1}.json".into(),
+        entries: 5,
+        unusable: 2,
+        last_success: NOON,
+    }];
+    let report = Report { name: "plays", zone: &zone, outcomes: &OUTCOMES, catalogs: &catalogs };
+    let prometheus = report.prometheus().unwrap();
+    assert_eq!(
+        prometheus,
+        "# HELP xspace_requests_total Requests in locations with xspace_stats, by outcome.
+# TYPE xspace_requests_total counter
+xspace_requests_total{outcome=\"none\"} 0
+xspace_requests_total{outcome=\"found\"} 7
+xspace_requests_total{outcome=\"not_found\"} 1
+# HELP xspace_sent_bytes_total Bytes of recordings sent to clients.
+# TYPE xspace_sent_bytes_total counter
+xspace_sent_bytes_total 2920000
+# HELP xspace_plays_total Plays of recordings.
+# TYPE xspace_plays_total counter
+xspace_plays_total 1
+# HELP xspace_downloads_total Downloads of recordings.
+# TYPE xspace_downloads_total counter
+xspace_downloads_total 1
+# HELP xspace_listeners_discarded_total Listeners that were forgotten or not remembered, because \
+         the zone is full.
+# TYPE xspace_listeners_discarded_total counter
+xspace_listeners_discarded_total 0
+# HELP xspace_spaces_discarded_total Requests for spaces that the zone has no room for.
+# TYPE xspace_spaces_discarded_total counter
+xspace_spaces_discarded_total 0
+# HELP xspace_listeners_limit How many listeners the zone has room for.
+# TYPE xspace_listeners_limit gauge
+xspace_listeners_limit 80
+# HELP xspace_spaces Spaces in the zone.
+# TYPE xspace_spaces gauge
+xspace_spaces 1
+# HELP xspace_spaces_limit How many spaces the zone has room for.
+# TYPE xspace_spaces_limit gauge
+xspace_spaces_limit 10
+# HELP xspace_created_timestamp_seconds When counting has begun.
+# TYPE xspace_created_timestamp_seconds gauge
+xspace_created_timestamp_seconds 1702123200
+# HELP xspace_catalog_entries Entries of a catalog that can be used.
+# TYPE xspace_catalog_entries gauge
+xspace_catalog_entries{catalog=\"/srv/a \\\"b\\\"\\\\\\n\u{1}.json\"} 5
+# HELP xspace_catalog_unusable_entries Entries of a catalog that cannot be used.
+# TYPE xspace_catalog_unusable_entries gauge
+xspace_catalog_unusable_entries{catalog=\"/srv/a \\\"b\\\"\\\\\\n\u{1}.json\"} 2
+# HELP xspace_catalog_last_success_timestamp_seconds When a catalog was loaded last.
+# TYPE xspace_catalog_last_success_timestamp_seconds gauge
+xspace_catalog_last_success_timestamp_seconds{catalog=\"/srv/a \\\"b\\\"\\\\\\n\u{1}.json\"} 1702123200
+"
+    );
+
+    let json = reported(&report.json(Some(HOUR.space)).unwrap());
+    assert_eq!(json["zone"], "plays");
+    assert_eq!(json["requests"]["found"], 7);
+    assert_eq!(json["requests"]["none"], 0);
+    assert_eq!((&json["plays"], &json["downloads"]), (&1.into(), &1.into()));
+    assert_eq!(json["sent_bytes"], 2_920_000);
+    assert_eq!(json["catalog_entries"][&catalogs[0].path], 5);
+    assert_eq!(json["space"]["id"], "space");
+    let counts = r#"{"requests": 2, "plays": 1, "downloads": 1, "sent_bytes": 2920000}"#;
+    assert_eq!(json["space"]["counts"], reported(counts));
+    let none = r#"{"requests": 0, "plays": 0, "downloads": 0, "sent_bytes": 0}"#;
+    assert_eq!(json["other"], reported(none));
+    // Every metric is in both.
+    for line in prometheus.lines().filter_map(|line| line.strip_prefix("# TYPE xspace_")) {
+        let key = line.split(' ').next().unwrap();
+        assert!(!json[key.trim_end_matches("_total")].is_null(), "{key}");
+    }
+
+    let report = Report { catalogs: &[], ..report };
+    assert!(!report.prometheus().unwrap().contains("catalog"), "nothing without values");
+    let unknown = reported(&report.json(Some(id("unknown"))).unwrap());
+    assert_eq!(unknown["space"]["counts"], reported(none));
+    assert!(reported(&report.json(None).unwrap()).get("space").is_none());
+}

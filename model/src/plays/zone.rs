@@ -282,8 +282,8 @@ fn hash_of_listener(
         sent.space.as_bytes(),
         match listener {
             Listener::Value(value) => (0, value, &[][..]),
-            // An address has 4 or 8 bytes.
-            Listener::Client(address, agent) => (address.len() as u64, address, agent),
+            // An address has 0, 4 or 8 bytes.
+            Listener::Client(address, agent) => (1 + address.len() as u64, address, agent),
         },
     );
     // Every part has its length before it, so that other parts never make the same bytes.

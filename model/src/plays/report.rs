@@ -1,0 +1,275 @@
+//! What was counted, as JSON and for Prometheus, both from one list.
+
+use core::fmt::{self, Write};
+
+use super::totals::Count;
+use super::zone::Zone;
+use crate::request::SpaceId;
+
+/// There is no memory for a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMemory;
+
+impl From<fmt::Error> for NoMemory {
+    fn from(_: fmt::Error) -> Self {
+        Self
+    }
+}
+
+/// The media type of Prometheus' text format.
+pub const PROMETHEUS_TYPE: &str = "text/plain; version=0.0.4";
+
+/// The health of a catalog.
+#[derive(Clone, Debug)]
+pub struct CatalogHealth {
+    /// The path of its file.
+    pub path: String,
+    /// Its entries that can be used.
+    pub entries: u64,
+    /// Its entries that can't.
+    pub unusable: u64,
+    /// When it was read last, in seconds since 1970; 0 if it never was.
+    pub last_success: u64,
+}
+
+/// What is reported.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// The name of the zone.
+    pub name: &'a str,
+    /// The zone.
+    pub zone: &'a Zone<'a>,
+    /// The names of outcomes, by their numbers.
+    pub outcomes: &'a [&'a str],
+    /// The catalogs.
+    pub catalogs: &'a [CatalogHealth],
+}
+
+/// A name, as Prometheus has it, what it means, and the values.
+struct Metric<'a> {
+    name: &'static str,
+    help: &'static str,
+    values: Values<'a>,
+}
+
+enum Values<'a> {
+    One(u64),
+    /// With the values of a label.
+    Labelled(&'static str, Vec<(&'a str, u64)>),
+}
+
+impl Metric<'_> {
+    /// Counters end like this, by convention.
+    const COUNTER: &'static str = "_total";
+
+    fn is_counter(&self) -> bool {
+        self.name.ends_with(Self::COUNTER)
+    }
+
+    /// The key in JSON.
+    fn key(&self) -> &'static str {
+        let key = self.name.strip_prefix("xspace_").unwrap_or(self.name);
+        key.strip_suffix(Self::COUNTER).unwrap_or(key)
+    }
+}
+
+impl Report<'_> {
+    fn metrics(&self) -> Result<Vec<Metric<'_>>, NoMemory> {
+        let zone = self.zone;
+        let one = |name, help, value| Metric { name, help, values: Values::One(value) };
+        let total = |name, help, count| one(name, help, zone.total(count));
+        let requests = self.outcomes.iter().zip(0..);
+        let requests =
+            requests.map(|(&name, outcome)| (name, zone.total(Count::Requests(outcome))));
+        let catalogs = |of: fn(&CatalogHealth) -> u64| {
+            let each = self.catalogs.iter().map(|catalog| (&*catalog.path, of(catalog)));
+            collected(each).map(|values| Values::Labelled("catalog", values))
+        };
+        let catalog = |name, help, of: fn(&CatalogHealth) -> u64| {
+            catalogs(of).map(|values| Metric { name, help, values })
+        };
+        let metrics = [
+            Metric {
+                name: "xspace_requests_total",
+                help: "Requests in locations with xspace_stats, by outcome.",
+                values: Values::Labelled("outcome", collected(requests)?),
+            },
+            total("xspace_sent_bytes_total", "Bytes of recordings sent to clients.", Count::Bytes),
+            total("xspace_plays_total", "Plays of recordings.", Count::Plays),
+            total("xspace_downloads_total", "Downloads of recordings.", Count::Downloads),
+            total(
+                "xspace_listeners_discarded_total",
+                "Listeners that were forgotten or not remembered, because the zone is full.",
+                Count::ListenersDiscarded,
+            ),
+            total(
+                "xspace_spaces_discarded_total",
+                "Requests for spaces that the zone has no room for.",
+                Count::SpacesDiscarded,
+            ),
+            one(
+                "xspace_listeners_limit",
+                "How many listeners the zone has room for.",
+                zone.layout().listeners() as u64,
+            ),
+            one("xspace_spaces", "Spaces in the zone.", zone.spaces_in_use()),
+            one(
+                "xspace_spaces_limit",
+                "How many spaces the zone has room for.",
+                zone.layout().spaces() as u64,
+            ),
+            one("xspace_created_timestamp_seconds", "When counting has begun.", zone.created()),
+            catalog(
+                "xspace_catalog_entries",
+                "Entries of a catalog that can be used.",
+                |catalog| catalog.entries,
+            )?,
+            catalog(
+                "xspace_catalog_unusable_entries",
+                "Entries of a catalog that cannot be used.",
+                |catalog| catalog.unusable,
+            )?,
+            catalog(
+                "xspace_catalog_last_success_timestamp_seconds",
+                "When a catalog was loaded last.",
+                |catalog| catalog.last_success,
+            )?,
+        ];
+        collected(metrics.into_iter().filter(|metric| !metric.is_empty()))
+    }
+
+    /// The text format of Prometheus, version 0.0.4.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub fn prometheus(&self) -> Result<String, NoMemory> {
+        let mut text = Text::default();
+        for metric in self.metrics()? {
+            let (name, help) = (metric.name, metric.help);
+            let kind = if metric.is_counter() { "counter" } else { "gauge" };
+            writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}")?;
+            match metric.values {
+                Values::One(value) => writeln!(text, "{name} {value}")?,
+                Values::Labelled(label, values) => {
+                    for (of, value) in values {
+                        writeln!(text, "{name}{{{label}=\"{}\"}} {value}", LabelValue(of))?;
+                    }
+                }
+            }
+        }
+        Ok(text.0)
+    }
+
+    /// JSON, with the counts of a space if there is one.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub fn json(&self, space: Option<SpaceId<'_>>) -> Result<String, NoMemory> {
+        let (mut text, zone) = (Text::default(), self.zone);
+        write!(text, "{{\"zone\":{}", JsonString(self.name))?;
+        for metric in self.metrics()? {
+            write!(text, ",\"{}\":", metric.key())?;
+            match metric.values {
+                Values::One(value) => write!(text, "{value}")?,
+                Values::Labelled(_, values) => {
+                    let mut before = '{';
+                    for (of, value) in values {
+                        write!(text, "{before}{}:{value}", JsonString(of))?;
+                        before = ',';
+                    }
+                    text.write_char('}')?;
+                }
+            }
+        }
+        let [requests, bytes, plays, downloads] =
+            [Count::SpacesDiscarded, Count::OtherBytes, Count::OtherPlays, Count::OtherDownloads]
+                .map(|count| zone.total(count));
+        write!(text, ",\"other\":{}", Counts { requests, plays, downloads, bytes })?;
+        if let Some(id) = space {
+            let counts = zone.space(id).map_or(Counts::default(), |space| Counts {
+                requests: space.requests(),
+                plays: space.plays(),
+                downloads: space.downloads(),
+                bytes: space.bytes(),
+            });
+            write!(text, ",\"space\":{{\"id\":\"{id}\",\"counts\":{counts}}}")?;
+        }
+        text.write_str("}\n")?;
+        Ok(text.0)
+    }
+}
+
+impl Metric<'_> {
+    fn is_empty(&self) -> bool {
+        matches!(&self.values, Values::Labelled(_, values) if values.is_empty())
+    }
+}
+
+/// What was counted for a space, or for those without a slot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    requests: u64,
+    plays: u64,
+    downloads: u64,
+    bytes: u64,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { requests, plays, downloads, bytes } = self;
+        write!(f, "{{\"requests\":{requests},\"plays\":{plays},")?;
+        write!(f, "\"downloads\":{downloads},\"sent_bytes\":{bytes}}}")
+    }
+}
+
+fn collected<T>(values: impl Iterator<Item = T>) -> Result<Vec<T>, NoMemory> {
+    let mut vec = Vec::new();
+    for value in values {
+        vec.try_reserve(1).map_err(|_| NoMemory)?;
+        vec.push(value);
+    }
+    Ok(vec)
+}
+
+/// A text whose memory is allocated fallibly.
+#[derive(Default)]
+struct Text(String);
+
+impl Write for Text {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        self.0.try_reserve(piece.len()).map_err(|_| fmt::Error)?;
+        self.0.push_str(piece);
+        Ok(())
+    }
+}
+
+/// The value of a label, escaped as Prometheus wants it.
+struct LabelValue<'a>(&'a str);
+
+impl fmt::Display for LabelValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '\\' => f.write_str("\\\\"),
+            '"' => f.write_str("\\\""),
+            '\n' => f.write_str("\\n"),
+            c => f.write_char(c),
+        })
+    }
+}
+
+/// A string of JSON with its quotes (RFC 8259, section 7).
+struct JsonString<'a>(&'a str);
+
+impl fmt::Display for JsonString<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        self.0.chars().try_for_each(|c| match c {
+            '"' | '\\' => write!(f, "\\{c}"),
+            c if c < ' ' => write!(f, "\\u{:04x}", u32::from(c)),
+            c => f.write_char(c),
+        })?;
+        f.write_char('"')
+    }
+}
