@@ -183,11 +183,14 @@ pub(super) fn check(conf: &Conf<'_>, main: &MainConf) -> Result<bool, Refused> {
         counting.zone.set_used();
         is_counting = true;
         if let Some(target) = download.target_location().filter(|target| !target.has_limit_rate()) {
-            let message = format_args!(
-                "target location {target} has no \"limit_rate\": what players fetch in advance is \
-                 counted as played"
+            download.position().log(
+                log,
+                Level::Warn,
+                format_args!(
+                    "target location {target} has no \"limit_rate\": what players fetch in advance \
+                     is counted as played"
+                ),
             );
-            download.position().log(log, Level::Warn, message);
         }
     }
     if let (false, Some(download)) = (is_counting, downloads.first()) {

@@ -90,6 +90,8 @@ mod players;
 mod plays;
 /// What `nginx -t` says about what is counted.
 mod plays_config;
+/// The memory of counts, shared by processes that are killed while they count.
+mod plays_memory;
 /// Keepalive, pipelining, many streams, malformed requests.
 mod protocols;
 /// Byte ranges, against the file.

@@ -51,8 +51,10 @@ impl<'z> Spaces<'z> {
         let hash = hash.max(1);
         let count = self.slots.len() / SPACE_LEN;
         let start = ((u128::from(hash) * count as u128) >> 64) as usize;
-        let slots = self.all().skip(start).chain(self.all()).take(count.min(PROBES));
-        for space in slots {
+        let (before, from) = self.slots.split_at_checked(start * SPACE_LEN)?;
+        let slots = from.chunks_exact(SPACE_LEN).chain(before.chunks_exact(SPACE_LEN));
+        for slot in slots.take(PROBES) {
+            let space = Space { slot, names: self.names };
             let word = space.slot.get(HASH)?;
             let mut found = word.load(Relaxed);
             if found == 0 {
