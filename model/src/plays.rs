@@ -18,6 +18,7 @@ mod layout;
 mod listeners;
 mod report;
 mod rule;
+mod sip;
 mod spaces;
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,13 @@ use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+use std::hash::Hasher;
 use std::sync::LazyLock;
 use std::thread;
 
 use super::layout::{BUCKET_LEN, HEADER_LEN};
 use super::listeners::{Added, Listeners};
+use super::sip::Sip;
 use super::*;
 use crate::request::SpaceId;
 
@@ -318,6 +320,24 @@ fn keys_of_days() {
     assert!(twice(NOON + 4 * DAY, "and on"));
     assert!(twice(NOON + 65_540 * DAY, "the days begin anew"));
     assert_eq!(zone.total(Count::ListenersDiscarded), 0);
+}
+
+/// The same as that of std, whose key is 0.
+#[test]
+fn sip_is_that_of_std() {
+    let random = Random::new(11);
+    for len in 0..300 {
+        let bytes: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
+        let mut std = std::hash::DefaultHasher::new();
+        std.write(&bytes);
+        let mut own = Sip::new([0, 0]);
+        own.text(&bytes);
+        assert_eq!(own.finish(), std.finish(), "{len}");
+    }
+    // The example of SipHash's authors has 2-4 rounds; that both halves of the key count is enough.
+    let hash = |key| Sip::new(key).finish();
+    let hashes: HashSet<u64> = [[0, 0], [1, 0], [0, 1], [1, 1]].into_iter().map(hash).collect();
+    assert_eq!(hashes.len(), 4);
 }
 
 /* A slow listener's table */

@@ -1,14 +1,15 @@
 //! All that is counted, in memory that processes share.
 
-use core::hash::Hasher;
-#[allow(deprecated, reason = "the only hash of std with a key of one's own; see `sip`")]
-use core::hash::SipHasher;
+use core::hash::{BuildHasher, Hasher};
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use foldhash::fast::FixedState;
 
 use super::layout::{BUCKET_LEN, HEADER_LEN, Layout, SPACE_LEN};
 use super::listeners::{Added, Listeners};
 use super::rule::Rule;
+use super::sip::Sip;
 use super::spaces::{Space, Spaces};
 use super::totals::{self, Count, Totals};
 use super::window::{MAX_WINDOW, Window};
@@ -21,8 +22,8 @@ const BUCKETS: usize = 1;
 const SPACES: usize = 2;
 const NAMES: usize = 3;
 const CREATED: usize = 4;
-/// Two words, the key of the hashes of ids.
-const ID_KEY: usize = 5;
+/// For the hashes of ids, of which nothing has to be kept secret.
+const ID_SEED: usize = 5;
 /// The latest time that was seen.
 const LATEST: usize = 8;
 const SPACES_COUNT: usize = 16;
@@ -89,8 +90,7 @@ impl<'z> Zone<'z> {
         set(SPACES, layout.spaces as u64)?;
         set(NAMES, layout.names as u64)?;
         set(CREATED, created)?;
-        set(ID_KEY, random())?;
-        set(ID_KEY + 1, random())?;
+        set(ID_SEED, random())?;
         header.get(MAGIC)?.store(MAGIC_VALUE, Release);
         Self::open(words)
     }
@@ -257,7 +257,7 @@ impl<'z> Zone<'z> {
     }
 
     fn hash_of_id(&self, id: SpaceId<'_>) -> u64 {
-        let mut hasher = sip([self.word(ID_KEY), self.word(ID_KEY + 1)]);
+        let mut hasher = FixedState::with_seed(self.word(ID_SEED)).build_hasher();
         hasher.write(id.as_bytes());
         hasher.finish()
     }
@@ -278,30 +278,16 @@ fn hash_of_listener(
     listener: Listener<'_>,
     window: Window,
 ) -> u64 {
-    let (id, (kind, first, second)) = (
-        sent.space.as_bytes(),
-        match listener {
-            Listener::Value(value) => (0, value, &[][..]),
-            // An address has 0, 4 or 8 bytes.
-            Listener::Client(address, agent) => (1 + address.len() as u64, address, agent),
-        },
-    );
-    // Every part has its length before it, so that other parts never make the same bytes.
-    let mut hasher = sip(key);
-    hasher.write_u64(window.start());
-    let lengths = u64::from(window.length()) << 32 | (id.len() as u64) << 16;
-    hasher.write_u64(lengths | kind << 1 | u64::from(sent.is_attachment));
-    hasher.write(id);
-    hasher.write(first);
-    hasher.write(second);
-    hasher.finish()
-}
-
-/// SipHash-2-4. Clients choose what is hashed, and the hashes must not tell who they are.
-///
-/// std calls the type deprecated because its own maps do not need it; nothing else of std takes a
-/// key, and the crate `siphasher` is a copy of it.
-#[allow(deprecated, reason = "see above")]
-fn sip([k0, k1]: [u64; KEY_LEN]) -> SipHasher {
-    SipHasher::new_with_keys(k0, k1)
+    let (kind, first, second) = match listener {
+        Listener::Value(value) => (0, value, &[][..]),
+        // An address has 0, 4 or 8 bytes.
+        Listener::Client(address, agent) => (1 + address.len() as u64, address, agent),
+    };
+    let mut hash = Sip::new(key);
+    hash.word(window.start());
+    hash.word(u64::from(window.length()) << 32 | kind << 1 | u64::from(sent.is_attachment));
+    hash.text(sent.space.as_bytes());
+    hash.text(first);
+    hash.text(second);
+    hash.finish()
 }
