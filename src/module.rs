@@ -406,6 +406,10 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     let Some(cycle) = (unsafe { Cycle::from_raw(cycle) }) else { return ERROR };
     let log = cycle.log_handle();
     guard::catch(log, ERROR, || {
+        #[cfg(feature = "plays")]
+        if let Some(main) = cycle.main_conf::<MainConf>().filter(|_| worker::handles_requests()) {
+            main.catalogs.borrow().iter().for_each(|file| file.health.begin());
+        }
         let main = cycle.main_conf::<MainConf>().filter(|_| worker::is_worker());
         let Some(main) = main else { return OK };
         match main.catalogs.borrow().iter().try_for_each(|file| file.watch(cycle)) {

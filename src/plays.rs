@@ -14,12 +14,15 @@ pub(crate) mod directives;
 pub(crate) mod status;
 mod zone;
 
-use model::plays::Rule;
+use std::rc::Rc;
+
+use model::plays::{CATALOGS, Rule};
 
 use crate::config::MainConf;
 use crate::config::check::Refused;
 use crate::nginx::configuration::Conf;
 use crate::nginx::value::ComplexValue;
+use crate::nginx::zone::worker_number;
 
 pub(crate) use self::status::StatusSetting;
 pub(crate) use self::zone::{StatsZone, ZoneOfCycle};
@@ -47,6 +50,14 @@ pub(crate) fn set_up(conf: &Conf<'_>, main: &MainConf) -> Result<bool, Refused> 
     let is_counting = directives::check(conf, main)?;
     for zone in main.zones.borrow().iter().filter(|zone| zone.is_used()) {
         zone.add(conf)?;
+        for (index, catalog) in main.catalogs.borrow().iter().enumerate().take(CATALOGS) {
+            let zone = Rc::clone(zone);
+            catalog.health.add_observer(move |health, is_read| {
+                if let Some(tables) = zone.tables() {
+                    tables.set_catalog(index, worker_number(), health, is_read);
+                }
+            });
+        }
     }
     Ok(is_counting)
 }

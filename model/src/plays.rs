@@ -14,6 +14,7 @@
 //! - [`Layout`]: where the tables of a zone are;
 //! - [`Report`]: what was counted, as a text.
 
+mod gauges;
 mod layout;
 mod listeners;
 mod report;
@@ -26,8 +27,9 @@ mod totals;
 mod window;
 mod zone;
 
+pub use self::gauges::{CATALOGS, CatalogHealth};
 pub use self::layout::Layout;
-pub use self::report::{CatalogHealth, NoMemory, PROMETHEUS_TYPE, Report};
+pub use self::report::{NoMemory, PROMETHEUS_TYPE, Report};
 pub use self::rule::{MAX_TIME, Rule};
 pub use self::spaces::{MAX_NAME_LEN, Space};
 pub use self::totals::{Count, SLOTS};

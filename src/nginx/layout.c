@@ -102,6 +102,7 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_core_conf_t, group),
     FIELD(ngx_core_conf_t, master),
     FIELD(ngx_core_conf_t, username),
+    FIELD(ngx_core_conf_t, worker_processes),
 
     SIZE(ngx_core_module_t),
     FIELD(ngx_core_module_t, create_conf),

@@ -5,16 +5,17 @@
 use core::cell::OnceCell;
 use std::rc::Rc;
 
-use model::plays::{PROMETHEUS_TYPE, Report};
+use model::plays::{CATALOGS, PROMETHEUS_TYPE, Report};
 use model::request::SpaceId;
 use nginx_sys::{NGX_HTTP_GET, NGX_HTTP_HEAD};
 
 use super::zone::StatsZone;
-use crate::config::LocationConf;
+use crate::config::{LocationConf, MainConf};
 use crate::nginx::Failure;
 use crate::nginx::configuration::ConfPosition;
 use crate::nginx::request::Request;
 use crate::nginx::response::CACHE_CONTROL;
+use crate::nginx::worker::worker_count;
 use crate::request::state::Outcome;
 
 /// An `xspace_status`.
@@ -54,7 +55,18 @@ pub(crate) fn content_handler<'r>(
     let outcomes: Vec<&str> =
         core::iter::once("none").chain(Outcome::ALL.map(Outcome::as_str)).collect();
     let name = String::from_utf8_lossy(zone.name);
-    let report = Report { name: &name, zone: tables, outcomes: &outcomes, catalogs: &[] };
+    let main = request.main_conf::<MainConf>().ok_or(Failure("no configuration"))?;
+    let catalogs = main.catalogs.borrow();
+    let paths: Vec<_> =
+        catalogs.iter().take(CATALOGS).map(|file| file.path().to_string_lossy()).collect();
+    let paths: Vec<&str> = paths.iter().map(|path| &**path).collect();
+    let report = Report {
+        name: &name,
+        zone: tables,
+        outcomes: &outcomes,
+        catalogs: &paths,
+        processes: worker_count(),
+    };
     let (media_type, page) = match setting.format {
         StatusFormat::Prometheus => (PROMETHEUS_TYPE, report.prometheus()),
         StatusFormat::Json => {

@@ -18,8 +18,7 @@ pub fn shared_words(path: &Path, count: usize) -> &'static [AtomicU64] {
     // never taken back, and there are only shared references to atomic numbers.
     unsafe {
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        let words =
-            libc::mmap(ptr::null_mut(), len, access, libc::MAP_SHARED, file.as_raw_fd(), 0);
+        let words = libc::mmap(ptr::null_mut(), len, access, libc::MAP_SHARED, file.as_raw_fd(), 0);
         assert_ne!(words, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
         slice::from_raw_parts(words.cast::<AtomicU64>(), count)
     }

@@ -593,3 +593,53 @@ fn workers_are_killed() {
     assert_recording(&nginx.get(&format!("{PATH}?who=new")), "after all");
     assert!(poll(|| number(&stats_of(&nginx, "/status"), "/plays") == 10));
 }
+
+/// Entries are those of the newest reading; the time tells when the file was seen to be good.
+#[test]
+fn the_health_of_catalogs() {
+    if !build().require("preload") || !build().require("threads") {
+        return;
+    }
+    let site = counting("xspace_catalog {dir}/first.json refresh=50ms;", "")
+        .server(
+            "location ^~ /second/ {
+                 xspace_download /downloads/; xspace_catalog {dir}/second.json refresh=50ms;
+             }",
+        )
+        .workers(3)
+        .file("first.json", r#"{"a": "a.mp3", "b": {"status": 7}, "c": "c.mp3"}"#)
+        .file("second.json", "{}");
+    let (preload, site) = Preload::new(site);
+    let nginx = site.start();
+    let path = |name: &str| nginx.dir().join(name).display().to_string();
+    let (first, second) = (path("first.json"), path("second.json"));
+    let value = |metric: &str, catalog: &str| {
+        let value = stats_of(&nginx, "/status")[metric][catalog].as_u64();
+        value.unwrap_or_else(|| panic!("no {metric} of {catalog}"))
+    };
+    let time = |catalog: &str| value("catalog_last_success_timestamp_seconds", catalog);
+    assert_eq!(value("catalog_entries", &first), 2);
+    assert_eq!(value("catalog_unusable_entries", &first), 1);
+    assert_eq!(value("catalog_entries", &second), 0);
+    let start = time(&first).min(time(&second));
+    assert!(start > 1_700_000_000, "{start}");
+
+    preload.set_clock_offset(1000);
+    assert!(poll(|| time(&first) >= start + 1000), "found unchanged by all workers");
+    nginx.site().replace("first.json", "{");
+    nginx.wait_errors(&["[error]", "first.json", "not reloaded"], 3);
+    preload.set_clock_offset(2000);
+    assert!(poll(|| time(&second) >= start + 2000));
+    preload.set_clock_offset(3000);
+    // Each worker has looked at the first one, too, at the same intervals.
+    assert!(poll(|| time(&second) >= start + 3000));
+    assert!(time(&first) < start + 2000, "the file is bad: {} and {start}", time(&first));
+    assert_eq!(value("catalog_entries", &first), 2, "the previous version");
+
+    nginx.site().replace("first.json", r#"{"a": "a.mp3"}"#);
+    assert!(poll(|| value("catalog_entries", &first) == 1 && time(&first) >= start + 3000));
+    assert_eq!(value("catalog_unusable_entries", &first), 0);
+    let metrics = nginx.get("/metrics").text();
+    let line = format!("xspace_catalog_entries{{catalog=\"{first}\"}} 1");
+    assert!(metrics.lines().any(|own| own == line), "{metrics}");
+}

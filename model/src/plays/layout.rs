@@ -1,9 +1,12 @@
 //! Where the tables of a zone are.
 
-use super::totals;
+use super::{gauges, totals};
 
 /// The words before the tables.
 pub(super) const HEADER_LEN: usize = 32;
+
+/// The words of what has the same size in all zones.
+pub(super) const FIXED_LEN: usize = HEADER_LEN + totals::LEN + gauges::LEN;
 
 /// The words of a slot in the table of spaces: a cache line.
 pub(super) const SPACE_LEN: usize = 8;
@@ -30,22 +33,20 @@ impl Layout {
     pub const BUCKET: usize = BUCKET_LEN;
 
     /// The tables of a zone of so many words of 64 bits, with room for so many listeners; by default
-    /// they have a quarter of it. `None` if that does not fit, with a space at least.
+    /// they have a quarter of what can be divided. `None` if that does not fit, with a space at least.
     pub fn new(words: usize, listeners: Option<usize>) -> Option<Self> {
-        let fixed = HEADER_LEN + totals::LEN;
-        let listeners = listeners.unwrap_or(words / 4);
-        let buckets = listeners.div_ceil(BUCKET_LEN).max(1);
-        let rest = words.checked_sub(fixed)?.checked_sub(buckets.checked_mul(BUCKET_LEN)?)?;
+        let words = words.checked_sub(FIXED_LEN)?;
+        let buckets = listeners.unwrap_or(words / 4).div_ceil(BUCKET_LEN).max(1);
+        let rest = words.checked_sub(buckets.checked_mul(BUCKET_LEN)?)?;
         let spaces = rest / (SPACE_LEN + NAME_LEN);
         (spaces > 0).then_some(Self { buckets, spaces, names: spaces * NAME_LEN })
     }
 
     /// How many words the zone has.
     pub(super) fn len(&self) -> Option<usize> {
-        let fixed = HEADER_LEN + totals::LEN;
         let spaces = self.spaces.checked_mul(SPACE_LEN)?;
         let buckets = self.buckets.checked_mul(BUCKET_LEN)?;
-        fixed.checked_add(spaces)?.checked_add(buckets)?.checked_add(self.names)
+        FIXED_LEN.checked_add(spaces)?.checked_add(buckets)?.checked_add(self.names)
     }
 
     /// How many listeners there is room for.

@@ -2,6 +2,7 @@
 
 use core::fmt::{self, Write};
 
+use super::gauges::CatalogHealth;
 use super::totals::Count;
 use super::zone::Zone;
 use crate::request::SpaceId;
@@ -19,19 +20,6 @@ impl From<fmt::Error> for NoMemory {
 /// The media type of Prometheus' text format.
 pub const PROMETHEUS_TYPE: &str = "text/plain; version=0.0.4";
 
-/// The health of a catalog.
-#[derive(Clone, Debug)]
-pub struct CatalogHealth {
-    /// The path of its file.
-    pub path: String,
-    /// Its entries that can be used.
-    pub entries: u64,
-    /// Its entries that can't.
-    pub unusable: u64,
-    /// When it was read last, in seconds since 1970; 0 if it never was.
-    pub last_success: u64,
-}
-
 /// What is reported.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
@@ -41,8 +29,10 @@ pub struct Report<'a> {
     pub zone: &'a Zone<'a>,
     /// The names of outcomes, by their numbers.
     pub outcomes: &'a [&'a str],
-    /// The catalogs.
-    pub catalogs: &'a [CatalogHealth],
+    /// The paths of the catalogs, in the order of their indexes.
+    pub catalogs: &'a [&'a str],
+    /// How many processes there are.
+    pub processes: usize,
 }
 
 /// A name, as Prometheus has it, what it means, and the values.
@@ -82,7 +72,9 @@ impl Report<'_> {
         let requests =
             requests.map(|(&name, outcome)| (name, zone.total(Count::Requests(outcome))));
         let catalogs = |of: fn(&CatalogHealth) -> u64| {
-            let each = self.catalogs.iter().map(|catalog| (&*catalog.path, of(catalog)));
+            let health = |index| zone.catalog(index, self.processes);
+            let each = self.catalogs.iter().zip(0..);
+            let each = each.filter_map(|(&path, index)| Some((path, of(&health(index)?))));
             collected(each).map(|values| Values::Labelled("catalog", values))
         };
         let catalog = |name, help, of: fn(&CatalogHealth) -> u64| {
@@ -122,17 +114,17 @@ impl Report<'_> {
             catalog(
                 "xspace_catalog_entries",
                 "Entries of a catalog that can be used.",
-                |catalog| catalog.entries,
+                |health| health.entries.into(),
             )?,
             catalog(
                 "xspace_catalog_unusable_entries",
                 "Entries of a catalog that cannot be used.",
-                |catalog| catalog.unusable,
+                |health| health.unusable.into(),
             )?,
             catalog(
                 "xspace_catalog_last_success_timestamp_seconds",
-                "When a catalog was loaded last.",
-                |catalog| catalog.last_success,
+                "When a catalog was read or found unchanged last, by the worker where that is longest ago.",
+                |health| health.last_success,
             )?,
         ];
         collected(metrics.into_iter().filter(|metric| !metric.is_empty()))

@@ -8,7 +8,7 @@ use std::hash::Hasher;
 use std::sync::LazyLock;
 use std::thread;
 
-use super::layout::{BUCKET_LEN, HEADER_LEN};
+use super::layout::{BUCKET_LEN, FIXED_LEN};
 use super::listeners::{Added, Listeners};
 use super::sip::Sip;
 use super::*;
@@ -46,7 +46,7 @@ fn words(count: usize) -> Vec<AtomicU64> {
 
 /// The smallest zone with room for so many spaces.
 fn memory(listeners: usize, spaces: usize) -> (Vec<AtomicU64>, Layout) {
-    let len = HEADER_LEN + totals::LEN + listeners.div_ceil(BUCKET_LEN) * BUCKET_LEN + spaces * 12;
+    let len = FIXED_LEN + listeners.div_ceil(BUCKET_LEN) * BUCKET_LEN + spaces * 12;
     (words(len), Layout::new(len, Some(listeners)).unwrap())
 }
 
@@ -174,7 +174,7 @@ fn windows() {
 
 #[test]
 fn layouts() {
-    let fixed = HEADER_LEN + totals::LEN;
+    let fixed = FIXED_LEN;
     let rows = [
         (0, None, None, "nothing"),
         (fixed, Some(8), None, "no room for a bucket"),
@@ -184,8 +184,8 @@ fn layouts() {
         (fixed + 20, Some(0), Some((8, 1)), "without listeners"),
         (fixed + 20, Some(9), None, "one listener too many"),
         (fixed + 20, Some(usize::MAX), None, "far too many"),
-        (1 << 17, None, Some((32_768, 8018)), "a megabyte"),
-        (1 << 24, Some(1 << 17), Some((1 << 17, 1_387_005)), "128 megabytes"),
+        (1 << 17, None, Some((32_104, 8026)), "a megabyte"),
+        (1 << 24, Some(1 << 17), Some((1 << 17, 1_386_957)), "128 megabytes"),
     ];
     for (words, listeners, expected, what) in rows {
         let layout = Layout::new(words, listeners);
@@ -540,7 +540,7 @@ fn a_name_that_is_missing_is_written() {
     let (words, layout) = memory(8, 4);
     let zone = zone(&words, layout);
     count(&zone, &HOUR, "me", NOON);
-    let slots = HEADER_LEN + totals::LEN + BUCKET_LEN;
+    let slots = FIXED_LEN + BUCKET_LEN;
     let slot = (0..4).map(|n| slots + n * 8).find(|&at| words[at].load(Relaxed) != 0).unwrap();
     words[slot + 1].store(0, Relaxed);
     let mut buffer = [0; MAX_NAME_LEN];
@@ -583,13 +583,17 @@ fn reports() {
     count(&zone, &Sent { is_attachment: true, bytes: 1_000_000, ..*HOUR }, "me", NOON);
     (0..7).for_each(|_| zone.count_request(65, 1));
     zone.count_request(2, 2);
-    let catalogs = [CatalogHealth {
-        path: "/srv/a \"b\"\\\n\u{1}.json".into(),
-        entries: 5,
-        unusable: 2,
-        last_success: NOON,
-    }];
-    let report = Report { name: "plays", zone: &zone, outcomes: &OUTCOMES, catalogs: &catalogs };
+    let catalogs = ["/srv/a \"b\"\\\n\u{1}.json"];
+    let health = |last_success| CatalogHealth { entries: 5, unusable: 2, last_success };
+    zone.set_catalog(0, 0, health(NOON + 1), true);
+    zone.set_catalog(0, 1, CatalogHealth { entries: 9, ..health(NOON) }, false);
+    let report = Report {
+        name: "plays",
+        zone: &zone,
+        outcomes: &OUTCOMES,
+        catalogs: &catalogs,
+        processes: 2,
+    };
     let prometheus = report.prometheus().unwrap();
     assert_eq!(
         prometheus,
@@ -632,7 +636,8 @@ xspace_catalog_entries{catalog=\"/srv/a \\\"b\\\"\\\\\\n\u{1}.json\"} 5
 # HELP xspace_catalog_unusable_entries Entries of a catalog that cannot be used.
 # TYPE xspace_catalog_unusable_entries gauge
 xspace_catalog_unusable_entries{catalog=\"/srv/a \\\"b\\\"\\\\\\n\u{1}.json\"} 2
-# HELP xspace_catalog_last_success_timestamp_seconds When a catalog was loaded last.
+# HELP xspace_catalog_last_success_timestamp_seconds When a catalog was read or found \
+         unchanged last, by the worker where that is longest ago.
 # TYPE xspace_catalog_last_success_timestamp_seconds gauge
 xspace_catalog_last_success_timestamp_seconds{catalog=\"/srv/a \\\"b\\\"\\\\\\n\u{1}.json\"} 1702123200
 "
@@ -644,7 +649,7 @@ xspace_catalog_last_success_timestamp_seconds{catalog=\"/srv/a \\\"b\\\"\\\\\\n\
     assert_eq!(json["requests"]["none"], 0);
     assert_eq!((&json["plays"], &json["downloads"]), (&1.into(), &1.into()));
     assert_eq!(json["sent_bytes"], 2_920_000);
-    assert_eq!(json["catalog_entries"][&catalogs[0].path], 5);
+    assert_eq!(json["catalog_entries"][catalogs[0]], 5);
     assert_eq!(json["space"]["id"], "space");
     let counts = r#"{"requests": 2, "plays": 1, "downloads": 1, "sent_bytes": 2920000}"#;
     assert_eq!(json["space"]["counts"], reported(counts));
@@ -661,4 +666,26 @@ xspace_catalog_last_success_timestamp_seconds{catalog=\"/srv/a \\\"b\\\"\\\\\\n\
     let unknown = reported(&report.json(Some(id("unknown"))).unwrap());
     assert_eq!(unknown["space"]["counts"], reported(none));
     assert!(reported(&report.json(None).unwrap()).get("space").is_none());
+}
+
+#[test]
+fn health_of_catalogs() {
+    let (words, layout) = memory(8, 2);
+    let zone = zone(&words, layout);
+    let health =
+        |entries, unusable, last_success| CatalogHealth { entries, unusable, last_success };
+    assert_eq!(zone.catalog(0, 4), Some(CatalogHealth::default()), "nobody has read it");
+    for process in 0..4 {
+        zone.set_catalog(3, process, health(10 + process as u32, 1, NOON + process as u64), true);
+    }
+    assert_eq!(zone.catalog(3, 4), Some(health(13, 1, NOON)), "the newest, the oldest");
+    zone.set_catalog(3, 0, health(0, 0, NOON + 9), false);
+    assert_eq!(zone.catalog(3, 4), Some(health(13, 1, NOON + 1)), "found unchanged");
+    assert_eq!(zone.catalog(3, 1), Some(health(13, 1, NOON + 9)), "of fewer processes");
+    assert_eq!(zone.catalog(3, 5).unwrap().last_success, 0, "one has never read it");
+    zone.set_catalog(CATALOGS - 1, 64, health(u32::MAX, u32::MAX, 7), true);
+    assert_eq!(zone.catalog(CATALOGS - 1, 1), Some(health(u32::MAX, u32::MAX, 7)));
+    zone.set_catalog(CATALOGS, 0, health(1, 1, 1), true);
+    zone.set_catalog(usize::MAX, 0, health(1, 1, 1), true);
+    assert_eq!(zone.catalog(CATALOGS, 1), None, "there is no room for it");
 }

@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use foldhash::fast::FixedState;
 
+use super::gauges::{self, CatalogHealth, Gauges};
 use super::layout::{BUCKET_LEN, HEADER_LEN, Layout, SPACE_LEN};
 use super::listeners::{Added, Listeners};
 use super::rule::Rule;
@@ -43,6 +44,7 @@ const KEY_LEN: usize = 2;
 pub struct Zone<'z> {
     header: &'z [AtomicU64],
     totals: Totals<'z>,
+    gauges: Gauges<'z>,
     listeners: Listeners<'z>,
     spaces: Spaces<'z>,
     layout: Layout,
@@ -105,12 +107,13 @@ impl<'z> Zone<'z> {
         let layout = Layout { buckets: get(BUCKETS)?, spaces: get(SPACES)?, names: get(NAMES)? };
         layout.len().filter(|&len| len <= words.len())?;
         let (totals, rest) = rest.split_at_checked(totals::LEN)?;
+        let (gauges, rest) = rest.split_at_checked(gauges::LEN)?;
         let (listeners, rest) = rest.split_at_checked(layout.buckets * BUCKET_LEN)?;
         let (slots, rest) = rest.split_at_checked(layout.spaces * SPACE_LEN)?;
         let (names_len, count) = (header.get(NAMES_LEN)?, header.get(SPACES_COUNT)?);
         let spaces = Spaces { slots, names: rest.get(..layout.names)?, names_len, count };
-        let (totals, listeners) = (Totals(totals), Listeners(listeners));
-        Some(Self { header, totals, listeners, spaces, layout })
+        let (totals, gauges) = (Totals(totals), Gauges(gauges));
+        Some(Self { header, totals, gauges, listeners: Listeners(listeners), spaces, layout })
     }
 
     /// Where the tables are.
@@ -141,6 +144,18 @@ impl<'z> Zone<'z> {
     /// All spaces, in no order.
     pub fn spaces(&self) -> impl Iterator<Item = Space<'z>> {
         self.spaces.all().filter(|space| !space.is_vacant())
+    }
+
+    /// Sets what a process knows of the catalog with this index, less than
+    /// [`CATALOGS`](super::CATALOGS). `is_read`: it was read, not found to be unchanged.
+    pub fn set_catalog(&self, index: usize, process: usize, health: CatalogHealth, is_read: bool) {
+        self.gauges.set(index, process, health, is_read);
+    }
+
+    /// What is known of a catalog: entries of the newest reading, and the oldest success among so
+    /// many processes.
+    pub fn catalog(&self, index: usize, processes: usize) -> Option<CatalogHealth> {
+        self.gauges.get(index, processes)
     }
 
     /// Counts a request with its outcome. `process` is the number of the worker process.
