@@ -34,7 +34,7 @@ use crate::nginx::request::Request;
 use crate::nginx::subrequest::{Content, Ending};
 use crate::nginx::worker::{self, Cycle};
 #[cfg(feature = "plays")]
-use crate::plays::status::{self, Status};
+use crate::plays::status::{self, Status, Walk};
 #[cfg(feature = "plays")]
 use crate::plays::{self, ZoneOfCycle, counting};
 use crate::request::arrival;
@@ -559,17 +559,28 @@ pub(crate) unsafe extern "C" fn status_handler(r: *mut ngx_http_request_t) -> ng
     let Some(request) = (unsafe { Request::from_raw(r) }) else { return ERROR };
     let run = || {
         let lcf = request.location_conf::<LocationConf>();
-        let lcf = lcf.ok_or(Failure("no configuration"))?;
-        status::content_handler(&request, lcf)
+        status::content_handler(&request, lcf.ok_or(Failure("no configuration"))?)
     };
-    match guard::catch(request.log_handle(), Ok(Status::Error(500)), run) {
-        Ok(Status::Page(media_type, content)) => request.respond(media_type, content),
-        Ok(Status::Error(status)) => status as ngx_int_t,
-        Err(why) => {
-            request.log_failure(why);
-            INTERNAL_SERVER_ERROR.into()
-        }
-    }
+    respond(&request, guard::catch(request.log_handle(), Ok(Status::Error(500)), run))
+}
+
+/// Sends a status page, or has nginx send an error. Returns what a content handler has to return.
+#[cfg(feature = "plays")]
+fn respond<'r>(request: &Request<'r>, status: Result<Status<'r>, Failure>) -> ngx_int_t {
+    let later = |mut walk: Walk| {
+        request.respond_later(move |request| {
+            walk.step(request).transpose().map(|status| respond(request, status))
+        })
+    };
+    let sent = status.and_then(|status| match status {
+        Status::Page(media_type, content) => Ok(request.respond(media_type, content)),
+        Status::Error(status) => Ok(status.into()),
+        Status::Later(walk) => later(walk),
+    });
+    sent.unwrap_or_else(|why| {
+        request.log_failure(why);
+        INTERNAL_SERVER_ERROR.into()
+    })
 }
 
 #[cfg(feature = "plays")]

@@ -38,6 +38,8 @@ pub(crate) mod threads;
 mod timer;
 pub(crate) mod user;
 pub(crate) mod value;
+#[cfg(feature = "plays")]
+pub(crate) mod waiting;
 pub(crate) mod worker;
 #[cfg(feature = "plays")]
 pub(crate) mod zone;

@@ -23,6 +23,7 @@ mod sip;
 mod spaces;
 #[cfg(test)]
 mod tests;
+mod top;
 mod totals;
 mod window;
 mod zone;
@@ -32,6 +33,7 @@ pub use self::layout::Layout;
 pub use self::report::{NoMemory, PROMETHEUS_TYPE, Report};
 pub use self::rule::{MAX_TIME, Rule};
 pub use self::spaces::{MAX_NAME_LEN, Space};
+pub use self::top::{MAX_TOP, Top};
 pub use self::totals::{Count, SLOTS};
 pub use self::window::{MAX_WINDOW, Window};
 pub use self::zone::{Listener, Sent, Zone};

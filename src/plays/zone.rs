@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use core::cell::{Cell, OnceCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use model::plays::{Layout, Zone};
+use model::plays::{Layout, Top, Zone};
 
 use crate::config::check::Refused;
 use crate::nginx::client::now;
@@ -24,7 +24,22 @@ pub(crate) struct StatsZone {
     is_used: Cell<bool>,
     /// Set when nginx has the memory.
     zone: OnceCell<Zone<'static>>,
+    /// The spaces with the most plays, as this process found them last.
+    top: RefCell<LatestTop>,
 }
+
+/// The slots of the spaces with the most plays.
+#[derive(Clone, Debug, Default)]
+struct LatestTop {
+    /// When they were found, in seconds since 1970.
+    time: u64,
+    /// How many were looked for.
+    limit: usize,
+    slots: Rc<[usize]>,
+}
+
+/// How long they are good for, in seconds.
+const TOP_LIFETIME: u64 = 10;
 
 /// An `xspace_stats_zone`.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +50,8 @@ pub(super) struct Declared {
 
 impl StatsZone {
     pub(super) fn new(name: &'static [u8], position: ConfPosition) -> Self {
-        let (declared, zone) = Default::default();
-        Self { name, declared, position, is_used: Cell::new(false), zone }
+        let (declared, zone, top) = Default::default();
+        Self { name, declared, position, is_used: Cell::new(false), zone, top }
     }
 
     /// Whether something is counted or shown.
@@ -51,6 +66,20 @@ impl StatsZone {
     /// The tables; `None` as long as a configuration is read.
     pub(super) fn tables(&self) -> Option<&Zone<'static>> {
         self.zone.get()
+    }
+
+    /// So many spaces with the most plays, or as many as there are, if they were found just now.
+    pub(super) fn latest_top(&self, limit: usize) -> Option<Rc<[usize]>> {
+        let top = self.top.borrow();
+        let is_new = now().saturating_sub(top.time) < TOP_LIFETIME && top.limit == limit;
+        is_new.then(|| Rc::clone(&top.slots))
+    }
+
+    /// Keeps what was found for so many.
+    pub(super) fn keep_top(&self, limit: usize, top: Top) -> Rc<[usize]> {
+        let slots: Rc<[usize]> = top.into_slots().into();
+        self.top.replace(LatestTop { time: now(), limit, slots: Rc::clone(&slots) });
+        slots
     }
 
     /// Has nginx share the memory.

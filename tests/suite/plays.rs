@@ -643,3 +643,76 @@ fn the_health_of_catalogs() {
     let line = format!("xspace_catalog_entries{{catalog=\"{first}\"}} 1");
     assert!(metrics.lines().any(|own| own == line), "{metrics}");
 }
+
+/// The table of spaces is walked through in steps, during which the client may leave.
+#[test]
+fn the_spaces_with_the_most_plays() {
+    for (size, what) in [("1m", "one step"), ("48m", "many steps")] {
+        let site = Site::with_directives("xspace_listener $arg_who;", "limit_rate 0;")
+            .http(&format!("xspace_stats_zone plays:{size}; xspace_stats plays;"))
+            .http("xspace_play bytes=1000;")
+            .server("location = /status { access_log off; xspace_status json; }")
+            .refuse_errors();
+        for n in 0..12 {
+            site.write(&format!("downloads/space-{n}.mp3"), bytes(n, 1000));
+        }
+        let nginx = site.start();
+        let mut connection = nginx.connect(Protocol::Http1);
+        let mut count = 0;
+        for n in 0..12 {
+            for who in 0..n {
+                let path = format!("/download/space-{n}?who={who}");
+                assert_eq!(connection.send(&Request::get(&path)).status, 200);
+                count += 1;
+            }
+        }
+        stats(&nginx, count);
+        let top = |path: &str, protocol| -> Vec<(String, u64)> {
+            let response = nginx.send(protocol, &Request::get(path));
+            assert_eq!(response.status, 200, "{what}: {response:?}");
+            let stats: Value = serde_json::from_str(&response.text()).expect("JSON");
+            let listed = stats["top"].as_array().unwrap_or_else(|| panic!("no list: {stats}"));
+            let id = |space: &Value| space["id"].as_str().expect("an id").to_owned();
+            listed.iter().map(|space| (id(space), number(space, "/counts/plays"))).collect()
+        };
+        let expected =
+            |limit: u64| (0..limit).map(|n| (format!("space-{}", 11 - n), 11 - n)).collect::<Vec<_>>();
+        for protocol in nginx.protocols() {
+            // Each limit is walked for anew, and then once more from what was found.
+            for limit in [1, 3, 10, 3] {
+                let path = format!("/status?top={limit}");
+                assert_eq!(top(&path, protocol), expected(limit), "{what}, {protocol:?}, {limit}");
+            }
+            assert_eq!(top("/status?top=1000", protocol).len(), 11, "{what}, {protocol:?}");
+            let head = nginx.send(protocol, &Request::head("/status?top=7"));
+            assert_eq!((head.status, head.body.len()), (200, 0), "{what}, {protocol:?}");
+        }
+        for bad in ["0", "1001", "", "x", "-1", "99999999999999999999"] {
+            assert_eq!(nginx.get(&format!("/status?top={bad}")).status, 400, "{what}, {bad}");
+        }
+        assert!(nginx.get("/status").text().find("\"top\"").is_none(), "{what}");
+        // Many at once, of which some leave.
+        thread::scope(|scope| {
+            for client in 0..20_u64 {
+                let (nginx, top) = (&nginx, &top);
+                scope.spawn(move || {
+                    for round in 0..10 {
+                        let path = format!("/status?top={}", 20 + client * 10 + round);
+                        if client % 2 == 0 {
+                            assert_eq!(top(&path, Protocol::Http1).len(), 11, "{what}");
+                        } else {
+                            let mut connection = nginx.raw();
+                            connection.write(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+                            connection.reset();
+                        }
+                    }
+                });
+            }
+        });
+        for protocol in nginx.protocols() {
+            let request = Request::get("/status?top=999");
+            (0..10).for_each(|_| nginx.connect(protocol).start(request.clone()).leave());
+            assert_eq!(top("/status?top=2", protocol), expected(2), "{what}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use core::fmt::{self, Write};
 
 use super::gauges::CatalogHealth;
+use super::spaces::{MAX_NAME_LEN, Space};
 use super::totals::Count;
 use super::zone::Zone;
 use crate::request::SpaceId;
@@ -153,12 +154,16 @@ impl Report<'_> {
         Ok(text.0)
     }
 
-    /// JSON, with the counts of a space if there is one.
+    /// JSON, with the counts of a space, and of those in some slots, if they are wanted.
     ///
     /// # Errors
     ///
     /// There is no memory.
-    pub fn json(&self, space: Option<SpaceId<'_>>) -> Result<String, NoMemory> {
+    pub fn json(
+        &self,
+        space: Option<SpaceId<'_>>,
+        top: Option<&[usize]>,
+    ) -> Result<String, NoMemory> {
         let (mut text, zone) = (Text::default(), self.zone);
         write!(text, "{{\"zone\":{}", JsonString(self.name))?;
         for metric in self.metrics()? {
@@ -180,13 +185,20 @@ impl Report<'_> {
                 .map(|count| zone.total(count));
         write!(text, ",\"other\":{}", Counts { requests, plays, downloads, bytes })?;
         if let Some(id) = space {
-            let counts = zone.space(id).map_or(Counts::default(), |space| Counts {
-                requests: space.requests(),
-                plays: space.plays(),
-                downloads: space.downloads(),
-                bytes: space.bytes(),
-            });
+            let counts = zone.space(id).map_or(Counts::default(), Counts::of);
             write!(text, ",\"space\":{{\"id\":\"{id}\",\"counts\":{counts}}}")?;
+        }
+        if let Some(slots) = top {
+            text.write_str(",\"top\":[")?;
+            for (number, space) in slots.iter().filter_map(|&slot| zone.slot(slot)).enumerate() {
+                let before = if number > 0 { "," } else { "" };
+                let (mut buffer, counts) = ([0; MAX_NAME_LEN], Counts::of(space));
+                match space.id(&mut buffer) {
+                    Some(id) => write!(text, "{before}{{\"id\":\"{id}\",\"counts\":{counts}}}")?,
+                    None => write!(text, "{before}{{\"id\":null,\"counts\":{counts}}}")?,
+                }
+            }
+            text.write_char(']')?;
         }
         text.write_str("}\n")?;
         Ok(text.0)
@@ -206,6 +218,17 @@ struct Counts {
     plays: u64,
     downloads: u64,
     bytes: u64,
+}
+
+impl Counts {
+    fn of(space: Space<'_>) -> Self {
+        Self {
+            requests: space.requests(),
+            plays: space.plays(),
+            downloads: space.downloads(),
+            bytes: space.bytes(),
+        }
+    }
 }
 
 impl fmt::Display for Counts {

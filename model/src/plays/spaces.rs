@@ -76,6 +76,13 @@ impl<'z> Spaces<'z> {
         None
     }
 
+    /// A slot, vacant or not.
+    pub(super) fn at(self, index: usize) -> Option<Space<'z>> {
+        let start = index.checked_mul(SPACE_LEN)?;
+        let slot = self.slots.get(start..start.checked_add(SPACE_LEN)?)?;
+        Some(Space { slot, names: self.names })
+    }
+
     /// All slots, vacant ones too.
     pub(super) fn all(self) -> impl Iterator<Item = Space<'z>> {
         self.slots.chunks_exact(SPACE_LEN).map(move |slot| Space { slot, names: self.names })

@@ -643,7 +643,7 @@ xspace_catalog_last_success_timestamp_seconds{catalog=\"/srv/a \\\"b\\\"\\\\\\n\
 "
     );
 
-    let json = reported(&report.json(Some(HOUR.space)).unwrap());
+    let json = reported(&report.json(Some(HOUR.space), None).unwrap());
     assert_eq!(json["zone"], "plays");
     assert_eq!(json["requests"]["found"], 7);
     assert_eq!(json["requests"]["none"], 0);
@@ -663,9 +663,9 @@ xspace_catalog_last_success_timestamp_seconds{catalog=\"/srv/a \\\"b\\\"\\\\\\n\
 
     let report = Report { catalogs: &[], ..report };
     assert!(!report.prometheus().unwrap().contains("catalog"), "nothing without values");
-    let unknown = reported(&report.json(Some(id("unknown"))).unwrap());
+    let unknown = reported(&report.json(Some(id("unknown")), None).unwrap());
     assert_eq!(unknown["space"]["counts"], reported(none));
-    assert!(reported(&report.json(None).unwrap()).get("space").is_none());
+    assert!(reported(&report.json(None, None).unwrap()).get("space").is_none());
 }
 
 #[test]
@@ -688,4 +688,50 @@ fn health_of_catalogs() {
     zone.set_catalog(CATALOGS, 0, health(1, 1, 1), true);
     zone.set_catalog(usize::MAX, 0, health(1, 1, 1), true);
     assert_eq!(zone.catalog(CATALOGS, 1), None, "there is no room for it");
+}
+
+/// As if all were sorted, however large the steps are.
+#[test]
+fn the_most_plays() {
+    let (words, layout) = memory(40_000, 3000);
+    let zone = zone(&words, layout);
+    let random = Random::new(5);
+    let mut all = Vec::new();
+    for n in 0..1500 {
+        let (plays, name) = (random.below(40) / 3, format!("s{n}"));
+        let part = Sent { space: id(&name), bytes: 1 + random.below(3), ..*HOUR };
+        count(&zone, &part, "nobody", NOON);
+        (0..plays).for_each(|who| {
+            count(&zone, &Sent { space: id(&name), ..*HOUR }, &who.to_string(), NOON);
+        });
+        let bytes = part.bytes + plays * HOUR.bytes;
+        all.push((plays, bytes, name));
+    }
+    all.sort_by_key(|(plays, bytes, _)| (*plays, *bytes));
+    all.reverse();
+    for (limit, steps) in [(0, 100), (1, 1), (10, 7), (999, 3000), (MAX_TOP + 9, usize::MAX)] {
+        let mut top = Top::new(limit).unwrap();
+        let mut count = 0;
+        while !top.step(&zone, steps) {
+            count += 1;
+        }
+        assert_eq!(count, (3000_usize.div_ceil(steps)).saturating_sub(1), "{limit}");
+        let slots = top.into_slots();
+        assert_eq!(slots.len(), limit.min(MAX_TOP), "{limit}");
+        for (slot, (plays, bytes, _)) in slots.iter().zip(&all) {
+            let space = zone.slot(*slot).unwrap();
+            assert_eq!((space.plays(), space.bytes()), (*plays, *bytes), "{limit}");
+        }
+        let report =
+            Report { name: "z", zone: &zone, outcomes: &OUTCOMES, catalogs: &[], processes: 1 };
+        let json = reported(&report.json(None, Some(&slots)).unwrap());
+        let listed = json["top"].as_array().unwrap();
+        assert_eq!(listed.len(), slots.len());
+        for (space, (plays, bytes, _)) in listed.iter().zip(&all) {
+            let counted = zone.space(id(space["id"].as_str().unwrap())).unwrap();
+            assert_eq!((counted.plays(), counted.bytes()), (*plays, *bytes));
+            assert_eq!(space["counts"]["plays"], *plays);
+        }
+    }
+    assert!(zone.slot(3000).is_none() && zone.slot(usize::MAX).is_none());
 }

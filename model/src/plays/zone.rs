@@ -141,6 +141,11 @@ impl<'z> Zone<'z> {
         self.spaces.slot(self.hash_of_id(id), id, false)
     }
 
+    /// The space in a slot, if there is one.
+    pub fn slot(&self, index: usize) -> Option<Space<'z>> {
+        self.spaces.at(index).filter(|space| !space.is_vacant())
+    }
+
     /// All spaces, in no order.
     pub fn spaces(&self) -> impl Iterator<Item = Space<'z>> {
         self.spaces.all().filter(|space| !space.is_vacant())
