@@ -1,6 +1,7 @@
-//! The client of a request: its address and User-Agent, when it has begun, and what it was sent.
+//! The client of a request: its address and User-Agent, when it has begun, and what it was sent; and
+//! the clocks of the event loop.
 
-use nginx_sys::{ngx_cached_time, sockaddr};
+use nginx_sys::{ngx_cached_time, ngx_current_msec, sockaddr};
 
 use super::request::{Request, bytes};
 
@@ -55,6 +56,12 @@ pub(crate) fn now() -> u64 {
     // SAFETY: nginx points the variable to the latest of several times, which it does not change.
     let seconds = unsafe { (*(&raw const ngx_cached_time).read_volatile()).sec };
     u64::try_from(seconds).unwrap_or(0)
+}
+
+/// The event loop's clock, in milliseconds since some time. It is never set back.
+pub(crate) fn milliseconds() -> u64 {
+    // SAFETY: nginx writes the variable on the event loop only.
+    unsafe { (&raw const ngx_current_msec).read_volatile() as u64 }
 }
 
 // SAFETY of this block's calls: as for the other methods of `Request`.

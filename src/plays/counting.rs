@@ -13,6 +13,7 @@ use crate::nginx::client::{ClientAddress, now};
 use crate::nginx::guard::fault_point;
 use crate::nginx::request::Request;
 use crate::nginx::zone::worker_number;
+use crate::request::lookup::Lookup;
 use crate::request::state::{Outcome, Record, Space};
 
 /// The record of a request that is counted, and how.
@@ -35,6 +36,9 @@ pub(crate) fn log_handler<'r>(
     let Some(tables) = counting.zone.tables() else { return Ok(()) };
     let process = worker_number();
     tables.count_request(process, number_of(record.decided.outcome()));
+    if let Some(milliseconds) = record.decided.lookup().and_then(Lookup::duration) {
+        tables.count_lookup(process, milliseconds);
+    }
 
     let is_recording = record.added.has_content_disposition();
     let Some(redirect) = record.decided.redirect().filter(|_| is_recording) else { return Ok(()) };

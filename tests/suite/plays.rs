@@ -4,10 +4,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use xspace_tests::{
-    Nginx, Preload, Protocol, Random, RawConnection, Request, Site, build, bytes, poll, wait_for,
+    Application, Nginx, Preload, Protocol, Random, RawConnection, Reply, Request, Site, build, bytes, poll, wait_for,
 };
 
 use crate::common::{FILE, ID, MISSING_PATH, OTHER, PATH, SIZE, assert_recording, recording};
@@ -715,4 +716,37 @@ fn the_spaces_with_the_most_plays() {
             assert_eq!(top("/status?top=2", protocol), expected(2), "{what}");
         }
     }
+}
+
+#[test]
+fn how_long_lookups_take() {
+    if !build().require("http_proxy") {
+        return;
+    }
+    let application = Application::start(|asked| match asked.argument("id") {
+        Some(OTHER) => Reply::status(204).delay(Duration::from_millis(600)),
+        _ => Reply::status(204),
+    });
+    let nginx = counting("xspace_lookup /_space;", "")
+        .server(&format!(
+            "location = /_space {{ internal; proxy_pass http://{}; }}",
+            application.address()
+        ))
+        .file(&format!("downloads/{OTHER}.mp3"), recording())
+        .start();
+    let value = |stats: &Value, name: &str| number(stats, &format!("/lookup_duration_seconds/{name}"));
+    for count in 1..=5 {
+        assert_recording(&nginx.get(PATH), "found");
+        let stats = stats(&nginx, count);
+        assert_eq!((value(&stats, "count"), value(&stats, "buckets/+Inf")), (count, count));
+    }
+    let before = value(&stats(&nginx, 5), "buckets/0.5");
+    assert_eq!(nginx.get(&format!("/download/{OTHER}")).status, 200);
+    let after = stats(&nginx, 6);
+    assert_eq!((value(&after, "count"), value(&after, "buckets/0.5")), (6, before), "{after}");
+    let sum = after["lookup_duration_seconds"]["sum"].as_f64().expect("a number");
+    assert!(sum >= 0.5, "{after}");
+    // Answered before a lookup is sent.
+    assert_eq!(nginx.get("/download/a.b.c").status, 404);
+    assert_eq!(value(&stats(&nginx, 7), "count"), 6);
 }

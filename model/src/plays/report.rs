@@ -4,7 +4,7 @@ use core::fmt::{self, Write};
 
 use super::gauges::CatalogHealth;
 use super::spaces::{MAX_NAME_LEN, Space};
-use super::totals::Count;
+use super::totals::{Count, LOOKUP_BOUNDS};
 use super::zone::Zone;
 use crate::request::SpaceId;
 
@@ -47,6 +47,8 @@ enum Values<'a> {
     One(u64),
     /// With the values of a label.
     Labelled(&'static str, Vec<(&'a str, u64)>),
+    /// A histogram: how many are up to each bound, how many there are, and their sum in thousandths.
+    Histogram(Vec<(&'a str, u64)>, u64, u64),
 }
 
 impl Metric<'_> {
@@ -100,6 +102,11 @@ impl Report<'_> {
                 "Requests for spaces that the zone has no room for.",
                 Count::SpacesDiscarded,
             ),
+            Metric {
+                name: "xspace_lookup_duration_seconds",
+                help: "How long lookups took.",
+                values: self.lookups()?,
+            },
             one(
                 "xspace_listeners_limit",
                 "How many listeners the zone has room for.",
@@ -131,6 +138,18 @@ impl Report<'_> {
         collected(metrics.into_iter().filter(|metric| !metric.is_empty()))
     }
 
+    fn lookups(&self) -> Result<Values<'_>, NoMemory> {
+        let of_bucket = |bucket| self.zone.total(Count::Lookups(bucket));
+        let mut count = 0;
+        let buckets = LOOKUP_BOUNDS.iter().zip(0..).map(|((_, bound), bucket)| {
+            count += of_bucket(bucket);
+            (*bound, count)
+        });
+        let buckets = collected(buckets)?;
+        count += of_bucket(LOOKUP_BOUNDS.len() as u8);
+        Ok(Values::Histogram(buckets, count, self.zone.total(Count::LookupTime)))
+    }
+
     /// The text format of Prometheus, version 0.0.4.
     ///
     /// # Errors
@@ -140,7 +159,11 @@ impl Report<'_> {
         let mut text = Text::default();
         for metric in self.metrics()? {
             let (name, help) = (metric.name, metric.help);
-            let kind = if metric.is_counter() { "counter" } else { "gauge" };
+            let kind = match metric.values {
+                Values::Histogram(..) => "histogram",
+                _ if metric.is_counter() => "counter",
+                _ => "gauge",
+            };
             writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}")?;
             match metric.values {
                 Values::One(value) => writeln!(text, "{name} {value}")?,
@@ -148,6 +171,13 @@ impl Report<'_> {
                     for (of, value) in values {
                         writeln!(text, "{name}{{{label}=\"{}\"}} {value}", LabelValue(of))?;
                     }
+                }
+                Values::Histogram(buckets, count, sum) => {
+                    for (bound, value) in buckets {
+                        writeln!(text, "{name}_bucket{{le=\"{bound}\"}} {value}")?;
+                    }
+                    writeln!(text, "{name}_bucket{{le=\"+Inf\"}} {count}")?;
+                    writeln!(text, "{name}_sum {}\n{name}_count {count}", Thousandths(sum))?;
                 }
             }
         }
@@ -177,6 +207,14 @@ impl Report<'_> {
                         before = ',';
                     }
                     text.write_char('}')?;
+                }
+                Values::Histogram(buckets, count, sum) => {
+                    text.write_str("{\"buckets\":{")?;
+                    for (bound, value) in buckets {
+                        write!(text, "\"{bound}\":{value},")?;
+                    }
+                    let sum = Thousandths(sum);
+                    write!(text, "\"+Inf\":{count}}},\"count\":{count},\"sum\":{sum}}}")?;
                 }
             }
         }
@@ -208,6 +246,15 @@ impl Report<'_> {
 impl Metric<'_> {
     fn is_empty(&self) -> bool {
         matches!(&self.values, Values::Labelled(_, values) if values.is_empty())
+    }
+}
+
+/// A number of thousandths, as a decimal fraction.
+struct Thousandths(u64);
+
+impl fmt::Display for Thousandths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
     }
 }
 

@@ -583,6 +583,9 @@ fn reports() {
     count(&zone, &Sent { is_attachment: true, bytes: 1_000_000, ..*HOUR }, "me", NOON);
     (0..7).for_each(|_| zone.count_request(65, 1));
     zone.count_request(2, 2);
+    for time in [0, 5, 6, 20, 99, 10_000, 10_001, 3_600_000] {
+        zone.count_lookup(3, time);
+    }
     let catalogs = ["/srv/a \"b\"\\\n\u{1}.json"];
     let health = |last_success| CatalogHealth { entries: 5, unusable: 2, last_success };
     zone.set_catalog(0, 0, health(NOON + 1), true);
@@ -618,6 +621,17 @@ xspace_listeners_discarded_total 0
 # HELP xspace_spaces_discarded_total Requests for spaces that the zone has no room for.
 # TYPE xspace_spaces_discarded_total counter
 xspace_spaces_discarded_total 0
+# HELP xspace_lookup_duration_seconds How long lookups took.
+# TYPE xspace_lookup_duration_seconds histogram
+xspace_lookup_duration_seconds_bucket{le=\"0.005\"} 2
+xspace_lookup_duration_seconds_bucket{le=\"0.02\"} 4
+xspace_lookup_duration_seconds_bucket{le=\"0.1\"} 5
+xspace_lookup_duration_seconds_bucket{le=\"0.5\"} 5
+xspace_lookup_duration_seconds_bucket{le=\"2\"} 5
+xspace_lookup_duration_seconds_bucket{le=\"10\"} 6
+xspace_lookup_duration_seconds_bucket{le=\"+Inf\"} 8
+xspace_lookup_duration_seconds_sum 3620.131
+xspace_lookup_duration_seconds_count 8
 # HELP xspace_listeners_limit How many listeners the zone has room for.
 # TYPE xspace_listeners_limit gauge
 xspace_listeners_limit 80
@@ -655,6 +669,9 @@ xspace_catalog_last_success_timestamp_seconds{catalog=\"/srv/a \\\"b\\\"\\\\\\n\
     assert_eq!(json["space"]["counts"], reported(counts));
     let none = r#"{"requests": 0, "plays": 0, "downloads": 0, "sent_bytes": 0}"#;
     assert_eq!(json["other"], reported(none));
+    let lookups = &json["lookup_duration_seconds"];
+    assert_eq!((&lookups["count"], &lookups["sum"]), (&8.into(), &3620.131.into()));
+    assert_eq!((&lookups["buckets"]["0.1"], &lookups["buckets"]["+Inf"]), (&5.into(), &8.into()));
     // Every metric is in both.
     for line in prometheus.lines().filter_map(|line| line.strip_prefix("# TYPE xspace_")) {
         let key = line.split(' ').next().unwrap();

@@ -33,7 +33,16 @@ pub enum Count {
     OtherDownloads,
     /// Bytes sent of such spaces.
     OtherBytes,
+    /// Lookups whose time is in the bucket with this number: up to the bound of that number in
+    /// [`LOOKUP_BOUNDS`], or longer than all.
+    Lookups(u8),
+    /// The time of all lookups, in milliseconds.
+    LookupTime,
 }
+
+/// The bounds of the buckets for the time of lookups, in milliseconds, as numbers and in seconds.
+pub(super) const LOOKUP_BOUNDS: [(u64, &str); 6] =
+    [(5, "0.005"), (20, "0.02"), (100, "0.1"), (500, "0.5"), (2_000, "2"), (10_000, "10")];
 
 impl Count {
     /// How many outcomes there can be.
@@ -50,6 +59,8 @@ impl Count {
             Self::OtherPlays => 21,
             Self::OtherDownloads => 22,
             Self::OtherBytes => 23,
+            Self::Lookups(bucket) => 24 + usize::from(bucket).min(LOOKUP_BOUNDS.len()),
+            Self::LookupTime => 31,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::listeners::{Added, Listeners};
 use super::rule::Rule;
 use super::sip::Sip;
 use super::spaces::{Space, Spaces};
-use super::totals::{self, Count, Totals};
+use super::totals::{self, Count, LOOKUP_BOUNDS, Totals};
 use super::window::{MAX_WINDOW, Window};
 use crate::request::SpaceId;
 
@@ -166,6 +166,13 @@ impl<'z> Zone<'z> {
     /// Counts a request with its outcome. `process` is the number of the worker process.
     pub fn count_request(&self, process: usize, outcome: u8) {
         self.totals.add(process, Count::Requests(outcome), 1);
+    }
+
+    /// Counts a lookup that took so long, in milliseconds.
+    pub fn count_lookup(&self, process: usize, time: u64) {
+        let bucket = LOOKUP_BOUNDS.iter().take_while(|(bound, _)| time > *bound).count();
+        self.totals.add(process, Count::Lookups(bucket as u8), 1);
+        self.totals.add(process, Count::LookupTime, time);
     }
 
     /// Counts what a request has sent when it ends, at the time `now`, and returns whether it has the
