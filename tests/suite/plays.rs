@@ -3,12 +3,14 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 use xspace_tests::{
-    Application, Nginx, Preload, Protocol, Random, RawConnection, Reply, Request, Site, build, bytes, poll, wait_for,
+    Application, Nginx, Preload, Protocol, Random, RawConnection, Reply, Request, Site, build,
+    bytes, poll, wait_for,
 };
 
 use crate::common::{FILE, ID, MISSING_PATH, OTHER, PATH, SIZE, assert_recording, recording};
@@ -496,6 +498,26 @@ fn the_pages() {
     }
 }
 
+/// The format is what Prometheus expects, by its own tool (Debian's package `prometheus`).
+#[test]
+fn prometheus_accepts_the_metrics() {
+    if !build().require("promtool") {
+        return;
+    }
+    let site = counting("xspace_catalog {dir}/spaces.json;", "").file("spaces.json", "{}");
+    let nginx = site.start();
+    assert_recording(&nginx.get(PATH), "a play");
+    stats(&nginx, 1);
+    let file = nginx.site().write("metrics", nginx.get("/metrics").text());
+    let output = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(fs::File::open(file).expect("the metrics"))
+        .output()
+        .expect("promtool can be run");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
 /// Several workers, none of which disturbs another: sums are exact.
 #[test]
 fn many_requests_at_once_while_nginx_reloads() {
@@ -619,6 +641,8 @@ fn the_health_of_catalogs() {
         value.unwrap_or_else(|| panic!("no {metric} of {catalog}"))
     };
     let time = |catalog: &str| value("catalog_last_success_timestamp_seconds", catalog);
+    // Until each worker has begun it is 0.
+    assert!(poll(|| time(&first) > 0 && time(&second) > 0));
     assert_eq!(value("catalog_entries", &first), 2);
     assert_eq!(value("catalog_unusable_entries", &first), 1);
     assert_eq!(value("catalog_entries", &second), 0);
@@ -676,8 +700,9 @@ fn the_spaces_with_the_most_plays() {
             let id = |space: &Value| space["id"].as_str().expect("an id").to_owned();
             listed.iter().map(|space| (id(space), number(space, "/counts/plays"))).collect()
         };
-        let expected =
-            |limit: u64| (0..limit).map(|n| (format!("space-{}", 11 - n), 11 - n)).collect::<Vec<_>>();
+        let expected = |limit: u64| {
+            (0..limit).map(|n| (format!("space-{}", 11 - n), 11 - n)).collect::<Vec<_>>()
+        };
         for protocol in nginx.protocols() {
             // Each limit is walked for anew, and then once more from what was found.
             for limit in [1, 3, 10, 3] {
@@ -734,7 +759,8 @@ fn how_long_lookups_take() {
         ))
         .file(&format!("downloads/{OTHER}.mp3"), recording())
         .start();
-    let value = |stats: &Value, name: &str| number(stats, &format!("/lookup_duration_seconds/{name}"));
+    let value =
+        |stats: &Value, name: &str| number(stats, &format!("/lookup_duration_seconds/{name}"));
     for count in 1..=5 {
         assert_recording(&nginx.get(PATH), "found");
         let stats = stats(&nginx, count);
@@ -749,4 +775,112 @@ fn how_long_lookups_take() {
     // Answered before a lookup is sent.
     assert_eq!(nginx.get("/download/a.b.c").status, 404);
     assert_eq!(value(&stats(&nginx, 7), "count"), 6);
+}
+
+/// Several requests of one connection are told apart, also with TLS.
+#[test]
+fn connections_that_are_kept() {
+    let nginx = counting("xspace_listener $arg_who;", "").start();
+    let (mut count, mut sent) = (0, 0);
+    for protocol in nginx.protocols() {
+        let mut connection = nginx.connect(protocol);
+        for n in 0..20 {
+            let len = 1 + 997 * n;
+            let path = format!("{PATH}?who={protocol:?}{}", n % 4);
+            let range = format!("bytes={n}-{}", n + len - 1);
+            let response = connection.send(&Request::get(&path).range(&range));
+            assert_eq!((response.status, response.body.len()), (206, len));
+            count += 1;
+            sent += len as u64;
+        }
+        if protocol != Protocol::Http1 {
+            let path = |n| format!("{PATH}?who={protocol:?}{n}");
+            let requests: Vec<Request> = (0..30).map(|n| Request::get(&path(n))).collect();
+            for response in connection.send_all(&requests) {
+                assert_recording(&response, "many streams");
+                count += 1;
+                sent += SIZE as u64;
+            }
+        }
+        assert_eq!(sums(&nginx, count).2, sent, "{protocol:?}");
+    }
+    if build().require("http_ssl") {
+        let address = nginx.address(Protocol::Http2);
+        let output = Command::new("curl")
+            .args(["-s", "-k", "--http1.1", "--range", "5-70004", "--range", "5-70004"])
+            .args([format!("https://{address}{PATH}?who=tls"), format!("https://{address}{PATH}")])
+            .output()
+            .expect("curl can be run");
+        assert_eq!(output.stdout.len(), 140_000, "{output:?}");
+        assert_eq!(sums(&nginx, count + 2).2, sent + 140_000, "TLS");
+    }
+}
+
+/// A zone that is full goes on counting, and tells what it could not remember.
+#[test]
+fn a_zone_that_is_full() {
+    const SPACES: usize = 120;
+    let site = Site::with_directives("xspace_listener $arg_who;", "limit_rate 0;")
+        .http("xspace_stats_zone plays:32k listeners=8; xspace_stats plays;")
+        .http("xspace_play bytes=1000;")
+        .server("location = /status { access_log off; xspace_status json; }")
+        .refuse_errors();
+    for n in 0..SPACES {
+        site.write(&format!("downloads/space-{n}.mp3"), bytes(n as u64, 1000));
+    }
+    let nginx = site.start();
+    let mut connection = nginx.connect(Protocol::Http1);
+    let mut ask = |space: usize, who: usize, range: &str| {
+        let path = format!("/download/space-{space}?who={who}");
+        let response = connection.send(&Request::get(&path).range(range));
+        assert_eq!(response.status, 206, "{response:?}");
+    };
+    // Eight listeners have a play, and are not forgotten for others.
+    for who in 0..8 {
+        ask(0, who, "bytes=0-999");
+    }
+    assert_eq!(sums(&nginx, 8).0, 8);
+    for who in 100..140 {
+        ask(0, who, "bytes=0-499");
+    }
+    for who in 0..8 {
+        ask(0, who, "bytes=0-999");
+    }
+    let counted = stats(&nginx, 56);
+    assert_eq!(number(&counted, "/plays"), 8, "{counted}");
+    assert_eq!(number(&counted, "/listeners_discarded"), 40, "{counted}");
+    for space in 1..SPACES {
+        ask(space, 0, "bytes=0-999");
+    }
+    let count = 56 + SPACES as u64 - 1;
+    let counted = stats(&nginx, count);
+    let limit = number(&counted, "/spaces_limit");
+    assert!((5..SPACES as u64).contains(&limit), "{counted}");
+    assert_eq!(number(&counted, "/spaces"), limit, "{counted}");
+    let others = SPACES as u64 - limit;
+    assert_eq!(number(&counted, "/spaces_discarded"), others, "{counted}");
+    assert_eq!(number(&counted, "/other/plays"), others, "judged by itself: {counted}");
+    assert_eq!(number(&counted, "/other/sent_bytes"), 1000 * others, "{counted}");
+    assert_eq!(number(&counted, "/plays"), 8 + SPACES as u64 - 1, "{counted}");
+}
+
+/// The new master has a zone of its own, and the old one goes on with its own.
+#[test]
+fn a_binary_upgrade_begins_anew() {
+    let mut nginx = counting("", "").daemon().start();
+    assert_recording(&nginx.get(PATH), "a play");
+    assert_eq!(sums(&nginx, 1), (1, 0, SIZE as u64));
+    nginx.upgrade();
+    assert_eq!(sums(&nginx, 0), (0, 0, 0));
+    assert_recording(&nginx.get(PATH), "a play");
+    assert_eq!(sums(&nginx, 1), (1, 0, SIZE as u64));
+}
+
+#[test]
+fn one_process() {
+    let nginx = counting("", "").single().start();
+    for count in 1..4 {
+        assert_recording(&nginx.get(PATH), "served");
+        assert_eq!(sums(&nginx, count), (1, 0, count * SIZE as u64));
+    }
 }

@@ -33,8 +33,7 @@ pub enum Count {
     OtherDownloads,
     /// Bytes sent of such spaces.
     OtherBytes,
-    /// Lookups whose time is in the bucket with this number: up to the bound of that number in
-    /// [`LOOKUP_BOUNDS`], or longer than all.
+    /// Lookups whose time is in the bucket with this number: up to its bound, or longer than all.
     Lookups(u8),
     /// The time of all lookups, in milliseconds.
     LookupTime,
