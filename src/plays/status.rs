@@ -13,6 +13,7 @@ use super::zone::StatsZone;
 use crate::config::{LocationConf, MainConf};
 use crate::nginx::Failure;
 use crate::nginx::configuration::ConfPosition;
+use crate::nginx::guard::fault_point;
 use crate::nginx::request::Request;
 use crate::nginx::response::CACHE_CONTROL;
 use crate::nginx::worker::worker_count;
@@ -84,6 +85,7 @@ pub(crate) fn content_handler<'r>(
     request: &Request<'r>,
     lcf: &'static LocationConf,
 ) -> Result<Status<'r>, Failure> {
+    fault_point("status");
     if !matches!(request.method(), NGX_HTTP_GET | NGX_HTTP_HEAD) {
         return Ok(Status::Error(405));
     }

@@ -10,6 +10,7 @@ use model::plays::{Layout, Top, Zone};
 use crate::config::check::Refused;
 use crate::nginx::client::now;
 use crate::nginx::configuration::{Conf, ConfPosition};
+use crate::nginx::guard::fault_point;
 use crate::nginx::log::{Level, Log, Text};
 use crate::nginx::zone::{Words, ZoneUser};
 
@@ -94,6 +95,7 @@ pub(crate) struct ZoneOfCycle(Rc<StatsZone>);
 
 impl ZoneUser for ZoneOfCycle {
     fn init(&self, words: Words, is_new: bool, log: Option<Log>) -> bool {
+        fault_point("zone");
         let Self(stats) = self;
         let name = Text(stats.name);
         let fail = |message: &str| {
