@@ -38,7 +38,7 @@ impl Gauges<'_> {
         }
         if is_read {
             // Both are of one reading.
-            let word = u64::from(health.unusable) << 32 | u64::from(health.entries);
+            let word = (u64::from(health.unusable) << 32) | u64::from(health.entries);
             counts.store(word, Relaxed);
         }
     }

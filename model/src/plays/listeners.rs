@@ -38,7 +38,7 @@ const MAX_REMAINING: u64 = 2 * MAX_WINDOW as u64 / UNIT + 2;
 
 /// How often a word is tried that others change at the same time. Each attempt fails because another
 /// one has succeeded, so this is never reached in practice; it bounds the time of a request.
-const ATTEMPTS: usize = 64;
+const ATTEMPTS: usize = 1000;
 
 /// What has come of adding to a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,7 @@ struct Word(u64);
 
 impl Word {
     fn new(hash: u64, end: u64, time: u64) -> Self {
-        Self(hash << (TIME_BITS + END_BITS) | end << TIME_BITS | time)
+        Self((hash << (TIME_BITS + END_BITS)) | (end << TIME_BITS) | time)
     }
 
     fn time(self) -> u64 {
@@ -77,7 +77,7 @@ impl Word {
 
     /// How long ago the window has ended, in units; `None` if it has not.
     fn age(self, now: u64) -> Option<u64> {
-        let end = self.0 >> TIME_BITS & END_MASK;
+        let end = (self.0 >> TIME_BITS) & END_MASK;
         let is_open = (1..=MAX_REMAINING).contains(&(end.wrapping_sub(now) & END_MASK));
         (!is_open).then_some(now.wrapping_sub(end) & END_MASK)
     }
@@ -91,7 +91,7 @@ impl Word {
             return Some(u64::MAX);
         }
         match self.age(now) {
-            Some(age) => Some((age + 1) << TIME_BITS | left),
+            Some(age) => Some(((age + 1) << TIME_BITS) | left),
             None => (left > 0).then_some(left),
         }
     }

@@ -88,11 +88,12 @@ impl<'z> Spaces<'z> {
         self.slots.chunks_exact(SPACE_LEN).map(move |slot| Space { slot, names: self.names })
     }
 
-    /// Writes the name of a space that has none. Returns false if it is another space, of the same
-    /// hash.
+    /// Writes the name of a space that has none. Returns whether it is this space, and not another one
+    /// of the same hash.
     fn name(self, space: Space<'_>, id: SpaceId<'_>, may_write: bool) -> bool {
         let Some(word) = space.slot.get(NAME).filter(|word| word.load(Relaxed) == 0) else {
-            return false;
+            // It may have got it just now.
+            return space.is(id);
         };
         let count = id.as_bytes().len().div_ceil(size_of::<u64>());
         if !may_write || self.names_len.load(Relaxed) >= self.names.len() as u64 {
@@ -105,10 +106,10 @@ impl<'z> Spaces<'z> {
         for (word, bytes) in place.iter().zip(id.as_bytes().chunks(size_of::<u64>())) {
             word.store(packed(bytes), Relaxed);
         }
-        let name = start << LEN_BITS | id.as_bytes().len() as u64;
+        let name = (start << LEN_BITS) | id.as_bytes().len() as u64;
         match word.compare_exchange(0, name, AcqRel, Acquire) {
             Ok(_) => true,
-            // Another process has been faster.
+            // Another process has been faster; the words are lost.
             Err(_) => space.is(id),
         }
     }

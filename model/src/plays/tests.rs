@@ -1,16 +1,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hasher;
+use std::hint::spin_loop;
 use std::sync::LazyLock;
 use std::thread;
 
-use super::layout::{BUCKET_LEN, FIXED_LEN};
+use super::layout::{BUCKET_LEN, FIXED_LEN, SPACE_LEN};
 use super::listeners::{Added, Listeners};
 use super::sip::Sip;
+use super::spaces::Spaces;
 use super::*;
 use crate::request::SpaceId;
 
@@ -498,6 +500,87 @@ fn threads_have_each_play_once() {
         names.insert(space.id(&mut buffer).expect("a name").to_string());
     }
     assert_eq!(names, spaces.into_iter().collect::<HashSet<_>>());
+}
+
+/// Nothing is lost if all of them add to the same listener, and only one crosses the threshold, even
+/// if that takes all that they add.
+#[test]
+fn threads_add_to_the_same_listener() {
+    const THREADS: u64 = 4;
+    const EACH: u64 = 20_000;
+    const PEOPLE: u64 = 24;
+    let table = words(4 * BUCKET_LEN);
+    let window = Window::of(NOON, MAX_WINDOW);
+    let plays: Vec<AtomicU64> = words(PEOPLE as usize);
+    let discarded = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for person in 0..PEOPLE {
+                    // Six in each of the buckets, which they find empty at the same time.
+                    let hash = ((person % 4) << 62) | (person + 1);
+                    let threshold = THREADS * EACH / (1 + person % 2);
+                    for _ in 0..EACH {
+                        let added = Listeners(&table).add(hash, window, 1, threshold, NOON);
+                        plays[person as usize].fetch_add(added.is_play.into(), Relaxed);
+                        discarded.fetch_add(added.is_discarded.into(), Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let plays: Vec<u64> = plays.iter().map(|plays| plays.load(Relaxed)).collect();
+    assert_eq!(plays, [1; PEOPLE as usize]);
+    assert_eq!(discarded.load(Relaxed), 0);
+    assert_eq!(table.iter().filter(|word| word.load(Relaxed) != 0).count(), PEOPLE as usize);
+}
+
+/// However two threads meet when slots are claimed and named, each space has one, with its name.
+#[test]
+fn threads_claim_slots_at_once() {
+    const TABLES: usize = 20_000;
+    let names = ["first-of-the-two", "second"].map(id);
+    let tables: Vec<[Vec<AtomicU64>; 3]> =
+        (0..TABLES).map(|_| [words(2 * SPACE_LEN), words(16), words(2)]).collect();
+    let spaces = |table: usize| {
+        let [slots, names, counts] = &tables[table];
+        Spaces { slots, names, names_len: &counts[0], count: &counts[1] }
+    };
+    // Both names begin at the same slot, in half of the tables at the other one.
+    let slot = |table: usize, name: usize, may_claim| {
+        spaces(table).slot((name as u64 + 1) | (table as u64) << 63, names[name], may_claim)
+    };
+    let arrived = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for thread in 0..2 {
+            let (arrived, slot) = (&arrived, &slot);
+            scope.spawn(move || {
+                for table in 0..TABLES {
+                    // Both begin at the same time: with the same name, or each with another.
+                    let name = if table % 3 == 0 { 0 } else { thread };
+                    arrived.fetch_add(1, SeqCst);
+                    let mut spins = 0;
+                    while arrived.load(SeqCst) < 2 * (table as u64 + 1) {
+                        spins += 1;
+                        // The other one may wait for this processor.
+                        if spins % 1000 == 0 { thread::yield_now() } else { spin_loop() }
+                    }
+                    slot(table, name, true).expect("a slot").count(1, false, false);
+                }
+            });
+        }
+    });
+    for table in 0..TABLES {
+        let expected: &[(usize, u64)] = if table % 3 == 0 { &[(0, 2)] } else { &[(0, 1), (1, 1)] };
+        let in_use = spaces(table).all().filter(|space| !space.is_vacant()).count();
+        assert_eq!(in_use, expected.len(), "table {table}");
+        for &(name, requests) in expected {
+            let space = slot(table, name, false).expect("a space");
+            let mut buffer = [0; MAX_NAME_LEN];
+            assert_eq!(space.id(&mut buffer), Some(names[name]), "table {table}");
+            assert_eq!(space.requests(), requests, "table {table}: {name}");
+        }
+    }
 }
 
 #[test]

@@ -272,7 +272,7 @@ impl<'z> Zone<'z> {
                 // The clock of another process has passed midnight already.
                 return None;
             } else {
-                let new = random() << 16 | u64::from(day as u16);
+                let new = (random() << 16) | u64::from(day as u16);
                 match word.compare_exchange(known, new, Relaxed, Relaxed) {
                     Ok(_) => new,
                     Err(other) if is_of_day(other, day) => other,
@@ -312,7 +312,7 @@ fn hash_of_listener(
     };
     let mut hash = Sip::new(key);
     hash.word(window.start());
-    hash.word(u64::from(window.length()) << 32 | kind << 1 | u64::from(sent.is_attachment));
+    hash.word((u64::from(window.length()) << 32) | (kind << 1) | u64::from(sent.is_attachment));
     hash.text(sent.space.as_bytes());
     hash.text(first);
     hash.text(second);
