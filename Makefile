@@ -296,6 +296,7 @@ lint: build/bundled/objs/Makefile lint-packages
 	@tools/clippy-conf build/target/bundled build/clippy
 	$(CLIPPY_MODULE) -- -D warnings
 	$(CLIPPY_MODULE) --all-features -- -D warnings
+	$(CLIPPY_MODULE) --no-default-features --features export-modules -- -D warnings
 	$(FOR_TESTS) cargo clippy --locked --all-targets --manifest-path tests/Cargo.toml -- -D warnings
 	$(FOR_MIRI) cargo clippy --locked --all-targets --manifest-path tests/miri/Cargo.toml -- -D warnings
 	$(FOR_TESTS) cargo clippy --locked --manifest-path bench/Cargo.toml -- -D warnings

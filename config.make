@@ -14,7 +14,7 @@ fi
 # cargo itself knows what has changed, so it is always asked. It leaves the library as it was if
 # nothing has, and then nothing is linked again. It is asked in the module's directory, because
 # its configuration files and rust-toolchain.toml are looked for there. The library has no
-# tables for nginx to look up (--no-default-features): NGINX's build makes these, in C.
+# tables for nginx to look up (no feature export-modules): NGINX's build makes these, in C.
 cat << END                                                    >> $NGX_MAKEFILE
 
 $xspace_library:	xspace-cargo
@@ -24,7 +24,7 @@ xspace-cargo:
 	cd '$xspace_source' && \\
 	NGINX_SOURCE_DIR='$PWD' NGINX_BUILD_DIR='$xspace_objs' \\
 	'$xspace_cargo' rustc --release --locked $xspace_vendored \\
-		--lib --crate-type staticlib --no-default-features \\
+		--lib --crate-type staticlib --no-default-features --features plays \\
 		--target-dir '$xspace_objs/ngx_http_xspace_module'
 END
 

@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod file;
+#[cfg(feature = "plays")]
+mod health;
 
 use core::cell::{Ref, RefCell};
 use core::fmt;
@@ -16,6 +18,8 @@ use std::rc::Rc;
 use model::catalog::Report;
 
 use self::file::{FileVersion, LoadError, Reading};
+#[cfg(feature = "plays")]
+pub(crate) use self::health::Health;
 use crate::nginx::Failure;
 use crate::nginx::configuration::ConfPosition;
 use crate::nginx::heap::boxed;
@@ -47,6 +51,8 @@ pub(crate) struct CatalogFile {
     /// Borrowed during a call of a handler at most.
     current: RefCell<Option<Box<Catalog>>>,
     version: RefCell<Option<FileVersion>>,
+    #[cfg(feature = "plays")]
+    pub(crate) health: Health,
 }
 
 impl CatalogFile {
@@ -68,6 +74,8 @@ impl CatalogFile {
             threads,
             current: RefCell::default(),
             version: RefCell::default(),
+            #[cfg(feature = "plays")]
+            health: Health::default(),
         }
     }
 
@@ -96,6 +104,8 @@ impl CatalogFile {
                     let catalog = boxed(catalog).map_err(|_| LoadError::NO_MEMORY)?;
                     self.current.replace(Some(catalog));
                     self.version.replace(Some(version));
+                    #[cfg(feature = "plays")]
+                    self.health.read(&report);
                     return Ok(report);
                 }
                 Reading::Refused(error, version) => {
@@ -153,7 +163,12 @@ impl CatalogFile {
     /// Takes over what a thread has read. If that is nothing, the previous catalog is kept.
     fn finish(&self, reading: Reading, log: Option<Log>) {
         let (result, version) = match reading {
-            Reading::Unchanged | Reading::Disturbed => return,
+            Reading::Unchanged => {
+                #[cfg(feature = "plays")]
+                self.health.unchanged();
+                return;
+            }
+            Reading::Disturbed => return,
             Reading::Read(catalog, report, version) => match boxed(catalog) {
                 Ok(catalog) => (Ok((catalog, report)), version),
                 // The next check reads it again.
@@ -172,6 +187,8 @@ impl CatalogFile {
             Ok((catalog, report)) => {
                 let old = self.current.replace(Some(catalog));
                 retire(old, self.threads);
+                #[cfg(feature = "plays")]
+                self.health.read(&report);
                 let count = report.usable;
                 write(Level::Notice, format_args!("catalog \"{path}\" reloaded: {count} entries"));
                 let level = if report.may_withhold { Level::Error } else { Level::Warn };
@@ -180,6 +197,8 @@ impl CatalogFile {
                 }
             }
             Err(error) => {
+                #[cfg(feature = "plays")]
+                self.health.failed();
                 let state = match self.current().is_some() {
                     true => "not reloaded, keeping the previous version",
                     false => "not loaded",

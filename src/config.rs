@@ -22,6 +22,8 @@ use crate::nginx::request::Request;
 use crate::nginx::subrequest::SubrequestSetting;
 use crate::nginx::threads::ThreadPool;
 use crate::nginx::value::ComplexValue;
+#[cfg(feature = "plays")]
+use crate::plays::{Counting, StatsZone, StatusSetting};
 
 /// The module's configuration of `http {}`.
 #[derive(Debug, Default)]
@@ -36,6 +38,12 @@ pub(crate) struct MainConf {
     pub(crate) seek_handlers: OnceCell<SeekHandlers>,
     /// The threads that refresh catalogs, if a directive needs them; `None` in an nginx without.
     pub(crate) threads: OnceCell<Option<ThreadPool>>,
+    /// Every zone that an `xspace_stats_zone` or `xspace_stats` names.
+    #[cfg(feature = "plays")]
+    pub(crate) zones: RefCell<Vec<Rc<StatsZone>>>,
+    /// Every `xspace_status`.
+    #[cfg(feature = "plays")]
+    pub(crate) statuses: RefCell<Vec<Rc<StatusSetting>>>,
 }
 
 impl MainConf {
@@ -219,6 +227,20 @@ impl LocationConf {
     /// `xspace_pass_args`.
     pub(crate) fn passes_args(&self) -> bool {
         self.settings.pass_args
+    }
+
+    /// How requests are counted, if `xspace_stats` is on.
+    #[cfg(feature = "plays")]
+    pub(crate) fn counting(&self) -> Option<Counting<'_>> {
+        let Settings { stats, listener, play, .. } = &self.settings;
+        let zone = stats.as_deref()?;
+        Some(Counting { zone, listener: *listener, play: *play })
+    }
+
+    /// `xspace_status`.
+    #[cfg(feature = "plays")]
+    pub(crate) fn status(&self) -> Option<&StatusSetting> {
+        self.settings.status.as_deref()
     }
 
     /// The value of `xspace_filename`, if it is set.

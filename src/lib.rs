@@ -8,6 +8,7 @@
 //! - `config`: the directives, their settings, and the checks of `nginx -t`;
 //! - `request`: what happens to a request, in the order of nginx's phases;
 //! - `catalog`: the catalogs, and the files that they are read from;
+//! - `plays`: counts of plays, and the status page (cargo feature `plays`);
 //! - `variables`: the values of the module's variables;
 //! - `nginx`: the edge, the only place besides `module` with `unsafe` code;
 //! - the crate `model`: what a request means, without nginx.
@@ -16,5 +17,7 @@ mod catalog;
 mod config;
 mod module;
 mod nginx;
+#[cfg(feature = "plays")]
+mod plays;
 mod request;
 mod variables;

@@ -33,6 +33,10 @@ use crate::nginx::pool::{Pooled, pooled};
 use crate::nginx::request::Request;
 use crate::nginx::subrequest::{Content, Ending};
 use crate::nginx::worker::{self, Cycle};
+#[cfg(feature = "plays")]
+use crate::plays::status::{self, Status, Walk};
+#[cfg(feature = "plays")]
+use crate::plays::{self, ZoneOfCycle, counting};
 use crate::request::arrival;
 use crate::request::cache_filter;
 use crate::request::header_filter;
@@ -65,6 +69,8 @@ unsafe impl RequestData for Record<'_> {
 pooled!(MainConf);
 pooled!(LocationConf);
 pooled!(Record<'_>);
+#[cfg(feature = "plays")]
+pooled!(ZoneOfCycle);
 
 /* Tables */
 
@@ -326,11 +332,17 @@ fn set_up(conf: &Conf<'_>) -> Result<(), Refused> {
     let failed = |why: Failure| log_emergency(conf.log_handle(), format_args!("{why}"));
     main.threads().map_or(Ok(()), |threads| threads.add(conf)).map_err(failed)?;
     let downloads = main.downloads.borrow();
+    if !downloads.is_empty() {
+        check::downloads(conf, main, variables::is_known_after_search)?;
+    }
+    #[cfg(feature = "plays")]
+    if plays::set_up(conf, main)? {
+        conf.add_first_log_handler(Some(log_handler)).map_err(failed)?;
+    }
     if downloads.is_empty() {
         // Requests are not affected by the module.
         return Ok(());
     }
-    check::downloads(conf, main, variables::is_known_after_search)?;
 
     // SAFETY: only the event loop and the reading of a configuration use these variables, in one
     // thread, and nginx resets the chain of filters for each configuration.
@@ -394,6 +406,10 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     let Some(cycle) = (unsafe { Cycle::from_raw(cycle) }) else { return ERROR };
     let log = cycle.log_handle();
     guard::catch(log, ERROR, || {
+        #[cfg(feature = "plays")]
+        if let Some(main) = cycle.main_conf::<MainConf>().filter(|_| worker::handles_requests()) {
+            main.catalogs.borrow().iter().for_each(|file| file.health.begin());
+        }
         let main = cycle.main_conf::<MainConf>().filter(|_| worker::is_worker());
         let Some(main) = main else { return OK };
         match main.catalogs.borrow().iter().try_for_each(|file| file.watch(cycle)) {
@@ -534,6 +550,51 @@ unsafe extern "C" fn subrequest_done(
         }
     });
     ending.to_raw(&request)
+}
+
+/// The content handler of `xspace_status`.
+#[cfg(feature = "plays")]
+pub(crate) unsafe extern "C" fn status_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function as a content handler.
+    let Some(request) = (unsafe { Request::from_raw(r) }) else { return ERROR };
+    let run = || {
+        let lcf = request.location_conf::<LocationConf>();
+        status::content_handler(&request, lcf.ok_or(Failure("no configuration"))?)
+    };
+    respond(&request, guard::catch(request.log_handle(), Ok(Status::Error(500)), run))
+}
+
+/// Sends a status page, or has nginx send an error. Returns what a content handler has to return.
+#[cfg(feature = "plays")]
+fn respond<'r>(request: &Request<'r>, status: Result<Status<'r>, Failure>) -> ngx_int_t {
+    let later = |mut walk: Walk| {
+        request.respond_later(move |request| {
+            walk.step(request).transpose().map(|status| respond(request, status))
+        })
+    };
+    let sent = status.and_then(|status| match status {
+        Status::Page(media_type, content) => Ok(request.respond(media_type, content)),
+        Status::Error(status) => Ok(status.into()),
+        Status::Later(walk) => later(walk),
+    });
+    sent.unwrap_or_else(|why| {
+        request.log_failure(why);
+        INTERNAL_SERVER_ERROR.into()
+    })
+}
+
+#[cfg(feature = "plays")]
+unsafe extern "C" fn log_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function as a handler of the log phase.
+    let Some(request) = (unsafe { Request::from_raw(r) }) else { return OK };
+    if let Some((record, counting)) = counting::of(&request) {
+        guard::catch(request.log_handle(), (), || {
+            if let Err(why) = counting::log_handler(&request, record, counting) {
+                request.log_failure(why);
+            }
+        });
+    }
+    OK
 }
 
 unsafe extern "C" fn variable_value(

@@ -13,6 +13,8 @@
 
 use core::fmt;
 
+#[cfg(feature = "plays")]
+pub(crate) mod client;
 pub(crate) mod configuration;
 pub(crate) mod content_handler;
 mod context;
@@ -36,7 +38,11 @@ pub(crate) mod threads;
 mod timer;
 pub(crate) mod user;
 pub(crate) mod value;
+#[cfg(feature = "plays")]
+pub(crate) mod waiting;
 pub(crate) mod worker;
+#[cfg(feature = "plays")]
+pub(crate) mod zone;
 
 /// Why something can't be done: there is no memory, a function of nginx failed, or something does not
 /// hold that nginx or the module itself guarantees. It becomes a line in the error log and a 500.

@@ -35,7 +35,7 @@ enum Known {
 use Known::{AfterSearch, BeforeSearch};
 
 /// All variables.
-pub(crate) static ALL: [Variable; 9] = [
+pub(crate) static ALL: &[Variable] = &[
     // The id of the space.
     Variable { name: "xspace_id", known: BeforeSearch, get: id },
     // The extension of the file; before one is found, the requested format.
@@ -54,6 +54,9 @@ pub(crate) static ALL: [Variable; 9] = [
     Variable { name: "xspace_outcome", known: AfterSearch, get: outcome },
     // `1` if the response starts a play.
     Variable { name: "xspace_counted", known: AfterSearch, get: counted },
+    // `1` if the request has the listener's play.
+    #[cfg(feature = "plays")]
+    Variable { name: "xspace_played", known: AfterSearch, get: played },
 ];
 
 impl Variable {
@@ -140,6 +143,11 @@ fn counted<'r>(request: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'
         && request.method() == NGX_HTTP_GET
         && is_play(request.status(), request.response_field("Content-Range").next());
     Ok(is_counted.then_some(b"1"))
+}
+
+#[cfg(feature = "plays")]
+fn played<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    Ok(record.is_some_and(Record::is_played).then_some(b"1"))
 }
 
 /// The redirect to the file, if one is found.

@@ -15,6 +15,7 @@
 //! - [`disposition`]: the Content-Disposition header field (RFC 6266, RFC 8187);
 //! - [`caching`]: the fields for caches;
 //! - [`play`]: which responses count as the start of a play;
+//! - [`plays`]: what is counted of plays, in memory that processes share;
 //! - [`text`]: hidden characters, messages, and text that is written in pieces.
 
 #![forbid(unsafe_code)]
@@ -29,5 +30,6 @@ pub mod format;
 mod json;
 pub mod lookup;
 pub mod play;
+pub mod plays;
 pub mod request;
 pub mod text;

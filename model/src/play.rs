@@ -14,6 +14,11 @@ pub fn is_play(status: usize, content_range: Option<&[u8]>) -> bool {
     }
 }
 
+/// The size of a file, from a Content-Range of a part of it; `None` if it is not told.
+pub fn complete_length(content_range: &[u8]) -> Option<u64> {
+    ContentRange::parse(content_range)?.complete
+}
+
 /// `bytes first-last/complete` (RFC 9110, section 14.4); lengths and places in bytes.
 struct ContentRange {
     first: u64,

@@ -15,6 +15,8 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use model::format::{FormatError, Formats};
+#[cfg(feature = "plays")]
+use nginx_sys::NGX_CONF_TAKE12;
 use nginx_sys::{
     NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE4, NGX_CONF_TAKE123, NGX_HTTP_LOC_CONF,
     NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
@@ -27,6 +29,8 @@ use crate::nginx::configuration::{Conf, PathBase};
 use crate::nginx::log::Text;
 use crate::nginx::threads::ThreadPool;
 use crate::nginx::value::ComplexValue;
+#[cfg(feature = "plays")]
+use crate::plays::{self, PlaySetting, StatsZone, StatusSetting};
 
 const LOCATION: u32 = NGX_HTTP_LOC_CONF;
 const ANYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
@@ -55,46 +59,55 @@ pub(crate) enum DirectiveError {
 ///
 /// The default is a function from the `Option` of the first type to the second. Directives that are
 /// allowed in `http {}` are inherited by servers and locations. Others apply to their location, with
-/// the blocks of `if` and `limit_except` in it.
+/// the blocks of `if` and `limit_except` in it. Rows of a cargo feature have its `cfg`.
+///
+/// Rows at the end, `(name, contexts and arguments, reader);`, are of directives that may be repeated:
+/// what they read is in [`MainConf`].
 macro_rules! directives {
     ($(
-        $(#[$attribute:meta])*
+        $(#[doc = $doc:literal])*
+        $(#[cfg($cfg:meta)])?
         $field:ident: $written:ty => $setting:ty = $resolve:expr,
             ($name:expr, $kind:expr, $read:expr);
+    )*
+    @repeated $(
+        $(#[doc = $repeated_doc:literal])*
+        $(#[cfg($repeated_cfg:meta)])?
+        ($repeated_name:expr, $repeated_kind:expr, $repeated_read:expr);
     )*) => {
         /// The directives of a block as written; after the merge with those that it inherits.
         #[derive(Debug, Default)]
         pub(super) struct Written {
-            $($(#[$attribute])* pub(super) $field: Option<$written>,)*
+            $($(#[doc = $doc])* $(#[cfg($cfg)])? pub(super) $field: Option<$written>,)*
         }
 
         /// The directives in effect in a location.
         #[derive(Debug)]
         pub(super) struct Settings {
-            $($(#[$attribute])* pub(super) $field: $setting,)*
+            $($(#[doc = $doc])* $(#[cfg($cfg)])? pub(super) $field: $setting,)*
         }
 
         impl Written {
             /// Inherits from the block around this one. `is_same_location`: this is one of `if`
             /// or `limit_except`.
             pub(super) fn inherit(&mut self, outer: &Self, is_same_location: bool) {
-                $(
+                $($(#[cfg($cfg)])? {
                     let is_inherited = is_same_location || ($kind) & NGX_HTTP_MAIN_CONF != 0;
                     if self.$field.is_none() && is_inherited {
                         self.$field.clone_from(&outer.$field);
                     }
-                )*
+                })*
             }
 
             /// The settings, with defaults for what is not written anywhere.
             pub(super) fn resolve(&self) -> Settings {
-                Settings { $($field: $resolve(self.$field.clone()),)* }
+                Settings { $($(#[cfg($cfg)])? $field: $resolve(self.$field.clone()),)* }
             }
         }
 
         /// All directives.
         pub(crate) const ALL: &[Directive] = &[
-            $(Directive {
+            $($(#[cfg($cfg)])? Directive {
                 name: $name,
                 kind: $kind,
                 set: |written, conf, main| {
@@ -104,6 +117,11 @@ macro_rules! directives {
                     written.$field = Some($read(conf, main)?);
                     Ok(())
                 },
+            },)*
+            $($(#[cfg($repeated_cfg)])? Directive {
+                name: $repeated_name,
+                kind: $repeated_kind,
+                set: |_, conf, main| $repeated_read(conf, main),
             },)*
         ];
     };
@@ -159,17 +177,49 @@ directives! {
     /// `xspace_pass_args on | off;` By default off.
     pass_args: bool => bool = Option::unwrap_or_default,
         (c"xspace_pass_args", ANYWHERE | NGX_CONF_TAKE1, flag);
+
+    /// `xspace_stats name | off;`
+    #[cfg(feature = "plays")]
+    stats: Switch<Rc<StatsZone>> => Option<Rc<StatsZone>> = Switch::in_effect,
+        (c"xspace_stats", ANYWHERE | NGX_CONF_TAKE1, plays::directives::stats);
+
+    /// `xspace_listener value;` By default address and User-Agent of the client.
+    #[cfg(feature = "plays")]
+    listener: ComplexValue => Option<ComplexValue> = identity,
+        (c"xspace_listener", ANYWHERE | NGX_CONF_TAKE1,
+         |conf, _| value(conf, "cycle while evaluating \"xspace_listener\""));
+
+    /// `xspace_play [time=time] [bytes=size] [window=time] [if=value];`
+    #[cfg(feature = "plays")]
+    play: PlaySetting => PlaySetting = Option::unwrap_or_default,
+        (c"xspace_play", ANYWHERE | NGX_CONF_TAKE123 | NGX_CONF_TAKE4, plays::directives::play);
+
+    /// `xspace_status json | prometheus [zone=name];`
+    #[cfg(feature = "plays")]
+    status: Rc<StatusSetting> => Option<Rc<StatusSetting>> = identity,
+        (c"xspace_status", LOCATION | NGX_CONF_TAKE12, plays::directives::status);
+
+    @repeated
+    /// `xspace_stats_zone name:size [listeners=number];`
+    #[cfg(feature = "plays")]
+    (c"xspace_stats_zone", NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE12, plays::directives::zone);
 }
 
 /// `invalid <what> "<argument>" in "<directive>"<why>`.
-fn invalid(what: &str, conf: &Conf<'_>, why: &str) -> DirectiveError {
+pub(crate) fn invalid(what: &str, conf: &Conf<'_>, why: &str) -> DirectiveError {
     let (directive, argument) = (Text(conf.argument(0)), Text(conf.argument(1)));
     DirectiveError::Invalid(format!("invalid {what} \"{argument}\" in \"{directive}\"{why}"))
 }
 
+/// `invalid parameter "<parameter>" in "<directive>"`.
+pub(crate) fn invalid_parameter(parameter: &[u8], conf: &Conf<'_>) -> DirectiveError {
+    let (directive, parameter) = (Text(conf.argument(0)), Text(parameter));
+    DirectiveError::Invalid(format!("invalid parameter \"{parameter}\" in \"{directive}\""))
+}
+
 /// A value with variables. `cycle` is the failure of an evaluation that they lead back to.
 fn value(conf: &Conf<'_>, cycle: &'static str) -> Result<ComplexValue, DirectiveError> {
-    ComplexValue::compile(conf, Failure(cycle)).ok_or(DirectiveError::Logged)
+    ComplexValue::compile(conf, conf.argument(1), Failure(cycle)).ok_or(DirectiveError::Logged)
 }
 
 /// The same for a directive that the variable `$name` is made from.
@@ -282,10 +332,7 @@ fn catalog(conf: &Conf<'_>, main: &MainConf) -> Result<Switch<CatalogSetting>, D
                 .is_some_and(|interval| refresh.replace(Switch::On(interval)).is_none()),
         };
         if !is_valid {
-            return Err(DirectiveError::Invalid(format!(
-                "invalid parameter \"{}\" in \"xspace_catalog\"",
-                Text(parameter)
-            )));
+            return Err(invalid_parameter(parameter, conf));
         }
     }
     let refresh = refresh.unwrap_or(Switch::On(DEFAULT_REFRESH)).on();

@@ -5,6 +5,8 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
+#[cfg(feature = "plays")]
+use nginx_sys::ngx_http_phases_NGX_HTTP_LOG_PHASE as NGX_HTTP_LOG_PHASE;
 use nginx_sys::{
     NGX_OK, ngx_array_push, ngx_conf_full_name, ngx_conf_t, ngx_http_conf_ctx_t,
     ngx_http_core_main_conf_t, ngx_http_core_srv_conf_t, ngx_http_handler_pt, ngx_http_phases,
@@ -275,6 +277,25 @@ impl Conf<'_> {
                 return Err(Failure::NO_MEMORY);
             }
             element.write(handler);
+        }
+        Ok(())
+    }
+
+    /// Adds a handler to the log phase, before all others: that of the access log, say.
+    #[cfg(feature = "plays")]
+    pub(crate) fn add_first_log_handler(
+        &self,
+        handler: ngx_http_handler_pt,
+    ) -> Result<(), Failure> {
+        self.add_phase_handler(NGX_HTTP_LOG_PHASE, handler)?;
+        // SAFETY: see above; the list has an element at least, and handlers of this phase run in the
+        // order of the list (`ngx_http_log_request`).
+        unsafe {
+            let phases = &(*self.core_main_conf()).phases;
+            let phase = phases.get(NGX_HTTP_LOG_PHASE as usize).ok_or(Failure("unknown phase"))?;
+            let elements = phase.handlers.elts.cast::<ngx_http_handler_pt>();
+            ptr::copy(elements, elements.add(1), phase.handlers.nelts - 1);
+            elements.write(handler);
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::module::{self, core_index};
 use super::request::Request;
 
 /// A content handler.
-type Handler = unsafe extern "C" fn(*mut nginx_sys::ngx_http_request_t) -> ngx_int_t;
+pub(crate) type Handler = unsafe extern "C" fn(*mut nginx_sys::ngx_http_request_t) -> ngx_int_t;
 
 /// The handlers that seek in a file by an argument (`?start=`): those of `mp4` and `flv`. `None` if
 /// nginx is built without.
@@ -96,6 +96,13 @@ impl Location {
     pub(crate) fn has_other_content_handler(self, known: SeekHandlers) -> bool {
         // SAFETY: see above.
         known.lack(unsafe { (*self.as_raw()).handler })
+    }
+
+    /// Sets a content handler, while the location is read.
+    #[cfg(feature = "plays")]
+    pub(crate) fn set_content_handler(self, handler: Handler) {
+        // SAFETY: see above; nobody has a reference to the configuration.
+        unsafe { (*self.as_raw()).handler = Some(handler) };
     }
 }
 

@@ -95,11 +95,14 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_conf_t, pool),
 
     FIELD(ngx_connection_t, log),
+    FIELD(ngx_connection_t, sent),
+    FIELD(ngx_connection_t, sockaddr),
     FIELD(ngx_connection_t, write),
 
     FIELD(ngx_core_conf_t, group),
     FIELD(ngx_core_conf_t, master),
     FIELD(ngx_core_conf_t, username),
+    FIELD(ngx_core_conf_t, worker_processes),
 
     SIZE(ngx_core_module_t),
     FIELD(ngx_core_module_t, create_conf),
@@ -151,6 +154,7 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_http_core_loc_conf_t, handler),
     FIELD(ngx_http_core_loc_conf_t, internal),
     FIELD(ngx_http_core_loc_conf_t, loc_conf),
+    FIELD(ngx_http_core_loc_conf_t, limit_rate),
     FIELD(ngx_http_core_loc_conf_t, log_not_found),
     FIELD(ngx_http_core_loc_conf_t, name),
     FIELD(ngx_http_core_loc_conf_t, open_file_cache),
@@ -185,6 +189,7 @@ const xspace_record_t  xspace_records[] = {
     SIZE(ngx_http_headers_in_t),
     FIELD(ngx_http_headers_in_t, content_length_n),
     FIELD(ngx_http_headers_in_t, headers),
+    FIELD(ngx_http_headers_in_t, user_agent),
 
     FIELD(ngx_http_headers_out_t, cache_control),
     FIELD(ngx_http_headers_out_t, charset),
@@ -244,6 +249,7 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_http_request_t, content_handler),
     FIELD(ngx_http_request_t, ctx),
     FIELD(ngx_http_request_t, err_status),
+    FIELD(ngx_http_request_t, header_size),
     FIELD(ngx_http_request_t, headers_in),
     FIELD(ngx_http_request_t, headers_out),
     FIELD(ngx_http_request_t, loc_conf),
@@ -257,6 +263,7 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_http_request_t, pool),
     FIELD(ngx_http_request_t, postponed),
     FIELD(ngx_http_request_t, request_body),
+    FIELD(ngx_http_request_t, start_sec),
     FIELD(ngx_http_request_t, upstream),
     FIELD(ngx_http_request_t, uri),
     FIELD(ngx_http_request_t, variables),
@@ -335,6 +342,16 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_rbtree_node_t, parent),
     FIELD(ngx_rbtree_node_t, right),
 
+    FIELD(ngx_shm_t, addr),
+    FIELD(ngx_shm_t, log),
+
+    FIELD(ngx_shm_zone_t, data),
+    FIELD(ngx_shm_zone_t, init),
+    FIELD(ngx_shm_zone_t, shm),
+
+    FIELD(ngx_slab_pool_t, end),
+    FIELD(ngx_slab_pool_t, start),
+
     SIZE(ngx_str_t),
     FIELD(ngx_str_t, data),
     FIELD(ngx_str_t, len),
@@ -353,5 +370,7 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_thread_task_t, event),
     FIELD(ngx_thread_task_t, handler),
     FIELD(ngx_thread_task_t, id),
-    FIELD(ngx_thread_task_t, next)
+    FIELD(ngx_thread_task_t, next),
+
+    FIELD(ngx_time_t, sec)
 };

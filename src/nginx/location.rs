@@ -136,6 +136,13 @@ impl Location {
         unsafe { (*self.as_raw()).log_not_found != 0 }
     }
 
+    /// Whether `limit_rate` is set, to whatever value.
+    #[cfg(feature = "plays")]
+    pub(crate) fn has_limit_rate(self) -> bool {
+        // SAFETY: see above.
+        unsafe { !(*self.as_raw()).limit_rate.is_null() }
+    }
+
     pub(crate) fn root(self) -> Root {
         // SAFETY: see above.
         let (alias, path) = unsafe { ((*self.as_raw()).alias, bytes((*self.as_raw()).root)) };

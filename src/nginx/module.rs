@@ -22,6 +22,12 @@ pub(super) fn ctx_index() -> usize {
     unsafe { ptr::addr_of!(ngx_http_xspace_module.ctx_index).read() }
 }
 
+/// Tells the module's zones of shared memory from those of others.
+#[cfg(feature = "plays")]
+pub(super) fn tag() -> *mut c_void {
+    (&raw mut ngx_http_xspace_module).cast()
+}
+
 /// The core module's index in the arrays `main_conf`, `srv_conf` and `loc_conf`.
 pub(super) fn core_index() -> usize {
     // SAFETY: as in `ctx_index`.

@@ -7,6 +7,11 @@ use core::ptr::{self, NonNull};
 use nginx_sys::{ngx_array_create, ngx_array_push};
 use nginx_sys::{ngx_list_part_t, ngx_list_push, ngx_str_t, ngx_table_elt_t};
 
+#[cfg(feature = "plays")]
+use nginx_sys::{
+    NGX_HTTP_OK, ngx_http_complex_value_t, ngx_http_send_response, ngx_int_t, ngx_uint_t,
+};
+
 use super::Failure;
 use super::layout::ngx_http_request_t::error_page;
 use super::request::{Request, bytes, string};
@@ -87,6 +92,13 @@ impl<'r> Request<'r> {
         unsafe { !(*self.as_raw()).upstream.is_null() }
     }
 
+    /// The length of the content, if the header tells it.
+    #[cfg(feature = "plays")]
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        // SAFETY: see above.
+        u64::try_from(unsafe { (*self.as_raw()).headers_out.content_length_n }).ok()
+    }
+
     /// The media type of the response; empty if there is none.
     pub(crate) fn content_type(&self) -> &'r [u8] {
         // SAFETY: see above; nginx does not write to the bytes.
@@ -113,6 +125,21 @@ impl<'r> Request<'r> {
             (*out).content_type = ngx_str_t::empty();
             (*out).content_type_len = 0;
             (*out).content_type_lowcase = ptr::null_mut();
+        }
+    }
+
+    /// Sends a response with this content, as a content handler does, and returns what that has to
+    /// return. A request for the header alone gets it.
+    #[cfg(feature = "plays")]
+    pub(crate) fn respond(&self, media_type: &'static str, content: &'r [u8]) -> ngx_int_t {
+        let mut media_type = string(media_type.as_bytes());
+        // SAFETY: see above; all of it may be zero, as in nginx's own values, and the value has no
+        // variables then. The strings are only read, and the content stays as long as the request.
+        unsafe {
+            let mut value: ngx_http_complex_value_t = core::mem::zeroed();
+            value.value = string(content);
+            let status = NGX_HTTP_OK as ngx_uint_t;
+            ngx_http_send_response(self.as_raw(), status, &raw mut media_type, &raw mut value)
         }
     }
 

@@ -10,7 +10,7 @@ use nginx_sys::{
 
 use super::Failure;
 use super::configuration::{Conf, VariableIndex};
-use super::request::Request;
+use super::request::{Request, string};
 
 /// A compiled value, in the configuration's pool.
 #[derive(Clone, Copy, Debug)]
@@ -26,10 +26,10 @@ struct Compiled {
 }
 
 impl ComplexValue {
-    /// Compiles the first argument of the directive. `cycle` is the failure of an evaluation that
-    /// the variables lead back to. If it can't be compiled, nginx has logged the reason.
-    pub(crate) fn compile(conf: &Conf<'_>, cycle: Failure) -> Option<Self> {
-        let mut source = conf.raw_argument(1)?;
+    /// Compiles a text of the configuration. `cycle` is the failure of an evaluation that the
+    /// variables lead back to. If it can't be compiled, nginx has logged the reason.
+    pub(crate) fn compile(conf: &Conf<'_>, text: &'static [u8], cycle: Failure) -> Option<Self> {
+        let mut source = string(text);
         // SAFETY: all fields may be zero, as in nginx's own values.
         let value = unsafe { mem::zeroed() };
         let compiled = conf.pool().store(Compiled { value, is_busy: false, cycle }).ok()?;

@@ -12,6 +12,9 @@ use nginx_sys::{
     ngx_terminate, ngx_uint_t,
 };
 
+#[cfg(feature = "plays")]
+use nginx_sys::{NGX_PROCESS_SINGLE, ngx_cycle};
+
 use super::Failure;
 use super::log::Log;
 use super::module::{self, MainData};
@@ -146,6 +149,22 @@ impl TimerHandle {
 pub(crate) fn is_worker() -> bool {
     // SAFETY: nginx writes the variable before it calls `init_process`.
     unsafe { ptr::addr_of!(ngx_process).read() == NGX_PROCESS_WORKER as usize }
+}
+
+/// Whether the process handles requests: a worker or a single process.
+#[cfg(feature = "plays")]
+pub(crate) fn handles_requests() -> bool {
+    // SAFETY: as in `is_worker`.
+    is_worker() || unsafe { ptr::addr_of!(ngx_process).read() == NGX_PROCESS_SINGLE as usize }
+}
+
+/// How many worker processes there are, in one of them.
+#[cfg(feature = "plays")]
+pub(crate) fn worker_count() -> usize {
+    // SAFETY: nginx sets the variable before it handles a request.
+    let cycle = unsafe { Cycle::from_raw(ngx_cycle) };
+    let core = cycle.and_then(Cycle::core_conf).filter(|core| core.master != 0);
+    core.and_then(|core| usize::try_from(core.worker_processes).ok()).unwrap_or(1)
 }
 
 /// Whether the process is exiting. May be called in any thread.

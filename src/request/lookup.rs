@@ -14,6 +14,8 @@ use model::request::SpaceId;
 
 use crate::config::{LocationConf, LookupSetting};
 use crate::nginx::Failure;
+#[cfg(feature = "plays")]
+use crate::nginx::client::milliseconds;
 use crate::nginx::log::Text;
 use crate::nginx::module::RequestData;
 use crate::nginx::request::Request;
@@ -32,6 +34,9 @@ pub(crate) struct Lookup<'r> {
     ending: Cell<Option<Ending>>,
     /// Whether the response was evaluated; its content is freed then.
     is_evaluated: Cell<bool>,
+    /// When the subrequest was started and when it ended, in milliseconds of the event loop's clock.
+    #[cfg(feature = "plays")]
+    times: (u64, Cell<Option<u64>>),
 }
 
 /// Why a response is not accepted, whatever its status.
@@ -71,6 +76,8 @@ impl<'r> Lookup<'r> {
             fault: Cell::default(),
             ending: Cell::default(),
             is_evaluated: Cell::default(),
+            #[cfg(feature = "plays")]
+            times: (milliseconds(), Cell::default()),
         })
     }
 
@@ -124,6 +131,15 @@ impl<'r> Lookup<'r> {
     /// Notes the end of the subrequest's handler. If an error page follows, there is another end.
     pub(crate) fn end(&self, ending: Ending) {
         self.ending.set(Some(ending));
+        #[cfg(feature = "plays")]
+        self.times.1.set(Some(milliseconds()));
+    }
+
+    /// How long the lookup took, in milliseconds, if it has ended.
+    #[cfg(feature = "plays")]
+    pub(crate) fn duration(&self) -> Option<u64> {
+        let (start, end) = &self.times;
+        Some(end.get()?.saturating_sub(*start))
     }
 
     /// The values of the response's fields with this name, without those that the location hides.

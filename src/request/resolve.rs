@@ -7,13 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use model::choice::Miss;
 use model::disposition::Disposition;
 use model::entry::{Entry, EntryBuf};
-use model::format::{Format, Selection};
+use model::format::Selection;
 use model::lookup::Decision;
 use model::request::{ALLOW, SpaceId, SpaceRequest};
 use nginx_sys::{NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_OPTIONS};
 
 use super::lookup::{Lookup, LookupState};
-use super::search::{FileSearch, Scope, SearchResult};
+use super::search::{FileSearch, FoundFile, Scope, SearchResult};
 use super::state::{Outcome, Record, Redirect, Source, Space};
 use super::{Action, PhaseResult};
 use crate::catalog::Catalog;
@@ -202,6 +202,10 @@ impl<'r> Resolver<'_, 'r> {
         if let Some(title) = entry.title {
             self.record.decided.set_title(self.scope.request, title)?;
         }
+        #[cfg(feature = "plays")]
+        if let Some(duration) = entry.duration() {
+            self.record.decided.set_duration(duration);
+        }
         if let Some(status) = entry.status {
             return Err(self.refuse(Outcome::Status, status.code()));
         }
@@ -226,7 +230,7 @@ impl<'r> Resolver<'_, 'r> {
         selection: Selection,
     ) -> PhaseResult<'r> {
         Err(match FileSearch::new(self.scope, id, selection, entry).run()? {
-            SearchResult::File(format, uri) => return Ok(self.redirect(id, format, uri, source)),
+            SearchResult::File(found) => return Ok(self.redirect(id, found, source)),
             SearchResult::Outside if source == Source::Lookup => self.refuse(Outcome::Error, 502),
             SearchResult::Outside => self.refuse(Outcome::Error, 500),
             SearchResult::Miss(Miss::NotFound) => self.refuse(Outcome::NotFound, 404),
@@ -235,17 +239,13 @@ impl<'r> Resolver<'_, 'r> {
         })
     }
 
-    fn redirect(
-        &self,
-        id: SpaceId<'r>,
-        format: &'static Format,
-        uri: &'r [u8],
-        source: Source,
-    ) -> Action<'r> {
+    fn redirect(&self, id: SpaceId<'r>, found: FoundFile<'r>, source: Source) -> Action<'r> {
+        let FoundFile { format, uri, .. } = found;
         let file = uri.get(self.scope.download.target().len()..).unwrap_or_default();
         let name = source.as_str();
         self.scope.request.debug(format_args!("xspace redirect: \"{}\" source: {name}", Text(uri)));
-        let redirect = Redirect::new(self.scope.request, self.scope.lcf, id, format, file, source);
+        let Scope { request, lcf, .. } = self.scope;
+        let redirect = Redirect::new(request, lcf, id, found, file, source);
         self.record.decided.set_redirect(redirect);
         if self.scope.request.is_main() {
             // The static and mp4 modules keep a media type that is set already. It also shows that

@@ -37,8 +37,9 @@ impl Scope<'_, '_> {
 
 /// The result of a search.
 pub(crate) enum SearchResult<'r> {
-    /// The file to serve, and the path to redirect to.
-    File(&'static Format, &'r [u8]),
+    /// The format of the file to serve, the path to redirect to, and its size in bytes: 0 if the file
+    /// was not examined.
+    File(&'static Format, &'r [u8], u64),
     Miss(Miss),
     /// A listed file is in a location that does not belong to the target.
     Outside,
@@ -63,7 +64,8 @@ pub(crate) struct FileSearch<'q, 'r> {
 /// Whether a candidate is served.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Check {
-    Accepted,
+    /// With its size in bytes.
+    Accepted(u64),
     Rejected,
     /// It is listed and in a location that does not belong to the target.
     Outside,
@@ -109,8 +111,8 @@ impl<'q, 'r> FileSearch<'q, 'r> {
             let Some(entry) = self.entry else {
                 let parts = [target, id.as_bytes(), b".", extension.as_bytes()];
                 let uri = request.pool().concat(parts)?;
-                if self.check(uri, format)? == Check::Accepted {
-                    return Ok(SearchResult::File(format, uri));
+                if let Check::Accepted(size) = self.check(uri, format)? {
+                    return Ok(SearchResult::File(format, uri, size));
                 }
                 continue;
             };
@@ -120,7 +122,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
                 }
                 let uri = request.pool().concat([target, file])?;
                 match self.check(uri, format)? {
-                    Check::Accepted => return Ok(SearchResult::File(format, uri)),
+                    Check::Accepted(size) => return Ok(SearchResult::File(format, uri, size)),
                     Check::Rejected => {}
                     Check::Outside => return Ok(SearchResult::Outside),
                 }
@@ -149,12 +151,12 @@ impl<'q, 'r> FileSearch<'q, 'r> {
         };
         if let Directory::Off(_) = lcf.directory() {
             // The file is assumed to exist.
-            return Ok(Check::Accepted);
+            return Ok(Check::Accepted(0));
         }
         let (path, stat) = self.stat(routes, location, uri)?;
         request.debug(format_args!("xspace stat() \"{}\": {stat:?}", Text(path.as_bytes())));
         if self.search.takes(candidate(stat)) {
-            return Ok(Check::Accepted);
+            return Ok(Check::Accepted(if let Stat::File(size) = stat { size } else { 0 }));
         }
         if let Stat::Failed(errno) = stat {
             let path = Text(path.as_bytes());

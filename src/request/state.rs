@@ -35,6 +35,9 @@ pub(crate) struct Record<'r> {
     is_rewritten: Cell<bool>,
     pub(crate) decided: Decided<'r>,
     pub(crate) added: Added,
+    /// Whether the request has the listener's play; known in the log phase.
+    #[cfg(feature = "plays")]
+    is_played: Cell<bool>,
 }
 
 impl<'r> Record<'r> {
@@ -75,6 +78,8 @@ impl<'r> Record<'r> {
             decided: Decided::default(),
             // The response is the same one.
             added: earlier.map(|earlier| earlier.added.clone()).unwrap_or_default(),
+            #[cfg(feature = "plays")]
+            is_played: Cell::default(),
         })?;
         record.arrived.evaluate_early(request)?;
         Ok(record)
@@ -98,6 +103,17 @@ impl<'r> Record<'r> {
     /// Whether the record applies to the request: not if a rewrite has led to another location.
     pub(crate) fn applies(&self, request: &Request<'r>) -> bool {
         self.is_rewritten.get() || request.error_state() != (0, false)
+    }
+
+    /// Whether the request has the listener's play or download. Not known before the log phase.
+    #[cfg(feature = "plays")]
+    pub(crate) fn is_played(&self) -> bool {
+        self.is_played.get()
+    }
+
+    #[cfg(feature = "plays")]
+    pub(crate) fn set_played(&self) {
+        self.is_played.set(true);
     }
 
     /// The configuration of the location in which the request has arrived, also after the redirect.

@@ -23,6 +23,7 @@ mod program;
 mod random;
 mod raw;
 mod settings;
+mod shared;
 mod site;
 mod stats;
 
@@ -43,5 +44,6 @@ pub use program::{Address, Program, gunicorn};
 pub use random::Random;
 pub use raw::{RawConnection, read_responses, wait_readable};
 pub use settings::{deadline, set_slowness, setting, slowness};
+pub use shared::shared_words;
 pub use site::{Checked, Site, lines_marked};
 pub use stats::median;

@@ -13,6 +13,7 @@ use xspace_tests::{
 };
 
 use crate::common::{FILE, ID, MISSING, MISSING_PATH, PATH};
+use crate::plays;
 
 /// Long enough for every xspace_min_size in the files.
 pub const LONG: usize = 1_200_000;
@@ -214,6 +215,23 @@ fn plays_log_counts_plays() {
     let lines = nginx.log_lines("srv/log/plays.log", 2);
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines.iter().all(|line| line.contains(ID)), "{lines:?}");
+}
+
+/// Neither request has a minute of the recording; both together have.
+#[test]
+fn counting_counts_plays() {
+    let Some(nginx) = start("counting.conf") else { return };
+    let ranges = ["bytes=0-499999", "bytes=500000-999999", "bytes=0-9"];
+    for (count, range) in (1..).zip(ranges) {
+        assert_eq!(nginx.get_with(PATH, "Range", range).status, 206, "{range}");
+        assert_eq!(plays::sums(&nginx, count).0, u64::from(count >= 2), "{range}");
+    }
+    let lines = nginx.log_lines("srv/log/plays.log", 1);
+    assert!(lines.len() == 1 && lines[0].contains(ID), "{lines:?}");
+    assert_eq!(nginx.log_lines("srv/log/access.log", 3).len(), 3);
+    assert!(nginx.get("/metrics").text().contains("xspace_plays_total 1\n"));
+    let top = nginx.get("/status?top=20").text();
+    assert!(top.contains(&format!("\"top\":[{{\"id\":\"{ID}\",")), "{top}");
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::path::{Component, Path, PathBuf};
 
 use proc_macro2::{Delimiter, Literal, TokenStream, TokenTree};
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
-use xspace_tests::{Nginx, Request, Response, Site, build, project_dir};
+use xspace_tests::{Nginx, Request, Response, Site, build, project_dir, wait_for};
 
 use crate::common::{FILE, ID, MISSING, OTHER};
+use crate::plays;
 
 const REFERENCE: &str = "docs/reference.md";
 
@@ -486,7 +487,7 @@ fn directives_are_allowed_where_the_reference_says() {
 }
 
 /// A value of each directive that changes what is answered.
-const CHANGES: [(&str, &str); 8] = [
+const CHANGES: [(&str, &str); 10] = [
     ("xspace_attachment", "xspace_attachment 1;"),
     ("xspace_catalog", "xspace_catalog {dir}/catalog.json;"),
     ("xspace_download", "xspace_download /downloads/;"),
@@ -495,6 +496,8 @@ const CHANGES: [(&str, &str); 8] = [
     ("xspace_lookup", "xspace_lookup /_refuse;"),
     ("xspace_min_size", "xspace_min_size 10;"),
     ("xspace_pass_args", "xspace_pass_args on;"),
+    ("xspace_play", "xspace_play if=0;"),
+    ("xspace_stats", "xspace_stats plays;"),
 ];
 
 /// The answers of a site in which a directive is written.
@@ -511,8 +514,14 @@ fn answers(name: &str, directive: &str) -> Vec<(u16, String, String, Vec<u8>)> {
             "location ^~ /off/ {{ {location} }}
              location ^~ /proxied/ {{ xspace_download /store/; xspace_directory {{dir}}/downloads; }}
              location ^~ /store/ {{ internal; proxy_pass http://127.0.0.1:{{other}}; }}
-             location = /_refuse {{ internal; return 403; }}"
+             location = /_refuse {{ internal; return 403; }}
+             location ^~ /counted/ {{
+                 xspace_download /downloads/; xspace_stats plays;
+                 xspace_catalog off; xspace_lookup off;
+             }}
+             location = /status {{ xspace_status json; }}"
         ))
+        .http("xspace_stats_zone plays:1m;")
         .file("catalog.json", format!(r#"{{"{ID}": {{"status": 410}}}}"#))
         .file(FILE, "recording")
         .file(&format!("downloads/{ID}.wav"), "as wav")
@@ -542,6 +551,14 @@ fn answers(name: &str, directive: &str) -> Vec<(u16, String, String, Vec<u8>)> {
             }
         }
     }
+    let ids = [ID, OTHER, "first", "second"];
+    ids.iter().for_each(|id| drop(nginx.get(&format!("/counted/{id}"))));
+    let counted = wait_for(|| {
+        let stats = serde_json::from_str(&nginx.get("/status").text()).expect("JSON");
+        (plays::requests(&stats) >= ids.len() as u64).then_some(stats)
+    });
+    let counted = counted.expect("requests are counted");
+    answers.push((0, counted["requests"].to_string(), counted["plays"].to_string(), Vec::new()));
     answers
 }
 
@@ -699,7 +716,9 @@ fn around(block: &str) -> Site {
                 text.replace("load_module modules/ngx_http_xspace_module.so;", "{load_module}");
             Site::new().whole(&format!("{text} {{user}} pid {{dir}}/nginx.pid; events {{}} http {{ {{temp_paths}} access_log off; server {{ }} }}"))
         }
-        "log_format" | "map" | "upstream" | "server" => Site::simple().http(&text),
+        "log_format" | "map" | "upstream" | "server" | "xspace_stats_zone" => {
+            Site::simple().http(&text)
+        }
         _ if is_in_location => Site::with_directives(&text, ""),
         _ if is_in_lookup => Site::with_directives("xspace_lookup /_space;", "")
             .http("proxy_cache_path {dir}/cache keys_zone=lookup:1m;")
@@ -712,6 +731,9 @@ fn around(block: &str) -> Site {
         |words: &str, has: &str| first == "location" && text.contains(words) && !text.contains(has);
     if needs("xspace_download /downloads/", "location ^~ /downloads/") {
         site = site.server("location ^~ /downloads/ { internal; alias {dir}/srv/downloads/; }");
+    }
+    if text.contains("xspace_status ") && !text.contains("xspace_stats_zone ") {
+        site = site.http("xspace_stats_zone plays:1m;");
     }
     site.make_dir("srv/downloads");
     site.make_dir("srv/old-downloads");

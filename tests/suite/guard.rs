@@ -102,6 +102,54 @@ fn panic_in_a_variable_leaves_it_empty_or_fails_the_request() {
     assert_alive(&nginx, &workers);
 }
 
+/// The recording is sent by then.
+#[test]
+fn panic_while_a_request_is_counted_does_no_harm() {
+    let Some(site) = site() else { return };
+    let nginx = site
+        .http("xspace_stats_zone plays:1m; xspace_stats plays;")
+        .http("log_format path $uri; access_log {dir}/access.log path;")
+        .main("env XSPACE_FAULT=log;")
+        .start();
+    let workers = nginx.workers();
+    for (count, protocol) in (1..).zip(nginx.protocols()) {
+        let response = nginx.send(protocol, &Request::get(PATH));
+        crate::common::assert_recording(&response, &format!("{protocol:?}"));
+        nginx.wait_errors(&["[alert]", "panicked at"], count);
+        // The other handlers of the phase run all the same.
+        assert_eq!(nginx.log_lines("access.log", count).len(), count);
+    }
+    assert_alive(&nginx, &workers);
+}
+
+#[test]
+fn panic_in_the_status_page_is_500() {
+    let Some(site) = site() else { return };
+    let nginx = site
+        .http("xspace_stats_zone plays:1m; xspace_stats plays;")
+        .server("location = /status { xspace_status json; }")
+        .main("env XSPACE_FAULT=status;")
+        .start();
+    let workers = nginx.workers();
+    for protocol in nginx.protocols() {
+        for path in ["/status", "/status?top=9"] {
+            assert_eq!(nginx.send(protocol, &Request::get(path)).status, 500, "{protocol:?}");
+        }
+    }
+    nginx.wait_error(&["[alert]", "panicked at"]);
+    assert_alive(&nginx, &workers);
+}
+
+#[test]
+fn panic_while_a_zone_is_made_fails_the_check() {
+    let Some(site) = site() else { return };
+    let site = site.http("xspace_stats_zone plays:1m; xspace_stats plays;");
+    let mut site = site.environment("XSPACE_FAULT", "zone").main("env XSPACE_FAULT;");
+    let checked = site.check();
+    assert!(!checked.ok, "{}", checked.output);
+    assert!(checked.output.contains("test failed"), "{}", checked.output);
+}
+
 #[test]
 fn panic_while_reading_the_configuration_fails_the_check() {
     let Some(site) = site() else { return };

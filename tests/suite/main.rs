@@ -86,6 +86,12 @@ mod names;
 mod neighbours;
 /// How players ask, and what ffmpeg decodes.
 mod players;
+/// What is counted as a play, for whom, and what the status page shows of it.
+mod plays;
+/// What `nginx -t` says about what is counted.
+mod plays_config;
+/// The memory of counts, shared by processes that are killed while they count.
+mod plays_memory;
 /// Keepalive, pipelining, many streams, malformed requests.
 mod protocols;
 /// Byte ranges, against the file.

@@ -4,6 +4,8 @@
 
 use core::cell::{Cell, OnceCell};
 use core::ptr;
+#[cfg(feature = "plays")]
+use core::time::Duration;
 
 use model::disposition::Disposition;
 use model::filename::CleanTitle;
@@ -31,6 +33,19 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// All of them, in order.
+    #[cfg(feature = "plays")]
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Found,
+        Self::NotFound,
+        Self::Forbidden,
+        Self::Denied,
+        Self::Status,
+        Self::BadId,
+        Self::BadMethod,
+        Self::Error,
+    ];
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Found => "found",
@@ -73,6 +88,8 @@ pub(crate) struct Decided<'r> {
     disposition: Cell<Disposition>,
     outcome: Cell<Option<Outcome>>,
     redirect: OnceCell<Redirect<'r>>,
+    #[cfg(feature = "plays")]
+    duration: Cell<u64>,
 }
 
 impl<'r> Decided<'r> {
@@ -102,6 +119,17 @@ impl<'r> Decided<'r> {
             let _ = self.title.set(title);
         }
         Ok(())
+    }
+
+    /// How long the recording is in milliseconds; 0 if it is not known.
+    #[cfg(feature = "plays")]
+    pub(crate) fn duration(&self) -> u64 {
+        self.duration.get()
+    }
+
+    #[cfg(feature = "plays")]
+    pub(crate) fn set_duration(&self, duration: Duration) {
+        self.duration.set(u64::try_from(duration.as_millis()).unwrap_or(0));
     }
 
     pub(crate) fn disposition(&self) -> Disposition {
@@ -147,6 +175,9 @@ pub(crate) struct Redirect<'r> {
     /// The path below the target.
     pub(crate) file: &'r [u8],
     pub(crate) source: Source,
+    /// The size of the file in bytes; 0 if it was not examined.
+    #[cfg_attr(not(feature = "plays"), allow(dead_code, reason = "for counts of plays"))]
+    pub(crate) size: u64,
     /// The error state at the redirect; a later error changes it.
     error_state: (usize, bool),
     has_error_page: Cell<bool>,
@@ -164,12 +195,14 @@ impl<'r> Redirect<'r> {
         format: &'static Format,
         file: &'r [u8],
         source: Source,
+        size: u64,
     ) -> Self {
         Self {
             id,
             format,
             file,
             source,
+            size,
             error_state: request.error_state(),
             has_error_page: Cell::default(),
             client_args: if lcf.passes_args() { &[] } else { request.args() },

@@ -1,0 +1,196 @@
+//! What was sent of each space.
+//!
+//! A slot has the hash of the space's id, its name, and counts. It is claimed by one compare-and-swap
+//! of the hash. The name follows: until it is there, because its process was killed, say, everyone
+//! who counts for the space writes it. Slots are never freed, so a look for one ends at a vacant one.
+
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+
+use super::layout::SPACE_LEN;
+use crate::request::{MAX_ID_LEN, SpaceId};
+
+/// The longest name of a space, in bytes.
+pub const MAX_NAME_LEN: usize = MAX_ID_LEN;
+
+/// How many slots are looked at for a space.
+const PROBES: usize = 64;
+
+// The words of a slot. Two are left for more counts.
+const HASH: usize = 0;
+/// Where the name begins in the words of names, shifted, and its length in bytes; 0 if there is none.
+const NAME: usize = 1;
+const REQUESTS: usize = 2;
+const PLAYS: usize = 3;
+const DOWNLOADS: usize = 4;
+const BYTES: usize = 5;
+
+const LEN_BITS: u32 = 8;
+
+/// The table of spaces.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spaces<'z> {
+    pub(super) slots: &'z [AtomicU64],
+    pub(super) names: &'z [AtomicU64],
+    /// How many words of names are in use; it may be more than there are.
+    pub(super) names_len: &'z AtomicU64,
+    /// How many slots are in use.
+    pub(super) count: &'z AtomicU64,
+}
+
+/// What was counted for a space.
+#[derive(Clone, Copy, Debug)]
+pub struct Space<'z> {
+    slot: &'z [AtomicU64],
+    names: &'z [AtomicU64],
+}
+
+impl<'z> Spaces<'z> {
+    /// The slot of a space. A vacant one is claimed for it with `may_claim`.
+    pub(super) fn slot(self, hash: u64, id: SpaceId<'_>, may_claim: bool) -> Option<Space<'z>> {
+        let hash = hash.max(1);
+        let count = self.slots.len() / SPACE_LEN;
+        let start = ((u128::from(hash) * count as u128) >> 64) as usize;
+        let (before, from) = self.slots.split_at_checked(start * SPACE_LEN)?;
+        let slots = from.chunks_exact(SPACE_LEN).chain(before.chunks_exact(SPACE_LEN));
+        for slot in slots.take(PROBES) {
+            let space = Space { slot, names: self.names };
+            let word = space.slot.get(HASH)?;
+            let mut found = word.load(Relaxed);
+            if found == 0 {
+                if !may_claim {
+                    return None;
+                }
+                match word.compare_exchange(0, hash, Relaxed, Relaxed) {
+                    Ok(_) => {
+                        self.count.fetch_add(1, Relaxed);
+                        found = hash;
+                    }
+                    Err(other) => found = other,
+                }
+            }
+            if found == hash && (space.is(id) || self.name(space, id, may_claim)) {
+                return Some(space);
+            }
+        }
+        None
+    }
+
+    /// A slot, vacant or not.
+    pub(super) fn at(self, index: usize) -> Option<Space<'z>> {
+        let start = index.checked_mul(SPACE_LEN)?;
+        let slot = self.slots.get(start..start.checked_add(SPACE_LEN)?)?;
+        Some(Space { slot, names: self.names })
+    }
+
+    /// All slots, vacant ones too.
+    pub(super) fn all(self) -> impl Iterator<Item = Space<'z>> {
+        self.slots.chunks_exact(SPACE_LEN).map(move |slot| Space { slot, names: self.names })
+    }
+
+    /// Writes the name of a space that has none. Returns whether it is this space, and not another one
+    /// of the same hash.
+    fn name(self, space: Space<'_>, id: SpaceId<'_>, may_write: bool) -> bool {
+        let Some(word) = space.slot.get(NAME).filter(|word| word.load(Relaxed) == 0) else {
+            // It may have got it just now.
+            return space.is(id);
+        };
+        let count = id.as_bytes().len().div_ceil(size_of::<u64>());
+        if !may_write || self.names_len.load(Relaxed) >= self.names.len() as u64 {
+            // A space without a name is found by its hash alone.
+            return true;
+        }
+        let start = self.names_len.fetch_add(count as u64, Relaxed);
+        let at = usize::try_from(start).unwrap_or(usize::MAX);
+        let Some(place) = self.names.get(at..at.saturating_add(count)) else { return true };
+        for (word, bytes) in place.iter().zip(id.as_bytes().chunks(size_of::<u64>())) {
+            word.store(packed(bytes), Relaxed);
+        }
+        let name = (start << LEN_BITS) | id.as_bytes().len() as u64;
+        match word.compare_exchange(0, name, AcqRel, Acquire) {
+            Ok(_) => true,
+            // Another process has been faster; the words are lost.
+            Err(_) => space.is(id),
+        }
+    }
+}
+
+impl Space<'_> {
+    fn load(&self, index: usize) -> u64 {
+        self.slot.get(index).map_or(0, |word| word.load(Relaxed))
+    }
+
+    fn add(&self, index: usize, value: u64) {
+        if let Some(word) = self.slot.get(index).filter(|_| value > 0) {
+            word.fetch_add(value, Relaxed);
+        }
+    }
+
+    pub(super) fn is_vacant(&self) -> bool {
+        self.load(HASH) == 0
+    }
+
+    /// Counts a request, what it has sent, and whether it has a play or a download.
+    pub(super) fn count(&self, bytes: u64, is_play: bool, is_download: bool) {
+        self.add(REQUESTS, 1);
+        self.add(BYTES, bytes);
+        self.add(PLAYS, is_play.into());
+        self.add(DOWNLOADS, is_download.into());
+    }
+
+    /// Requests to which something of the recording was sent.
+    pub fn requests(&self) -> u64 {
+        self.load(REQUESTS)
+    }
+
+    /// Plays.
+    pub fn plays(&self) -> u64 {
+        self.load(PLAYS)
+    }
+
+    /// Downloads.
+    pub fn downloads(&self) -> u64 {
+        self.load(DOWNLOADS)
+    }
+
+    /// Bytes sent of the recording.
+    pub fn bytes(&self) -> u64 {
+        self.load(BYTES)
+    }
+
+    fn name_words(&self) -> Option<(&[AtomicU64], usize)> {
+        let name = self.slot.get(NAME)?.load(Acquire);
+        let len = (name & ((1 << LEN_BITS) - 1)) as usize;
+        let start = usize::try_from(name >> LEN_BITS).ok()?;
+        let words = self.names.get(start..start.checked_add(len.div_ceil(size_of::<u64>()))?)?;
+        (len > 0).then_some((words, len))
+    }
+
+    /// Whether the space has this id for its name.
+    fn is(&self, id: SpaceId<'_>) -> bool {
+        let Some((words, len)) = self.name_words() else { return false };
+        let chunks = id.as_bytes().chunks(size_of::<u64>());
+        len == id.as_bytes().len()
+            && words.iter().zip(chunks).all(|(word, bytes)| word.load(Relaxed) == packed(bytes))
+    }
+
+    /// The space's id, in a buffer; `None` if the zone had no room for it.
+    pub fn id<'b>(&self, buffer: &'b mut [u8; MAX_NAME_LEN]) -> Option<SpaceId<'b>> {
+        let (words, len) = self.name_words()?;
+        for (bytes, word) in buffer.chunks_mut(size_of::<u64>()).zip(words) {
+            for (byte, from) in bytes.iter_mut().zip(word.load(Relaxed).to_ne_bytes()) {
+                *byte = from;
+            }
+        }
+        buffer.get(..len).and_then(SpaceId::parse)
+    }
+}
+
+/// Up to eight bytes in a word.
+fn packed(bytes: &[u8]) -> u64 {
+    let mut word = [0; size_of::<u64>()];
+    for (to, from) in word.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    u64::from_ne_bytes(word)
+}
