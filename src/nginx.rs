@@ -33,6 +33,8 @@ pub(crate) mod script;
 pub(crate) mod snapshot;
 pub(crate) mod subrequest;
 pub(crate) mod threads;
+#[cfg(feature = "links")]
+pub(crate) mod time;
 mod timer;
 pub(crate) mod user;
 pub(crate) mod value;

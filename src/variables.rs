@@ -35,7 +35,7 @@ enum Known {
 use Known::{AfterSearch, BeforeSearch};
 
 /// All variables.
-pub(crate) static ALL: [Variable; 9] = [
+pub(crate) static ALL: &[Variable] = &[
     // The id of the space.
     Variable { name: "xspace_id", known: BeforeSearch, get: id },
     // The extension of the file; before one is found, the requested format.
@@ -54,6 +54,12 @@ pub(crate) static ALL: [Variable; 9] = [
     Variable { name: "xspace_outcome", known: AfterSearch, get: outcome },
     // `1` if the response starts a play.
     Variable { name: "xspace_counted", known: AfterSearch, get: counted },
+    // What was decided about the link.
+    #[cfg(feature = "links")]
+    Variable { name: "xspace_link_status", known: BeforeSearch, get: link_status },
+    // Whom the link is for.
+    #[cfg(feature = "links")]
+    Variable { name: "xspace_link_subject", known: BeforeSearch, get: link_subject },
 ];
 
 impl Variable {
@@ -131,6 +137,19 @@ fn source<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
 fn outcome<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
     let outcome = record.and_then(|record| record.decided.outcome());
     Ok(outcome.map(|outcome| outcome.as_str().as_bytes()))
+}
+
+#[cfg(feature = "links")]
+fn link_status<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    let link = record.and_then(|record| record.link());
+    Ok(link.map(|link| link.status().as_str().as_bytes()))
+}
+
+/// The client's claim is not one before it is verified.
+#[cfg(feature = "links")]
+fn link_subject<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    let subject = record.and_then(|record| record.link()).map(|link| link.subject());
+    Ok(subject.filter(|subject| !subject.is_empty()))
 }
 
 /// A page in place of the recording does not start a play.

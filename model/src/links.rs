@@ -186,6 +186,7 @@ impl<'a> Check<'a> {
         fields: F,
     ) -> Option<NewSession<'t>>
     where
+        'a: 't,
         F: Fn() -> I,
         I: Iterator<Item = &'t [u8]>,
     {
@@ -213,7 +214,8 @@ impl<'a> Check<'a> {
             Grant::Link(_) => true,
             Grant::Session(session) => expiry > session.expiry,
         };
-        is_later.then_some(NewSession { now: self.now, expiry, end, fields: grant.fields() })
+        let space = self.space.filter(|_| is_later)?;
+        Some(self.keys.session(space, self.now, expiry, end, grant.fields()))
     }
 
     /// Checks key, MAC and expiry.
@@ -255,13 +257,16 @@ pub struct SessionRules {
     pub max: u64,
 }
 
-/// A session that is begun or prolonged.
+/// A session that is begun or prolonged, signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewSession<'a> {
+    space: SpaceId<'a>,
     now: u64,
+    key: &'a [u8],
     expiry: u64,
     end: u64,
     fields: Fields<'a>,
+    mac: MacText,
 }
 
 impl<'a> NewSession<'a> {
@@ -270,35 +275,59 @@ impl<'a> NewSession<'a> {
         self.expiry.saturating_sub(self.now)
     }
 
-    /// The format that the session is for, or `-`.
-    pub fn format(&self) -> &'a [u8] {
-        self.fields.format
+    /// The name of the cookie in pieces.
+    fn write_name(&self, mut out: impl FnMut(&[u8])) {
+        [cookie::PREFIX, self.space.as_bytes(), b".", self.fields.format]
+            .into_iter()
+            .for_each(&mut out);
     }
 
-    /// The value of the cookie in pieces, signed with the first key.
-    fn write(&self, keys: &Keys, space: SpaceId<'_>, mut out: impl FnMut(&[u8])) {
-        let (id, key) = keys.first();
+    /// The value of the cookie in pieces.
+    fn write_value(&self, mut out: impl FnMut(&[u8])) {
         let (expiry, end) = (digits(self.expiry), digits(self.end));
-        let (expiry, end) = (expiry.as_bytes(), end.as_bytes());
         let Fields { format, subject, net } = self.fields;
-        let fields = [id, expiry, end, format, subject, net];
-        let mac = key.sign(&[SESSION, id, expiry, end, format, subject, net, space.as_bytes()]);
         out(b"1");
-        for field in fields {
+        for field in [self.key, expiry.as_bytes(), end.as_bytes(), format, subject, net, &self.mac]
+        {
             out(b".");
             out(field);
         }
-        out(b".");
-        out(&mac);
     }
 }
 
-/// Signs a token with the first key, as an application does; for tests and tools.
-pub fn sign_token(keys: &Keys, space: SpaceId<'_>, expiry: u64, fields: Fields<'_>) -> Vec<u8> {
-    let (id, key) = keys.first();
-    let expiry = digits(expiry);
-    let expiry = expiry.as_bytes();
-    let Fields { format, subject, net } = fields;
-    let mac = key.sign(&[TOKEN, id, expiry, space.as_bytes(), format, subject, net]);
-    [&b"1"[..], id, expiry, format, subject, net, &mac].join(&b'.')
+impl Keys {
+    /// Signs a session with the first key.
+    fn session<'a>(
+        &'a self,
+        space: SpaceId<'a>,
+        now: u64,
+        expiry: u64,
+        end: u64,
+        fields: Fields<'a>,
+    ) -> NewSession<'a> {
+        let (key, signer) = self.first();
+        let Fields { format, subject, net } = fields;
+        let (e, n) = (digits(expiry), digits(end));
+        let mac = signer.sign(&[
+            SESSION,
+            key,
+            e.as_bytes(),
+            n.as_bytes(),
+            format,
+            subject,
+            net,
+            space.as_bytes(),
+        ]);
+        NewSession { space, now, key, expiry, end, fields, mac }
+    }
+
+    /// Signs a token with the first key, as an application does; for tests and tools.
+    pub fn token(&self, space: SpaceId<'_>, expiry: u64, fields: Fields<'_>) -> Vec<u8> {
+        let (key, signer) = self.first();
+        let expiry = digits(expiry);
+        let expiry = expiry.as_bytes();
+        let Fields { format, subject, net } = fields;
+        let mac = signer.sign(&[TOKEN, key, expiry, space.as_bytes(), format, subject, net]);
+        [&b"1"[..], key, expiry, format, subject, net, &mac].join(&b'.')
+    }
 }

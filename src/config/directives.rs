@@ -15,6 +15,8 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use model::format::{FormatError, Formats};
+#[cfg(feature = "links")]
+use model::links::Keys;
 use nginx_sys::{
     NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_CONF_TAKE4, NGX_CONF_TAKE123, NGX_HTTP_LOC_CONF,
     NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
@@ -22,6 +24,8 @@ use nginx_sys::{
 
 use crate::catalog::{CatalogFile, DEFAULT_REFRESH};
 use crate::config::{CatalogSetting, Directory, Download, LookupSetting, MainConf, Switch};
+#[cfg(feature = "links")]
+use crate::links::directives as links;
 use crate::nginx::Failure;
 use crate::nginx::configuration::{Conf, PathBase};
 use crate::nginx::log::Text;
@@ -51,7 +55,8 @@ pub(crate) enum DirectiveError {
 }
 
 /// Makes [`Written`], [`Settings`] and [`ALL`] from rows of the form
-/// `field: type as written => type in effect = default, (name, contexts and arguments, reader);`.
+/// `field: type as written => type in effect = default, (name, contexts and arguments, reader);`,
+/// or `reader, if "feature"` for one that a feature of the crate has.
 ///
 /// The default is a function from the `Option` of the first type to the second. Directives that are
 /// allowed in `http {}` are inherited by servers and locations. Others apply to their location, with
@@ -60,18 +65,26 @@ macro_rules! directives {
     ($(
         $(#[$attribute:meta])*
         $field:ident: $written:ty => $setting:ty = $resolve:expr,
-            ($name:expr, $kind:expr, $read:expr);
+            ($name:expr, $kind:expr, $read:expr $(, if $feature:literal)?);
     )*) => {
         /// The directives of a block as written; after the merge with those that it inherits.
         #[derive(Debug, Default)]
         pub(super) struct Written {
-            $($(#[$attribute])* pub(super) $field: Option<$written>,)*
+            $(
+                $(#[cfg(feature = $feature)])?
+                $(#[$attribute])*
+                pub(super) $field: Option<$written>,
+            )*
         }
 
         /// The directives in effect in a location.
         #[derive(Debug)]
         pub(super) struct Settings {
-            $($(#[$attribute])* pub(super) $field: $setting,)*
+            $(
+                $(#[cfg(feature = $feature)])?
+                $(#[$attribute])*
+                pub(super) $field: $setting,
+            )*
         }
 
         impl Written {
@@ -79,8 +92,10 @@ macro_rules! directives {
             /// or `limit_except`.
             pub(super) fn inherit(&mut self, outer: &Self, is_same_location: bool) {
                 $(
-                    let is_inherited = is_same_location || ($kind) & NGX_HTTP_MAIN_CONF != 0;
-                    if self.$field.is_none() && is_inherited {
+                    $(#[cfg(feature = $feature)])?
+                    if self.$field.is_none()
+                        && (is_same_location || ($kind) & NGX_HTTP_MAIN_CONF != 0)
+                    {
                         self.$field.clone_from(&outer.$field);
                     }
                 )*
@@ -88,23 +103,31 @@ macro_rules! directives {
 
             /// The settings, with defaults for what is not written anywhere.
             pub(super) fn resolve(&self) -> Settings {
-                Settings { $($field: $resolve(self.$field.clone()),)* }
+                Settings {
+                    $(
+                        $(#[cfg(feature = $feature)])?
+                        $field: $resolve(self.$field.clone()),
+                    )*
+                }
             }
         }
 
         /// All directives.
         pub(crate) const ALL: &[Directive] = &[
-            $(Directive {
-                name: $name,
-                kind: $kind,
-                set: |written, conf, main| {
-                    if written.$field.is_some() {
-                        return Err(DirectiveError::Duplicate);
-                    }
-                    written.$field = Some($read(conf, main)?);
-                    Ok(())
+            $(
+                $(#[cfg(feature = $feature)])?
+                Directive {
+                    name: $name,
+                    kind: $kind,
+                    set: |written, conf, main| {
+                        if written.$field.is_some() {
+                            return Err(DirectiveError::Duplicate);
+                        }
+                        written.$field = Some($read(conf, main)?);
+                        Ok(())
+                    },
                 },
-            },)*
+            )*
         ];
     };
 }
@@ -159,16 +182,33 @@ directives! {
     /// `xspace_pass_args on | off;` By default off.
     pass_args: bool => bool = Option::unwrap_or_default,
         (c"xspace_pass_args", ANYWHERE | NGX_CONF_TAKE1, flag);
+
+    /// `xspace_link value | off;`
+    link: Switch<Rc<links::LinkSetting>> => Option<Rc<links::LinkSetting>> = Switch::in_effect,
+        (c"xspace_link", ANYWHERE | NGX_CONF_TAKE1, links::link, if "links");
+
+    /// `xspace_link_keys file;`
+    link_keys: Rc<Keys> => Option<Rc<Keys>> = identity,
+        (c"xspace_link_keys", ANYWHERE | NGX_CONF_TAKE1, links::keys, if "links");
+
+    /// `xspace_link_session time [max=time] [samesite=lax|none] [secure=auto|on] [partitioned] | off;`
+    link_session: Switch<Rc<links::SessionSetting>> => Option<Rc<links::SessionSetting>>
+        = Switch::in_effect,
+        (c"xspace_link_session", ANYWHERE | NGX_CONF_1MORE, links::session, if "links");
+
+    /// `xspace_link_address on | off;` By default off.
+    link_address: bool => bool = Option::unwrap_or_default,
+        (c"xspace_link_address", ANYWHERE | NGX_CONF_TAKE1, flag, if "links");
 }
 
 /// `invalid <what> "<argument>" in "<directive>"<why>`.
-fn invalid(what: &str, conf: &Conf<'_>, why: &str) -> DirectiveError {
+pub(crate) fn invalid(what: &str, conf: &Conf<'_>, why: &str) -> DirectiveError {
     let (directive, argument) = (Text(conf.argument(0)), Text(conf.argument(1)));
     DirectiveError::Invalid(format!("invalid {what} \"{argument}\" in \"{directive}\"{why}"))
 }
 
 /// A value with variables. `cycle` is the failure of an evaluation that they lead back to.
-fn value(conf: &Conf<'_>, cycle: &'static str) -> Result<ComplexValue, DirectiveError> {
+pub(crate) fn value(conf: &Conf<'_>, cycle: &'static str) -> Result<ComplexValue, DirectiveError> {
     ComplexValue::compile(conf, Failure(cycle)).ok_or(DirectiveError::Logged)
 }
 
@@ -195,7 +235,7 @@ fn flag(conf: &Conf<'_>, _: &MainConf) -> Result<bool, DirectiveError> {
 }
 
 /// A path, without variables.
-fn path(conf: &Conf<'_>) -> Result<&'static [u8], DirectiveError> {
+pub(crate) fn path(conf: &Conf<'_>) -> Result<&'static [u8], DirectiveError> {
     match conf.argument(1) {
         [] => Err(invalid("path", conf, ": it is empty")),
         path if path.contains(&b'$') => Err(invalid("path", conf, NO_VARIABLES)),

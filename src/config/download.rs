@@ -56,9 +56,14 @@ impl Download {
         self.server
     }
 
+    /// The configuration of the location.
+    pub(crate) fn conf(&self) -> Option<&'static LocationConf> {
+        self.location.conf()
+    }
+
     /// Whether requests of the location are looked up.
     pub(crate) fn has_lookup(&self) -> bool {
-        self.location.conf::<LocationConf>().is_some_and(|lcf| lcf.lookup().is_some())
+        self.conf().is_some_and(|lcf| lcf.lookup().is_some())
     }
 
     /// The locations that serve the files.

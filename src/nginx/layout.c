@@ -88,6 +88,7 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_conf_file_t, line),
 
     FIELD(ngx_conf_t, args),
+    FIELD(ngx_conf_t, cmd_type),
     FIELD(ngx_conf_t, conf_file),
     FIELD(ngx_conf_t, ctx),
     FIELD(ngx_conf_t, cycle),
@@ -95,6 +96,10 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_conf_t, pool),
 
     FIELD(ngx_connection_t, log),
+    FIELD(ngx_connection_t, sockaddr),
+#if (NGX_SSL)
+    FIELD(ngx_connection_t, ssl),
+#endif
     FIELD(ngx_connection_t, write),
 
     FIELD(ngx_core_conf_t, group),
@@ -257,6 +262,7 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_http_request_t, pool),
     FIELD(ngx_http_request_t, postponed),
     FIELD(ngx_http_request_t, request_body),
+    FIELD(ngx_http_request_t, unparsed_uri),
     FIELD(ngx_http_request_t, upstream),
     FIELD(ngx_http_request_t, uri),
     FIELD(ngx_http_request_t, variables),
@@ -353,5 +359,7 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_thread_task_t, event),
     FIELD(ngx_thread_task_t, handler),
     FIELD(ngx_thread_task_t, id),
-    FIELD(ngx_thread_task_t, next)
+    FIELD(ngx_thread_task_t, next),
+
+    FIELD(ngx_time_t, sec)
 };

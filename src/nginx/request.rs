@@ -1,6 +1,8 @@
 //! A request, and the internal redirect.
 
 use core::marker::PhantomData;
+#[cfg(feature = "links")]
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ptr::{self, NonNull};
 use core::slice;
 
@@ -124,6 +126,60 @@ impl<'r> Request<'r> {
             [] => None,
             args => model::request::argument(args, name),
         }
+    }
+
+    /// The URI as the client has sent it, with its query string.
+    #[cfg(feature = "links")]
+    pub(crate) fn unparsed_uri(&self) -> &'r [u8] {
+        // SAFETY: see above; the bytes stay while the request lives (nginx.rs).
+        unsafe { bytes((*self.as_raw()).unparsed_uri) }
+    }
+
+    /// The values of the request's fields with this name, in any case.
+    #[cfg(feature = "links")]
+    pub(crate) fn request_field(
+        &self,
+        name: &'static str,
+    ) -> impl Iterator<Item = &'r [u8]> + use<'r> {
+        // SAFETY: see above; the list is valid and complete before any handler runs.
+        let all =
+            unsafe { super::response::fields(&raw mut (*self.as_raw()).headers_in.headers.part) };
+        all.filter(move |field| field.is(name)).map(super::response::Field::value)
+    }
+
+    /// The address of the client, after the realip module; `None` on a Unix socket.
+    #[cfg(feature = "links")]
+    pub(crate) fn client_address(&self) -> Option<IpAddr> {
+        // SAFETY: see above; a connection has the address of its client, which begins with the
+        // family and is as long as that has it, or null.
+        unsafe {
+            let address = (*(*self.as_raw()).connection).sockaddr.cast::<libc::sockaddr>();
+            let family = address.as_ref()?.sa_family;
+            match libc::c_int::from(family) {
+                libc::AF_INET => {
+                    let address = address.cast::<libc::sockaddr_in>().read_unaligned();
+                    Some(Ipv4Addr::from(u32::from_be(address.sin_addr.s_addr)).into())
+                }
+                libc::AF_INET6 => {
+                    let address = address.cast::<libc::sockaddr_in6>().read_unaligned();
+                    Some(Ipv6Addr::from(address.sin6_addr.s6_addr).into())
+                }
+                _ => None,
+            }
+        }
+    }
+
+    /// Whether the client is connected over TLS, as `$https` tells.
+    #[cfg(all(feature = "links", ngx_feature = "ssl"))]
+    pub(crate) fn has_tls(&self) -> bool {
+        // SAFETY: see above; that of QUIC has the TLS of its connection.
+        unsafe { !(*(*self.as_raw()).connection).ssl.is_null() }
+    }
+
+    /// In an nginx without TLS it is not.
+    #[cfg(all(feature = "links", not(ngx_feature = "ssl")))]
+    pub(crate) fn has_tls(&self) -> bool {
+        false
     }
 
     pub(crate) fn pool(&self) -> Pool<'r> {

@@ -21,6 +21,8 @@ pub(crate) use self::arrived::{Space, evaluate_space};
 use self::decided::Decided;
 pub(crate) use self::decided::{Outcome, Redirect, RewriteStage, Source};
 use crate::config::LocationConf;
+#[cfg(feature = "links")]
+use crate::links::Verdict;
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
 use crate::request::lookup::Lookup;
@@ -35,6 +37,8 @@ pub(crate) struct Record<'r> {
     is_rewritten: Cell<bool>,
     pub(crate) decided: Decided<'r>,
     pub(crate) added: Added,
+    #[cfg(feature = "links")]
+    link: Cell<Option<&'r Verdict<'r>>>,
 }
 
 impl<'r> Record<'r> {
@@ -75,6 +79,8 @@ impl<'r> Record<'r> {
             decided: Decided::default(),
             // The response is the same one.
             added: earlier.map(|earlier| earlier.added.clone()).unwrap_or_default(),
+            #[cfg(feature = "links")]
+            link: Cell::default(),
         })?;
         record.arrived.evaluate_early(request)?;
         Ok(record)
@@ -103,6 +109,17 @@ impl<'r> Record<'r> {
     /// The configuration of the location in which the request has arrived, also after the redirect.
     pub(crate) fn lcf(&self) -> &'static LocationConf {
         self.arrived.lcf()
+    }
+
+    /// What was decided about the request's link in this location, if one is needed.
+    #[cfg(feature = "links")]
+    pub(crate) fn link(&self) -> Option<&'r Verdict<'r>> {
+        self.link.get()
+    }
+
+    #[cfg(feature = "links")]
+    pub(crate) fn set_link(&self, verdict: &'r Verdict<'r>) {
+        self.link.set(Some(verdict));
     }
 
     /// The space that the request is for. Until that is fixed, it is evaluated on each call.

@@ -1,12 +1,12 @@
 //! Session cookies in a request and in a response (RFC 6265).
 
+use super::NewSession;
 use super::credential::digits;
-use super::{Keys, NewSession};
 use crate::request::SpaceId;
 use crate::text::Pieces;
 
 /// Names of session cookies begin with this, followed by the id of the space, a dot and the format.
-const PREFIX: &[u8] = b"xspace.";
+pub(super) const PREFIX: &[u8] = b"xspace.";
 
 /// The longest path of a cookie, in bytes.
 const MAX_PATH_LEN: usize = 512;
@@ -76,10 +76,6 @@ pub enum SameSite {
 /// The value of a field `Set-Cookie` with a session.
 #[derive(Clone, Copy, Debug)]
 pub struct SetCookie<'a> {
-    /// The first key signs.
-    pub keys: &'a Keys,
-    /// The space that the session is for.
-    pub space: SpaceId<'a>,
     /// The session.
     pub session: NewSession<'a>,
     /// The path, of [`client_path`].
@@ -94,12 +90,9 @@ pub struct SetCookie<'a> {
 
 impl Pieces for SetCookie<'_> {
     fn write(&self, mut out: impl FnMut(&[u8])) {
-        out(PREFIX);
-        out(self.space.as_bytes());
-        out(b".");
-        out(self.session.format());
+        self.session.write_name(&mut out);
         out(b"=");
-        self.session.write(self.keys, self.space, &mut out);
+        self.session.write_value(&mut out);
         out(b"; Path=");
         out(self.path);
         out(b"; Max-Age=");

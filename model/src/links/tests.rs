@@ -68,7 +68,7 @@ fn links_of_the_vectors() {
             Fields { format: field("format"), subject: field("subject"), net: field("net") };
         let expiry = link["expiry"].as_u64().expect("a time");
         let id = space(text(link, "space"));
-        let token = sign_token(&keys, id, expiry, fields);
+        let token = keys.token(id, expiry, fields);
         assert_eq!(String::from_utf8_lossy(&token), text(link, "token"), "{name}");
         let parsed = Token::parse(&token).unwrap_or_else(|| panic!("{name}"));
         assert_eq!((parsed.fields, parsed.expiry), (fields, expiry), "{name}");
@@ -142,7 +142,7 @@ fn every_change_of_a_token_is_refused() {
     let keys = keys();
     let check = check(&keys);
     let fields = Fields { format: b"-", subject: b"user_7", net: b"c00002" };
-    let token = sign_token(&keys, space(SPACE), NOW, fields);
+    let token = keys.token(space(SPACE), NOW, fields);
     assert_eq!(check.token(&token), Ok(fields));
     for at in 0..token.len() {
         for bit in 0..8 {
@@ -167,11 +167,12 @@ fn every_change_of_a_token_is_refused() {
 
 /// A cookie with a name.
 fn cookie_of(keys: &Keys, expiry: u64, end: u64, fields: Fields<'_>) -> String {
-    let session = NewSession { now: NOW, expiry, end, fields };
-    let mut value = Vec::new();
-    session.write(keys, space(SPACE), |piece| value.extend_from_slice(piece));
-    let format = String::from_utf8_lossy(fields.format);
-    format!("xspace.{SPACE}.{format}={}", String::from_utf8_lossy(&value))
+    let session = keys.session(space(SPACE), NOW, expiry, end, fields);
+    let mut text = Vec::new();
+    session.write_name(|piece| text.extend_from_slice(piece));
+    text.push(b'=');
+    session.write_value(|piece| text.extend_from_slice(piece));
+    String::from_utf8(text).expect("ASCII")
 }
 
 #[test]
@@ -262,7 +263,7 @@ fn sessions_begin_and_are_prolonged() {
     // The first key signs.
     let new = check.new_session(rules, &link, || core::iter::empty()).unwrap();
     let mut value = Vec::new();
-    new.write(&keys, space(SPACE), |piece| value.extend_from_slice(piece));
+    new.write_value(|piece| value.extend_from_slice(piece));
     assert!(value.starts_with(b"1.k1.1900000100.1900001000.-.-.-."), "{value:?}");
 }
 
@@ -273,8 +274,6 @@ fn set_cookie() {
         .new_session(SessionRules { time: 60, max: 120 }, &Grant::Link(ANY), || core::iter::empty())
         .unwrap();
     let plain = SetCookie {
-        keys: &keys,
-        space: space(SPACE),
         session: new,
         path: b"/download/1lDxLnrWjwkGm",
         same_site: SameSite::Lax,

@@ -7,6 +7,8 @@ use core::cell::Cell;
 
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
+#[cfg(feature = "links")]
+use crate::nginx::response::SET_COOKIE;
 use crate::nginx::response::{CACHE_CONTROL, CONTENT_DISPOSITION, EXPIRES, VARY};
 
 /// The fields that the module has added to a response.
@@ -14,6 +16,8 @@ use crate::nginx::response::{CACHE_CONTROL, CONTENT_DISPOSITION, EXPIRES, VARY};
 pub(crate) struct Added {
     content_disposition: Cell<bool>,
     cache_fields: Cell<bool>,
+    #[cfg(feature = "links")]
+    set_cookie: Cell<bool>,
     /// The field of a refusal, and the refusal's status.
     refusal: Cell<Option<(i16, &'static str)>>,
 }
@@ -35,6 +39,23 @@ impl Added {
     pub(crate) fn remove_content_disposition(&self, request: &Request<'_>) {
         if self.content_disposition.take() {
             request.remove_fields(|field| field.is_own(CONTENT_DISPOSITION));
+        }
+    }
+
+    #[cfg(feature = "links")]
+    pub(crate) fn add_set_cookie<'r>(
+        &self,
+        request: &Request<'r>,
+        value: &'r [u8],
+    ) -> Result<(), Failure> {
+        self.set_cookie.set(true);
+        request.add_field(SET_COOKIE, value)
+    }
+
+    #[cfg(feature = "links")]
+    pub(crate) fn remove_set_cookie(&self, request: &Request<'_>) {
+        if self.set_cookie.take() {
+            request.remove_fields(|field| field.is_own(SET_COOKIE));
         }
     }
 
