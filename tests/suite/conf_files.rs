@@ -46,7 +46,12 @@ fn is_for_this_nginx(name: &str, text: &str) -> bool {
     let features = first
         .strip_prefix("# nginx: ")
         .unwrap_or_else(|| panic!("{name} does not begin with \"# nginx: \""));
-    features.split_whitespace().all(|feature| feature == "any" || build().require(feature))
+    features.split_whitespace().all(|feature| match feature {
+        "any" => true,
+        // Of the module.
+        "links" => cfg!(feature = "links"),
+        _ => build().require(feature),
+    })
 }
 
 /// The text of a file.

@@ -62,6 +62,12 @@ mod hostile;
 mod layout;
 /// What the module is linked with, and how.
 mod linking;
+/// Signed links and sessions.
+#[cfg(feature = "links")]
+mod links;
+/// What `nginx -t` says about links.
+#[cfg(feature = "links")]
+mod links_config;
 /// Which location a file is served from, by comparison with X-Accel-Redirect to the same URI.
 mod locations;
 /// What others have written, in the module's lines of the error log.
