@@ -60,6 +60,9 @@ mod headers;
 mod hostile;
 /// Where the structs of C have their fields.
 mod layout;
+/// Signers of links in the documentation.
+#[cfg(feature = "links")]
+mod link_signers;
 /// What the module is linked with, and how.
 mod linking;
 /// Signed links and sessions.

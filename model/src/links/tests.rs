@@ -30,8 +30,8 @@ fn keys() -> Keys {
 /// The key with an id as the first one.
 fn keys_with_first(id: &str) -> Keys {
     let vectors = vectors();
-    let lines = list(&vectors, "keys").iter().map(|line| line.as_str().unwrap());
-    let line = lines.filter(|line| line.split(' ').next() == Some(id)).next().expect("a key");
+    let mut lines = list(&vectors, "keys").iter().map(|line| line.as_str().unwrap());
+    let line = lines.find(|line| line.split(' ').next() == Some(id)).expect("a key");
     Keys::parse(line.as_bytes()).expect("the key is valid")
 }
 
@@ -203,7 +203,8 @@ fn sessions_begin_and_are_prolonged() {
     let link = Grant::Link(ANY);
     // What let the client in; expiry, end and fields of the cookie it has; expiry and end of the new.
     type Times = Option<(u64, u64)>;
-    let cases: [(&str, Grant<'_>, Option<(u64, u64, Fields<'_>)>, Times); 11] = [
+    type Case<'c> = (&'c str, Grant<'c>, Option<(u64, u64, Fields<'c>)>, Times);
+    let cases: [Case<'_>; 11] = [
         ("no cookie", link, None, Some((100, 1000))),
         ("a fresh one", link, Some((100, 900, ANY)), None),
         ("at its half", link, Some((50, 900, ANY)), None),
@@ -257,11 +258,11 @@ fn sessions_begin_and_are_prolonged() {
     // A session is as long as a year or a second.
     for time in [1, 366 * 86_400] {
         let rules = SessionRules { time, max: time };
-        let new = check.new_session(rules, &link, || core::iter::empty()).unwrap();
+        let new = check.new_session(rules, &link, core::iter::empty).unwrap();
         assert_eq!((new.max_age(), new.end), (time, NOW + time));
     }
     // The first key signs.
-    let new = check.new_session(rules, &link, || core::iter::empty()).unwrap();
+    let new = check.new_session(rules, &link, core::iter::empty).unwrap();
     let mut value = Vec::new();
     new.write_value(|piece| value.extend_from_slice(piece));
     assert!(value.starts_with(b"1.k1.1900000100.1900001000.-.-.-."), "{value:?}");
@@ -271,7 +272,7 @@ fn sessions_begin_and_are_prolonged() {
 fn set_cookie() {
     let keys = keys();
     let new = check(&keys)
-        .new_session(SessionRules { time: 60, max: 120 }, &Grant::Link(ANY), || core::iter::empty())
+        .new_session(SessionRules { time: 60, max: 120 }, &Grant::Link(ANY), core::iter::empty)
         .unwrap();
     let plain = SetCookie {
         session: new,
