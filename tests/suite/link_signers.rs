@@ -12,11 +12,12 @@ use crate::docs::code_blocks;
 
 const PAGE: &str = "docs/links.md";
 
-/// The first block of the page in a language.
+/// The signer of the page in a language.
 fn block(language: &str) -> String {
-    let blocks = code_blocks(PAGE, language).into_iter();
-    let is_signer = |text: &String| text.contains("xspace-link");
-    blocks.filter(is_signer).next().unwrap_or_else(|| panic!("no signer in {language}"))
+    let mut blocks = code_blocks(PAGE, language).into_iter();
+    blocks
+        .find(|text| text.contains("xspace-link"))
+        .unwrap_or_else(|| panic!("no signer in {language}"))
 }
 
 /// Whether there is such a program; says so if not.
@@ -38,8 +39,8 @@ fn check(dir: &Path, program: &str, arguments: &[&str]) {
     let links = vectors["links"].as_array().expect("links");
     let keys = vectors["keys"].as_array().expect("keys");
     let key = |id: &str| {
-        let lines = keys.iter().map(|line| line.as_str().expect("a key"));
-        let of_id = lines.filter_map(|line| line.strip_prefix(id)?.strip_prefix(' ')).next();
+        let mut lines = keys.iter().map(|line| line.as_str().expect("a key"));
+        let of_id = lines.find_map(|line| line.strip_prefix(id)?.strip_prefix(' '));
         let spelled = of_id.expect("the key of a link");
         match spelled.strip_prefix("base64:") {
             Some(text) => data_encoding::HEXLOWER

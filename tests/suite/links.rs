@@ -13,6 +13,7 @@ use crate::common::{
     FILE, ID, MISSING, MISSING_PATH, OTHER, PATH, SIZE, assert_no_recording, assert_recording,
     recording,
 };
+use crate::neighbours::lua;
 
 const LOG: &str = "log_format link '$status|$xspace_link_status|$xspace_link_subject';
                    access_log {dir}/access.log link;";
@@ -399,6 +400,39 @@ fn subrequests_are_refused() {
         .file("html/open.html", format!("<<!--# include virtual=\"{PATH}\" -->>"))
         .start();
     assert_eq!(nginx.get("/page/open.html").body.len(), SIZE + 2);
+}
+
+/// What was verified is what is served.
+#[test]
+fn a_uri_that_lua_changes_is_refused() {
+    let change =
+        "access_by_lua_block { if ngx.var.arg_to then ngx.req.set_uri(ngx.var.arg_to) end }";
+    let Some(site) = lua(site(change, "")) else { return };
+    let nginx = site
+        .server(&format!(
+            "location /capture {{
+                 content_by_lua_block {{
+                     local r = ngx.location.capture('{PATH}?token=' .. ngx.var.arg_token)
+                     ngx.say(r.status, ' ', #r.body)
+                 }}
+             }}"
+        ))
+        .start();
+    let path = with_token(PATH, &token(ID));
+    assert_recording(&nginx.get(&path), "unchanged");
+    let response = nginx.get(&format!("{path}&to=/download/{OTHER}"));
+    assert_no_recording(&response, 403, "changed");
+    nginx.wait_error(&[
+        "[error]",
+        &format!("request for space \"{OTHER}\" refused: its URI was changed after its link was"),
+    ]);
+    // Another format of the same space.
+    let path = with_token(&format!("{PATH}.mp3"), &key().token(ID, now() + 60, ["mp3", "-", "-"]));
+    assert_recording(&nginx.get(&path), "unchanged");
+    let response = nginx.get(&format!("{path}&to={PATH}.m4a"));
+    assert_no_recording(&response, 403, "changed");
+    let captured = nginx.get(&with_token("/capture", &token(ID)));
+    assert!(captured.text().starts_with("403 "), "{captured:?}");
 }
 
 #[test]
