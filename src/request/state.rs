@@ -128,7 +128,8 @@ impl<'r> Record<'r> {
     }
 
     /// Evaluates the space that the request is for, and fixes it. This evaluates variables of other
-    /// modules, whose values nginx may keep, so access control must have ended.
+    /// modules, whose values nginx may keep, so access control must have ended; a link, which has to
+    /// be verified before, is for a space as well.
     pub(crate) fn fix_space(&self, request: &Request<'r>) -> Result<Space<'r>, Failure> {
         if let Some(space) = self.arrived.fixed_space() {
             return Ok(space);

@@ -709,6 +709,65 @@ fn arguments_that_deceive() {
     );
 }
 
+/// Each allocation of a request fails once: nobody is let in, and nothing is served without a cause.
+#[test]
+fn without_memory_nobody_is_let_in() {
+    if !build().require("preload") {
+        return;
+    }
+    // With a pool as small as this nearly everything is an allocation of its own.
+    let site = site("xspace_link_session 10m;", "").server("request_pool_size 128;");
+    let (preload, site) = Preload::new(site);
+    let nginx = site.allow("(12: Cannot allocate memory)").start();
+    let workers = nginx.workers();
+    let soon = now() + 600;
+    let pair = key().session(ID, soon, soon, ANY);
+    let wrong = key().session(OTHER, soon, soon, ANY).replace(OTHER, ID);
+    let cases = [
+        (200, with_token(PATH, &token(ID)), "a=b"),
+        (200, PATH.to_owned(), pair.as_str()),
+        (403, with_token(PATH, &token(OTHER)), wrong.as_str()),
+        (403, with_token(PATH, &key().token(ID, 1, ANY)), "a=b"),
+        (403, PATH.to_owned(), ""),
+        (403, with_token("/download/a.b.c", "x"), ""),
+    ];
+    for (expected, path, cookie) in cases {
+        let text = format!(
+            "HEAD {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\
+             Connection: close\r\n\r\n"
+        );
+        let ask = || {
+            let mut connection = nginx.raw();
+            connection.write(&text);
+            String::from_utf8_lossy(&connection.read_whatever_comes()).into_owned()
+        };
+        let is = |answer: &str, status: u16| answer.starts_with(&format!("HTTP/1.1 {status} "));
+        assert!(is(&ask(), expected), "{path}");
+        let (mut failed, mut answered) = (0, 0);
+        for number in 1.. {
+            let (logged, before) = (nginx.error_log().len(), preload.failures());
+            preload.fail_allocation(number);
+            let answer = ask();
+            if preload.failures() == before {
+                preload.fail_allocation(0);
+                break;
+            }
+            failed += 1;
+            let what = format!("{path} {cookie}, allocation {number}: {answer}");
+            assert!(answer.is_empty() || is(&answer, expected) || is(&answer, 500), "{what}");
+            if is(&answer, 500) {
+                answered += 1;
+                let log = nginx.error_log();
+                let log = log.get(logged..).unwrap_or_default();
+                assert!(log.contains("(12: Cannot allocate memory)"), "{what} {log}");
+            }
+            assert_eq!(nginx.workers(), workers, "{what}");
+        }
+        assert!(is(&ask(), expected), "{path}, afterwards");
+        assert!(failed > 3 && answered > 0, "{path}: {failed} failed, {answered} answered");
+    }
+}
+
 /* Keys */
 
 #[test]
