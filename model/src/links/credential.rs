@@ -141,8 +141,9 @@ fn is_name_byte(b: &u8) -> bool {
 /// A time in seconds: up to 12 digits, the first of them not 0.
 fn time(text: &[u8]) -> Option<u64> {
     let is_time = matches!(text, [b'1'..=b'9', rest @ ..] if rest.len() < 12);
-    let digit = |b: &u8| b.is_ascii_digit().then(|| u64::from(b - b'0'));
-    text.iter().try_fold(0, |time, b| Some(time * 10 + digit(b)?)).filter(|_| is_time)
+    let digits = Some(text).filter(|text| is_time && text.iter().all(u8::is_ascii_digit))?;
+    // So many digits don't overflow.
+    Some(digits.iter().fold(0, |time, b| time * 10 + u64::from(b - b'0')))
 }
 
 /// The spare bits of the last character are left to the comparison.

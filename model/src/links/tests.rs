@@ -165,6 +165,23 @@ fn every_change_of_a_token_is_refused() {
     }
 }
 
+#[test]
+fn times_of_any_length() {
+    let keys = keys();
+    let check = check(&keys);
+    for digits in 1..400 {
+        for digit in ["1", "9", "0"] {
+            let expiry = digit.repeat(digits);
+            let token = format!("1.k1.{expiry}.-.-.-.{}", "A".repeat(43));
+            let is_time = digits <= 12 && digit != "0";
+            assert_eq!(Token::parse(token.as_bytes()).is_some(), is_time, "{token}");
+            assert_eq!(check.token(token.as_bytes()), Err(Status::Bad), "{token}");
+            let session = format!("1.k1.9.{expiry}.-.-.-.{}", "A".repeat(43));
+            assert_eq!(check.session(session.as_bytes()), Err(Status::Bad), "{session}");
+        }
+    }
+}
+
 /// A cookie with a name.
 fn cookie_of(keys: &Keys, expiry: u64, end: u64, fields: Fields<'_>) -> String {
     let session = keys.session(space(SPACE), NOW, expiry, end, fields);
