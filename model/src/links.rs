@@ -8,6 +8,7 @@
 mod cookie;
 mod credential;
 mod keys;
+mod memory;
 mod net;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ pub use self::credential::{Fields, MAX_LEN, Session, Token};
 pub use self::keys::{Keys, KeysError};
 pub use self::net::Net;
 
-use self::credential::{MacText, SESSION, TOKEN, digits};
+use self::credential::{MacText, SESSION, TOKEN, Text, digits};
 use crate::request::SpaceId;
 
 /// How many cookies of a name are tried.
@@ -140,7 +141,8 @@ impl<'a> Check<'a> {
             return Err(Status::Missing);
         }
         let token = Token::parse(text).ok_or(Status::Bad)?;
-        self.credential(token.key, &token.lines(self.space), token.mac, token.expiry)?;
+        let text = self.space.and_then(|space| token.text(space));
+        self.credential(token.key, text, token.mac, token.expiry)?;
         self.fields(token.fields)?;
         Ok(token.fields)
     }
@@ -153,7 +155,8 @@ impl<'a> Check<'a> {
     pub fn session<'t>(&self, text: &'t [u8]) -> Result<Session<'t>, Status> {
         let session = Session::parse(text).ok_or(Status::Bad)?;
         let until = session.expiry.min(session.end);
-        self.credential(session.key, &session.lines(self.space), session.mac, until)?;
+        let text = self.space.and_then(|space| session.text(space));
+        self.credential(session.key, text, session.mac, until)?;
         self.fields(session.fields)?;
         Ok(session)
     }
@@ -215,19 +218,19 @@ impl<'a> Check<'a> {
             Grant::Session(session) => expiry > session.expiry,
         };
         let space = self.space.filter(|_| is_later)?;
-        Some(self.keys.session(space, self.now, expiry, end, grant.fields()))
+        self.keys.session(space, self.now, expiry, end, grant.fields())
     }
 
     /// Checks key, MAC and expiry.
     fn credential(
         &self,
         key: &[u8],
-        lines: &[&[u8]],
+        text: Option<Text>,
         mac: &MacText,
         expiry: u64,
     ) -> Result<(), Status> {
         let key = self.keys.find(key).ok_or(Status::Key)?;
-        if self.space.is_none() || !key.verifies(lines, mac) {
+        if !text.is_some_and(|text| self.keys.verify(key, &text, mac)) {
             return Err(Status::Bad);
         }
         if self.now > expiry { Err(Status::Expired) } else { Ok(()) }
@@ -304,30 +307,26 @@ impl Keys {
         expiry: u64,
         end: u64,
         fields: Fields<'a>,
-    ) -> NewSession<'a> {
+    ) -> Option<NewSession<'a>> {
         let (key, signer) = self.first();
         let Fields { format, subject, net } = fields;
-        let (e, n) = (digits(expiry), digits(end));
-        let mac = signer.sign(&[
-            SESSION,
-            key,
-            e.as_bytes(),
-            n.as_bytes(),
-            format,
-            subject,
-            net,
-            space.as_bytes(),
-        ]);
-        NewSession { space, now, key, expiry, end, fields, mac }
+        let (until, last) = (digits(expiry), digits(end));
+        let (until, last, id) = (until.as_bytes(), last.as_bytes(), space.as_bytes());
+        let text = Text::of(&[SESSION, key, until, last, format, subject, net, id])?;
+        Some(NewSession { space, now, key, expiry, end, fields, mac: signer.sign(&text) })
     }
 
     /// Signs a token with the first key, as an application does; for tests and tools.
+    ///
+    /// The result is empty if a field is longer than it may be.
     pub fn token(&self, space: SpaceId<'_>, expiry: u64, fields: Fields<'_>) -> Vec<u8> {
         let (key, signer) = self.first();
         let expiry = digits(expiry);
         let expiry = expiry.as_bytes();
         let Fields { format, subject, net } = fields;
-        let mac = signer.sign(&[TOKEN, key, expiry, space.as_bytes(), format, subject, net]);
+        let lines = [TOKEN, key, expiry, space.as_bytes(), format, subject, net];
+        let Some(text) = Text::of(&lines) else { return Vec::new() };
+        let mac = signer.sign(&text);
         [&b"1"[..], key, expiry, format, subject, net, &mac].join(&b'.')
     }
 }

@@ -17,6 +17,34 @@ pub(super) type MacText = [u8; MAC_LEN];
 pub(super) const TOKEN: &[u8] = b"xspace-link";
 pub(super) const SESSION: &[u8] = b"xspace-session";
 
+/// What a MAC is computed over: lines, each ended by LF.
+pub(super) struct Text {
+    bytes: [u8; Self::MAX_LEN],
+    len: usize,
+}
+
+impl Text {
+    /// That of a session with the longest fields, as [`Session::parse`] and space ids allow them.
+    pub(super) const MAX_LEN: usize = 15 + 33 + 13 + 13 + 17 + 65 + 17 + 129;
+
+    /// The text with these lines; `None` if it is too long.
+    pub(super) fn of(lines: &[&[u8]]) -> Option<Self> {
+        let mut text = Self { bytes: [0; Self::MAX_LEN], len: 0 };
+        for line in lines {
+            let (place, behind) =
+                text.bytes.get_mut(text.len..)?.split_at_mut_checked(line.len())?;
+            place.copy_from_slice(line);
+            *behind.first_mut()? = b'\n';
+            text.len += line.len() + 1;
+        }
+        Some(text)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
 /// What a link grants, as the fields stand in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fields<'a> {
@@ -72,10 +100,11 @@ impl<'a> Token<'a> {
         Some(Self { key, expiry, expiry_text, fields, mac: mac_text(mac)? })
     }
 
-    /// What the MAC is computed over, each line ended by LF.
-    pub(super) fn lines(&self, space: Option<SpaceId<'a>>) -> [&'a [u8]; 7] {
+    /// What the MAC is computed over.
+    pub(super) fn text(&self, space: SpaceId<'_>) -> Option<Text> {
         let Fields { format, subject, net } = self.fields;
-        [TOKEN, self.key, self.expiry_text, id(space), format, subject, net]
+        let id = space.as_bytes();
+        Text::of(&[TOKEN, self.key, self.expiry_text, id, format, subject, net])
     }
 }
 
@@ -106,14 +135,12 @@ impl<'a> Session<'a> {
         Some(Self { key, expiry, expiry_text, end, end_text, fields, mac: mac_text(mac)? })
     }
 
-    pub(super) fn lines(&self, space: Option<SpaceId<'a>>) -> [&'a [u8]; 8] {
+    /// What the MAC is computed over.
+    pub(super) fn text(&self, space: SpaceId<'_>) -> Option<Text> {
         let Fields { format, subject, net } = self.fields;
-        [SESSION, self.key, self.expiry_text, self.end_text, format, subject, net, id(space)]
+        let (expiry, end, id) = (self.expiry_text, self.end_text, space.as_bytes());
+        Text::of(&[SESSION, self.key, expiry, end, format, subject, net, id])
     }
-}
-
-fn id(space: Option<SpaceId<'_>>) -> &[u8] {
-    space.map_or(&[], SpaceId::as_bytes)
 }
 
 /// The fields between dots, if there are just so many.

@@ -9,7 +9,8 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::credential::{MAC_LEN, MacText, is_name};
+use super::credential::{MAC_LEN, MacText, Text, is_name};
+use super::memory::Memory;
 
 /// How long a key may be, in bytes. RFC 2104 discourages keys shorter than the hash.
 const KEY_LEN: core::ops::RangeInclusive<usize> = 32..=128;
@@ -18,6 +19,8 @@ const KEY_LEN: core::ops::RangeInclusive<usize> = 32..=128;
 pub struct Keys {
     first: (Box<[u8]>, Key),
     others: Vec<(Box<[u8]>, Key)>,
+    /// Of these keys alone: elsewhere the same id may be another key.
+    pub(super) verified: Memory,
 }
 
 /// The ids only.
@@ -31,23 +34,20 @@ impl fmt::Debug for Keys {
 pub(super) struct Key(Hmac<Sha256>);
 
 impl Key {
-    /// The MAC of lines, each ended by LF.
-    pub(super) fn sign(&self, lines: &[&[u8]]) -> MacText {
+    /// The MAC of a text.
+    pub(super) fn sign(&self, text: &Text) -> MacText {
         let mut mac = self.0.clone();
-        for line in lines {
-            mac.update(line);
-            mac.update(b"\n");
-        }
+        mac.update(text.as_bytes());
         let mut text = [0; MAC_LEN];
         BASE64URL_NOPAD.encode_mut(&mac.finalize().into_bytes(), &mut text);
         text
     }
 
-    /// Whether a MAC is that of lines. Its characters are compared, not its bytes: the last character
+    /// Whether a MAC is that of a text. Its characters are compared, not its bytes: the last character
     /// has two spare bits, which would otherwise be four tokens for one. It takes as long wherever a
     /// difference is.
-    pub(super) fn verifies(&self, lines: &[&[u8]], mac: &MacText) -> bool {
-        self.sign(lines).ct_eq(mac).into()
+    fn verifies(&self, text: &Text, mac: &MacText) -> bool {
+        self.sign(text).ct_eq(mac).into()
     }
 }
 
@@ -84,12 +84,24 @@ impl Keys {
         }
         let mut keys = keys.into_iter();
         let first = keys.next().ok_or(KeysError { line: 0, fault: Fault::None })?;
-        Ok(Self { first, others: keys.collect() })
+        Ok(Self { first, others: keys.collect(), verified: Memory::new() })
     }
 
     /// The key that signs sessions, with its id.
     pub(super) fn first(&self) -> (&[u8], &Key) {
         (&self.first.0, &self.first.1)
+    }
+
+    /// Whether a MAC is that of a text, which names the key.
+    pub(super) fn verify(&self, key: &Key, text: &Text, mac: &MacText) -> bool {
+        if self.verified.has(text, mac) {
+            return true;
+        }
+        let is_good = key.verifies(text, mac);
+        if is_good {
+            self.verified.keep(text, mac);
+        }
+        is_good
     }
 
     /// The key with an id.

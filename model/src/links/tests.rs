@@ -72,8 +72,8 @@ fn links_of_the_vectors() {
         assert_eq!(String::from_utf8_lossy(&token), text(link, "token"), "{name}");
         let parsed = Token::parse(&token).unwrap_or_else(|| panic!("{name}"));
         assert_eq!((parsed.fields, parsed.expiry), (fields, expiry), "{name}");
-        let lines: Vec<u8> = [parsed.lines(Some(id)).join(&b'\n'), vec![b'\n']].concat();
-        assert_eq!(String::from_utf8_lossy(&lines), text(link, "text"), "{name}");
+        let signed = parsed.text(id).expect("a text");
+        assert_eq!(String::from_utf8_lossy(signed.as_bytes()), text(link, "text"), "{name}");
     }
 }
 
@@ -184,7 +184,7 @@ fn times_of_any_length() {
 
 /// A cookie with a name.
 fn cookie_of(keys: &Keys, expiry: u64, end: u64, fields: Fields<'_>) -> String {
-    let session = keys.session(space(SPACE), NOW, expiry, end, fields);
+    let session = keys.session(space(SPACE), NOW, expiry, end, fields).expect("a session");
     let mut text = Vec::new();
     session.write_name(|piece| text.extend_from_slice(piece));
     text.push(b'=');
@@ -283,6 +283,67 @@ fn sessions_begin_and_are_prolonged() {
     let mut value = Vec::new();
     new.write_value(|piece| value.extend_from_slice(piece));
     assert!(value.starts_with(b"1.k1.1900000100.1900001000.-.-.-."), "{value:?}");
+}
+
+/// All checks are made of a token that was verified before, too.
+#[test]
+fn tokens_that_were_verified_before() {
+    let keys = keys();
+    let first = check(&keys);
+    let of = |number: usize| {
+        let subject = format!("s{number}");
+        keys.token(space(SPACE), NOW, Fields { subject: subject.as_bytes(), ..ANY })
+    };
+    // More than are kept, so that some share a place.
+    let tokens: Vec<_> = (0..3000).map(of).collect();
+    for round in 0..2 {
+        for (number, token) in tokens.iter().enumerate() {
+            let mut changed = token.clone();
+            *changed.last_mut().unwrap() ^= 1;
+            assert_eq!(first.token(&changed), Err(Status::Bad), "{number} {round}");
+            assert!(first.token(token).is_ok(), "{number} {round}");
+            assert_eq!(first.token(&changed), Err(Status::Bad), "{number} {round}");
+        }
+    }
+    let is_kept = |token: &[u8]| {
+        let parsed = Token::parse(token).unwrap();
+        keys.verified.has(&parsed.text(space(SPACE)).unwrap(), parsed.mac)
+    };
+    let kept = tokens.iter().filter(|token| is_kept(token)).count();
+    assert!((500..=1024).contains(&kept), "{kept}");
+    let token = tokens.last().unwrap();
+    assert!(is_kept(token));
+    let later = Check { now: NOW + 1, ..first };
+    assert_eq!(later.token(token), Err(Status::Expired));
+    let bound = Check { needs_net: true, ..first };
+    assert_eq!(bound.token(token), Err(Status::Address));
+    let other = Check { space: Some(space("other")), ..first };
+    assert_eq!(other.token(token), Err(Status::Bad));
+    // A key of the same id elsewhere.
+    let others = Keys::parse(format!("k1 hex:{}", "77".repeat(32)).as_bytes()).unwrap();
+    assert_eq!(Check { keys: &others, ..first }.token(token), Err(Status::Bad));
+}
+
+#[test]
+fn the_longest_texts() {
+    let keys = keys_with_first("old_Key-2024");
+    let long = Keys::parse(format!("{} hex:{}", "k".repeat(32), "00".repeat(32)).as_bytes());
+    let (id, subject) = ("A".repeat(128), "s".repeat(64));
+    let fields = Fields {
+        format: b"ffffffffffffffff",
+        subject: subject.as_bytes(),
+        net: b"ffffffffffffffff",
+    };
+    for keys in [&keys, &long.unwrap()] {
+        let session = keys.session(space(&id), NOW, LATEST, LATEST, fields).expect("it fits");
+        let mut value = Vec::new();
+        session.write_value(|piece| value.extend_from_slice(piece));
+        let client = Some(Net::of([0xffff; 8].into()));
+        let format = Some("ffffffffffffffff");
+        let check = Check { space: Some(space(&id)), format, client, ..check(keys) };
+        assert_eq!(check.session(&value).map(|session| session.fields), Ok(fields));
+        assert_eq!(check.token(&keys.token(space(&id), LATEST, fields)), Ok(fields));
+    }
 }
 
 #[test]
