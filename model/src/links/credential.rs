@@ -2,7 +2,7 @@
 
 use super::Net;
 use crate::format::MAX_EXTENSION_LEN;
-use crate::request::SpaceId;
+use crate::request::{SpaceId, is_id_byte};
 
 /// The longest token or cookie, in bytes.
 pub const MAX_LEN: usize = 512;
@@ -156,13 +156,9 @@ fn fields<const N: usize>(text: &[u8]) -> Option<[&[u8]; N]> {
     parts.next().is_none().then_some(fields)
 }
 
-/// Whether it is a key id or a subject: letters, digits, `_` and `-`.
+/// Whether it is a key id or a subject: the characters are those of space ids, and of base64url.
 pub(super) fn is_name(name: &[u8], max: usize) -> bool {
-    (1..=max).contains(&name.len()) && name.iter().all(is_name_byte)
-}
-
-fn is_name_byte(b: &u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')
+    (1..=max).contains(&name.len()) && name.iter().all(is_id_byte)
 }
 
 /// A time in seconds: up to 12 digits, the first of them not 0.
@@ -175,7 +171,7 @@ fn time(text: &[u8]) -> Option<u64> {
 
 /// The spare bits of the last character are left to the comparison.
 fn mac_text(text: &[u8]) -> Option<&MacText> {
-    text.iter().all(is_name_byte).then_some(text)?.try_into().ok()
+    text.iter().all(is_id_byte).then_some(text)?.try_into().ok()
 }
 
 /// The digits of a number.
