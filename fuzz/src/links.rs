@@ -70,9 +70,9 @@ fn is_token(token: &[u8]) -> bool {
     token.len() <= 512
         && version == "1"
         && is_of(key, 1, 32, "-_")
-        && expiry.parse::<u64>().is_ok_and(|time| {
-            (1..1_000_000_000_000).contains(&time) && time.to_string() == expiry
-        })
+        && expiry
+            .parse::<u64>()
+            .is_ok_and(|time| (1..1_000_000_000_000).contains(&time) && time.to_string() == expiry)
         && (format == "-" || is_of(format, 1, 16, "") && is_lower(format))
         && is_of(subject, 1, 64, "-_")
         && (net == "-"
