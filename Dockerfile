@@ -29,7 +29,7 @@ FROM $BASE
 LABEL org.opencontainers.image.title="xspace" \
       org.opencontainers.image.description="NGINX that serves recorded audio and video spaces" \
       org.opencontainers.image.version="0.2.0" \
-      org.opencontainers.image.licenses="(0BSD OR Apache-2.0 OR MIT) AND (Apache-2.0 OR MIT OR Zlib) AND (Apache-2.0 OR MIT) AND Apache-2.0 AND Apache-2.0 WITH LLVM-exception AND MIT AND Unicode-3.0 AND Zlib"
+      org.opencontainers.image.licenses="(0BSD OR Apache-2.0 OR MIT) AND (Apache-2.0 OR MIT OR Zlib) AND (Apache-2.0 OR MIT) AND Apache-2.0 AND Apache-2.0 WITH LLVM-exception AND BSD-3-Clause AND MIT AND Unicode-3.0 AND Zlib"
 
 COPY --from=build /src/libnginx-mod-http-xspace_*.deb /tmp/
 RUN apt-get update \

@@ -14,6 +14,8 @@ use model::format::Formats;
 use self::directives::{Directive, DirectiveError, Settings, Written};
 pub(crate) use self::download::{Download, Route, Routes};
 use crate::catalog::CatalogFile;
+#[cfg(feature = "links")]
+use crate::links::{Link, directives::LinksConf};
 use crate::nginx::Failure;
 use crate::nginx::configuration::{Conf, ConfPosition};
 use crate::nginx::content_handler::SeekHandlers;
@@ -36,6 +38,9 @@ pub(crate) struct MainConf {
     pub(crate) blocks: RefCell<Vec<Location>>,
     /// The content handlers that read the query string themselves. Set after the merge.
     pub(crate) seek_handlers: OnceCell<SeekHandlers>,
+    /// The directives of links.
+    #[cfg(feature = "links")]
+    pub(crate) links: LinksConf,
     /// The threads that refresh catalogs, if a directive needs them; `None` in an nginx without.
     pub(crate) threads: OnceCell<Option<ThreadPool>>,
     /// Every zone that an `xspace_stats_zone` or `xspace_stats` names.
@@ -241,6 +246,25 @@ impl LocationConf {
     #[cfg(feature = "plays")]
     pub(crate) fn status(&self) -> Option<&StatusSetting> {
         self.settings.status.as_deref()
+    }
+
+    /// Whether a link is needed.
+    pub(crate) fn needs_link(&self) -> bool {
+        #[cfg(feature = "links")]
+        return self.settings.link.is_some();
+        #[cfg(not(feature = "links"))]
+        false
+    }
+
+    /// `xspace_link` with its keys and session, if it is on.
+    #[cfg(feature = "links")]
+    pub(crate) fn link(&self) -> Option<Link<'_>> {
+        Some(Link {
+            setting: self.settings.link.as_ref()?,
+            keys: self.settings.link_keys.as_ref(),
+            session: self.settings.link_session.as_ref(),
+            needs_net: self.settings.link_address,
+        })
     }
 
     /// The value of `xspace_filename`, if it is set.

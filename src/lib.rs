@@ -9,12 +9,15 @@
 //! - `request`: what happens to a request, in the order of nginx's phases;
 //! - `catalog`: the catalogs, and the files that they are read from;
 //! - `plays`: counts of plays, and the status page (cargo feature `plays`);
+//! - `links`: signed links and sessions, with the feature of that name;
 //! - `variables`: the values of the module's variables;
 //! - `nginx`: the edge, the only place besides `module` with `unsafe` code;
 //! - the crate `model`: what a request means, without nginx.
 
 mod catalog;
 mod config;
+#[cfg(feature = "links")]
+mod links;
 mod module;
 mod nginx;
 #[cfg(feature = "plays")]

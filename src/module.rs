@@ -8,6 +8,8 @@
 use core::ffi::{CStr, c_char, c_void};
 use core::{fmt, ptr};
 
+#[cfg(feature = "links")]
+use nginx_sys::ngx_http_phases_NGX_HTTP_ACCESS_PHASE;
 use nginx_sys::{
     NGX_AGAIN, NGX_CORE_MODULE, NGX_DECLINED, NGX_ERROR, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE,
     NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_chain_t, ngx_command_t, ngx_conf_t, ngx_core_module_t,
@@ -23,6 +25,8 @@ use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use crate::config::check::{self, Refused, catalogs};
 use crate::config::directives::{self, Directive, DirectiveError};
 use crate::config::{LocationConf, MainConf};
+#[cfg(feature = "links")]
+use crate::links::access;
 use crate::nginx::Failure;
 use crate::nginx::configuration::Conf;
 use crate::nginx::guard::{self, fault_point};
@@ -331,6 +335,8 @@ fn set_up(conf: &Conf<'_>) -> Result<(), Refused> {
     catalogs::load(conf, &main.catalogs.borrow())?;
     let failed = |why: Failure| log_emergency(conf.log_handle(), format_args!("{why}"));
     main.threads().map_or(Ok(()), |threads| threads.add(conf)).map_err(failed)?;
+    #[cfg(feature = "links")]
+    crate::links::check::directives(conf, main)?;
     let downloads = main.downloads.borrow();
     if !downloads.is_empty() {
         check::downloads(conf, main, variables::is_known_after_search)?;
@@ -360,6 +366,11 @@ fn set_up(conf: &Conf<'_>) -> Result<(), Refused> {
         (ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, Some(precontent_handler)),
     ];
     let mut handlers = handlers.into_iter();
+    #[cfg(feature = "links")]
+    if downloads.iter().any(|download| download.conf().is_some_and(LocationConf::needs_link)) {
+        conf.add_phase_handler(ngx_http_phases_NGX_HTTP_ACCESS_PHASE, Some(access_handler))
+            .map_err(failed)?;
+    }
     handlers.try_for_each(|(phase, handler)| conf.add_phase_handler(phase, handler)).map_err(failed)
 }
 
@@ -452,6 +463,8 @@ unsafe fn phase(
     let (Ok(action) | Err(action)) = guard::catch(request.log_handle(), panicked, run);
     match action {
         Action::Decline => DECLINED,
+        #[cfg(feature = "links")]
+        Action::Allow => OK,
         Action::Respond(status) => status.into(),
         Action::Wait => AGAIN,
         Action::Abort => ERROR,
@@ -471,6 +484,17 @@ unsafe extern "C" fn rewrite_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
 unsafe extern "C" fn preaccess_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls the function as a phase handler.
     unsafe { phase(r, arrival::skips_preaccess, arrival::preaccess_handler) }
+}
+
+#[cfg(feature = "links")]
+unsafe extern "C" fn access_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function as a phase handler.
+    unsafe {
+        phase(r, access::skips_access, |request, lcf| {
+            fault_point("access");
+            access::access_handler(request, lcf)
+        })
+    }
 }
 
 unsafe extern "C" fn precontent_handler(r: *mut ngx_http_request_t) -> ngx_int_t {

@@ -13,7 +13,7 @@
 
 use core::fmt;
 
-#[cfg(feature = "plays")]
+#[cfg(any(feature = "links", feature = "plays"))]
 pub(crate) mod client;
 pub(crate) mod configuration;
 pub(crate) mod content_handler;
@@ -35,6 +35,8 @@ pub(crate) mod script;
 pub(crate) mod snapshot;
 pub(crate) mod subrequest;
 pub(crate) mod threads;
+#[cfg(any(feature = "links", feature = "plays"))]
+pub(crate) mod time;
 mod timer;
 pub(crate) mod user;
 pub(crate) mod value;

@@ -4,7 +4,8 @@
 //!    of a request that arrives in a location with `xspace_download`.
 //! 2. PREACCESS, before `limit_req`: [`arrival::preaccess_handler`] updates the record, because the
 //!    URI is final now.
-//! 3. ACCESS: modules such as `auth_basic` and `auth_request` let the client in or refuse it.
+//! 3. ACCESS: `crate::links` verifies a link, where one is needed (403), before modules such as
+//!    `auth_basic` and `auth_request` let the client in or refuse it.
 //! 4. PRECONTENT: [`resolve::precontent_handler`] checks the method (405, OPTIONS) and the id (404),
 //!    sends a subrequest to the [`lookup`] location (401, 403, 404, 410, 429, 451, 502), reads the
 //!    entry in the catalog (403, 404, 410, 451, 500, 503), runs a [`search`] for the file on disk
@@ -40,6 +41,9 @@ use crate::nginx::subrequest::NotStarted;
 pub(crate) enum Action<'r> {
     /// Runs the next handler.
     Decline,
+    /// Lets the client in, as far as the module is concerned: in the access phase.
+    #[cfg(feature = "links")]
+    Allow,
     /// Sends a response with this status.
     Respond(i16),
     /// Calls the handler again when the subrequest has ended.

@@ -57,6 +57,12 @@ pub(crate) static ALL: &[Variable] = &[
     // `1` if the request has the listener's play.
     #[cfg(feature = "plays")]
     Variable { name: "xspace_played", known: AfterSearch, get: played },
+    // What was decided about the link.
+    #[cfg(feature = "links")]
+    Variable { name: "xspace_link_status", known: BeforeSearch, get: link_status },
+    // Whom the link is for.
+    #[cfg(feature = "links")]
+    Variable { name: "xspace_link_subject", known: BeforeSearch, get: link_subject },
 ];
 
 impl Variable {
@@ -134,6 +140,19 @@ fn source<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
 fn outcome<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
     let outcome = record.and_then(|record| record.decided.outcome());
     Ok(outcome.map(|outcome| outcome.as_str().as_bytes()))
+}
+
+#[cfg(feature = "links")]
+fn link_status<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    let link = record.and_then(|record| record.link());
+    Ok(link.map(|link| link.status().as_str().as_bytes()))
+}
+
+/// The client's claim is not one before it is verified.
+#[cfg(feature = "links")]
+fn link_subject<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
+    let subject = record.and_then(|record| record.link()).map(|link| link.subject());
+    Ok(subject.filter(|subject| !subject.is_empty()))
 }
 
 /// A page in place of the recording does not start a play.

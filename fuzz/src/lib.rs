@@ -6,11 +6,13 @@
 
 mod catalog;
 mod disposition;
+mod links;
 mod lookup;
 mod request;
 
 pub use catalog::{catalog, catalog_memory};
 pub use disposition::disposition;
+pub use links::links;
 pub use lookup::lookup;
 pub use request::request;
 

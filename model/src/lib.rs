@@ -9,6 +9,7 @@
 //! - [`entry`]: what is known of one space, from a catalog or a lookup;
 //! - [`catalog`]: entries by their id, read from a file;
 //! - `json`: the syntax check and the cursor with which both are read;
+//! - `links` (feature `links`): signed links and sessions;
 //! - [`lookup`]: the request to an application, and what its response means;
 //! - [`choice`]: which of several files is served, and what a miss means;
 //! - [`filename`]: the file name that a user sees;
@@ -28,6 +29,8 @@ pub mod entry;
 pub mod filename;
 pub mod format;
 mod json;
+#[cfg(feature = "links")]
+pub mod links;
 pub mod lookup;
 pub mod play;
 pub mod plays;

@@ -62,7 +62,7 @@ fn id_len(bytes: &[u8]) -> usize {
     4 * steps + rest.iter().take_while(|b| is_id_byte(b)).count()
 }
 
-fn is_id_byte(b: &u8) -> bool {
+pub(crate) fn is_id_byte(b: &u8) -> bool {
     ID_BYTES.get(usize::from(*b)).is_some_and(|&is| is)
 }
 

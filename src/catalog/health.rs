@@ -8,7 +8,7 @@ use core::fmt;
 use model::catalog::Report;
 use model::plays::CatalogHealth;
 
-use crate::nginx::client::now;
+use crate::nginx::time::now;
 
 /// Called with the health of a catalog, and whether it was read since the last call.
 type Observer = Box<dyn Fn(CatalogHealth, bool)>;

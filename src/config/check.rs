@@ -85,6 +85,13 @@ impl Check<'_> {
         let is_divided = parts.len() > 1 || self.longest_prefix().meets_regexes;
         let serving: Vec<Part> =
             parts.into_iter().filter(|part| self.serves(part.location)).collect();
+        #[cfg(feature = "links")]
+        crate::links::check::download(
+            self.conf,
+            self.download.location,
+            &self.download.position,
+            serving.iter().map(|part| part.location),
+        )?;
         for part in &serving {
             self.internal(part, &serving);
             self.trailing_slash(part);

@@ -15,6 +15,8 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
 use model::format::{FormatError, Formats};
+#[cfg(feature = "links")]
+use model::links::Keys;
 #[cfg(feature = "plays")]
 use nginx_sys::NGX_CONF_TAKE12;
 use nginx_sys::{
@@ -24,6 +26,8 @@ use nginx_sys::{
 
 use crate::catalog::{CatalogFile, DEFAULT_REFRESH};
 use crate::config::{CatalogSetting, Directory, Download, LookupSetting, MainConf, Switch};
+#[cfg(feature = "links")]
+use crate::links::directives as links;
 use crate::nginx::Failure;
 use crate::nginx::configuration::{Conf, PathBase};
 use crate::nginx::log::Text;
@@ -55,7 +59,8 @@ pub(crate) enum DirectiveError {
 }
 
 /// Makes [`Written`], [`Settings`] and [`ALL`] from rows of the form
-/// `field: type as written => type in effect = default, (name, contexts and arguments, reader);`.
+/// `field: type as written => type in effect = default, (name, contexts and arguments, reader);`,
+/// or `reader, if "feature"` for one that a feature of the crate has.
 ///
 /// The default is a function from the `Option` of the first type to the second. Directives that are
 /// allowed in `http {}` are inherited by servers and locations. Others apply to their location, with
@@ -178,6 +183,27 @@ directives! {
     pass_args: bool => bool = Option::unwrap_or_default,
         (c"xspace_pass_args", ANYWHERE | NGX_CONF_TAKE1, flag);
 
+    /// `xspace_link value | off;`
+    #[cfg(feature = "links")]
+    link: Switch<Rc<links::LinkSetting>> => Option<Rc<links::LinkSetting>> = Switch::in_effect,
+        (c"xspace_link", ANYWHERE | NGX_CONF_TAKE1, links::link);
+
+    /// `xspace_link_keys file;`
+    #[cfg(feature = "links")]
+    link_keys: Rc<Keys> => Option<Rc<Keys>> = identity,
+        (c"xspace_link_keys", ANYWHERE | NGX_CONF_TAKE1, links::keys);
+
+    /// `xspace_link_session time [max=time] [samesite=lax|none] [secure=auto|on] [partitioned] | off;`
+    #[cfg(feature = "links")]
+    link_session: Switch<Rc<links::SessionSetting>> => Option<Rc<links::SessionSetting>>
+        = Switch::in_effect,
+        (c"xspace_link_session", ANYWHERE | NGX_CONF_1MORE, links::session);
+
+    /// `xspace_link_address on | off;` By default off.
+    #[cfg(feature = "links")]
+    link_address: bool => bool = Option::unwrap_or_default,
+        (c"xspace_link_address", ANYWHERE | NGX_CONF_TAKE1, flag);
+
     /// `xspace_stats name | off;`
     #[cfg(feature = "plays")]
     stats: Switch<Rc<StatsZone>> => Option<Rc<StatsZone>> = Switch::in_effect,
@@ -218,7 +244,7 @@ pub(crate) fn invalid_parameter(parameter: &[u8], conf: &Conf<'_>) -> DirectiveE
 }
 
 /// A value with variables. `cycle` is the failure of an evaluation that they lead back to.
-fn value(conf: &Conf<'_>, cycle: &'static str) -> Result<ComplexValue, DirectiveError> {
+pub(crate) fn value(conf: &Conf<'_>, cycle: &'static str) -> Result<ComplexValue, DirectiveError> {
     ComplexValue::compile(conf, conf.argument(1), Failure(cycle)).ok_or(DirectiveError::Logged)
 }
 
@@ -245,7 +271,7 @@ fn flag(conf: &Conf<'_>, _: &MainConf) -> Result<bool, DirectiveError> {
 }
 
 /// A path, without variables.
-fn path(conf: &Conf<'_>) -> Result<&'static [u8], DirectiveError> {
+pub(crate) fn path(conf: &Conf<'_>) -> Result<&'static [u8], DirectiveError> {
     match conf.argument(1) {
         [] => Err(invalid("path", conf, ": it is empty")),
         path if path.contains(&b'$') => Err(invalid("path", conf, NO_VARIABLES)),

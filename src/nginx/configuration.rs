@@ -144,6 +144,14 @@ impl Conf<'_> {
         u64::try_from(unsafe { ngx_parse_time(&raw mut value, 0) }).ok()
     }
 
+    /// A time such as `5m`, in seconds.
+    #[cfg(feature = "links")]
+    pub(crate) fn parse_seconds(value: &[u8]) -> Option<u64> {
+        let mut value = string(value);
+        // SAFETY: the function only reads the string.
+        u64::try_from(unsafe { ngx_parse_time(&raw mut value, 1) }).ok()
+    }
+
     /// The absolute path: a relative one is below nginx's prefix, as that of `root`, or below the
     /// directory of the configuration, as that of `include`.
     pub(crate) fn full_path(&self, path: &[u8], base: PathBase) -> Result<&'static [u8], Failure> {
@@ -174,6 +182,13 @@ impl Conf<'_> {
     pub(crate) fn location(&self) -> Option<Location> {
         // SAFETY: see above.
         unsafe { Location::from_loc_conf((*self.context()).loc_conf) }
+    }
+
+    /// Whether the directive that is being read is in a location.
+    #[cfg(feature = "links")]
+    pub(crate) fn is_in_location(&self) -> bool {
+        // SAFETY: see above.
+        unsafe { (*self.as_raw()).cmd_type & nginx_sys::NGX_HTTP_LOC_CONF as usize != 0 }
     }
 
     /// The server's own "location", which contains all others.

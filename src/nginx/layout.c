@@ -88,6 +88,7 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_conf_file_t, line),
 
     FIELD(ngx_conf_t, args),
+    FIELD(ngx_conf_t, cmd_type),
     FIELD(ngx_conf_t, conf_file),
     FIELD(ngx_conf_t, ctx),
     FIELD(ngx_conf_t, cycle),
@@ -97,6 +98,10 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_connection_t, log),
     FIELD(ngx_connection_t, sent),
     FIELD(ngx_connection_t, sockaddr),
+    FIELD(ngx_connection_t, sockaddr),
+#if (NGX_SSL)
+    FIELD(ngx_connection_t, ssl),
+#endif
     FIELD(ngx_connection_t, write),
 
     FIELD(ngx_core_conf_t, group),
@@ -264,6 +269,7 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_http_request_t, postponed),
     FIELD(ngx_http_request_t, request_body),
     FIELD(ngx_http_request_t, start_sec),
+    FIELD(ngx_http_request_t, unparsed_uri),
     FIELD(ngx_http_request_t, upstream),
     FIELD(ngx_http_request_t, uri),
     FIELD(ngx_http_request_t, variables),

@@ -126,6 +126,38 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// The URI as the client has sent it, with its query string.
+    #[cfg(feature = "links")]
+    pub(crate) fn unparsed_uri(&self) -> &'r [u8] {
+        // SAFETY: see above; the bytes stay while the request lives (nginx.rs).
+        unsafe { bytes((*self.as_raw()).unparsed_uri) }
+    }
+
+    /// The values of the request's fields with this name, in any case.
+    #[cfg(feature = "links")]
+    pub(crate) fn request_field(
+        &self,
+        name: &'static str,
+    ) -> impl Iterator<Item = &'r [u8]> + use<'r> {
+        // SAFETY: see above; the list is valid and complete before any handler runs.
+        let all =
+            unsafe { super::response::fields(&raw mut (*self.as_raw()).headers_in.headers.part) };
+        all.filter(move |field| field.is(name)).map(super::response::Field::value)
+    }
+
+    /// Whether the client is connected over TLS, as `$https` tells.
+    #[cfg(all(feature = "links", ngx_feature = "ssl"))]
+    pub(crate) fn has_tls(&self) -> bool {
+        // SAFETY: see above; that of QUIC has the TLS of its connection.
+        unsafe { !(*(*self.as_raw()).connection).ssl.is_null() }
+    }
+
+    /// In an nginx without TLS it is not.
+    #[cfg(all(feature = "links", not(ngx_feature = "ssl")))]
+    pub(crate) fn has_tls(&self) -> bool {
+        false
+    }
+
     pub(crate) fn pool(&self) -> Pool<'r> {
         // SAFETY: a request has a pool as long as it is valid, and subrequests share it.
         unsafe { Pool::from_raw(NonNull::new_unchecked((*self.as_raw()).pool)) }

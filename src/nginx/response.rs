@@ -21,6 +21,7 @@ use super::request::{Request, bytes, string};
 pub(crate) static CACHE_CONTROL: &str = "Cache-Control";
 pub(crate) static CONTENT_DISPOSITION: &str = "Content-Disposition";
 pub(crate) static EXPIRES: &str = "Expires";
+pub(crate) static SET_COOKIE: &str = "Set-Cookie";
 pub(crate) static VARY: &str = "Vary";
 
 /// A header field of a request or a response.
@@ -42,7 +43,7 @@ impl<'r> Field<'r> {
         unsafe { bytes((*self.as_raw()).key) }
     }
 
-    fn value(self) -> &'r [u8] {
+    pub(super) fn value(self) -> &'r [u8] {
         // SAFETY: see above; nginx does not write to the bytes of a value.
         unsafe { bytes((*self.as_raw()).value) }
     }

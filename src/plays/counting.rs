@@ -9,9 +9,9 @@ use model::plays::{Listener, Sent};
 use super::Counting;
 use super::zone::random;
 use crate::nginx::Failure;
-use crate::nginx::client::{ClientAddress, now};
 use crate::nginx::guard::fault_point;
 use crate::nginx::request::Request;
+use crate::nginx::time::now;
 use crate::nginx::zone::worker_number;
 use crate::request::lookup::Lookup;
 use crate::request::state::{Outcome, Record, Space};
@@ -55,9 +55,8 @@ pub(crate) fn log_handler<'r>(
         is_attachment: record.decided.disposition() == Disposition::Attachment,
         started: request.started(),
     };
-    let address = request.client_address();
     // Without a listener at least the bytes are counted.
-    let listener = counting.listener(request, &address).unwrap_or_else(|why| {
+    let listener = counting.listener(request).unwrap_or_else(|why| {
         request.log_failure(why);
         None
     });
@@ -84,11 +83,7 @@ fn size_of_response(request: &Request<'_>) -> u64 {
 
 impl Counting<'_> {
     /// Who listens; `None` if what is sent can't be a play.
-    fn listener<'a>(
-        &self,
-        request: &Request<'a>,
-        address: &'a ClientAddress,
-    ) -> Result<Option<Listener<'a>>, Failure> {
+    fn listener<'a>(&self, request: &Request<'a>) -> Result<Option<Listener<'a>>, Failure> {
         if let Some(condition) = self.play.condition {
             if matches!(condition.evaluate(request)?, b"" | b"0") {
                 return Ok(None);
@@ -96,7 +91,7 @@ impl Counting<'_> {
         }
         Ok(Some(match self.listener {
             Some(value) => Listener::Value(value.evaluate(request)?),
-            None => Listener::Client(address.as_bytes(), request.user_agent()),
+            None => Listener::Client(request.client_address(), request.user_agent()),
         }))
     }
 }

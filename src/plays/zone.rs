@@ -8,10 +8,10 @@ use std::rc::Rc;
 use model::plays::{Layout, Top, Zone};
 
 use crate::config::check::Refused;
-use crate::nginx::client::now;
 use crate::nginx::configuration::{Conf, ConfPosition};
 use crate::nginx::guard::fault_point;
 use crate::nginx::log::{Level, Log, Text};
+use crate::nginx::time::now;
 use crate::nginx::zone::{Words, ZoneUser};
 
 /// A zone of the configuration.

@@ -1,5 +1,5 @@
 //! Makes caches keep a response that a lookup has allowed for one user, and only for that user: sets
-//! Cache-Control, Expires and Vary.
+//! Cache-Control, Expires and Vary. Where a link is needed, a response is for one user as well.
 //!
 //! The filter runs after `headers_filter`, because `expires` and `add_header` of the target or its
 //! server do not know about users.
@@ -22,7 +22,8 @@ pub(crate) fn is_idle(request: &Request<'_>) -> bool {
     }
     let Some(record) = Record::find(request) else { return true };
     let is_last = || request.last_field().is_some_and(|field| field.is_own(CONTENT_DISPOSITION));
-    record.decided.lookup().is_none() && (!record.added.has_content_disposition() || is_last())
+    let is_shared = record.decided.lookup().is_none() && !record.lcf().needs_link();
+    is_shared && (!record.added.has_content_disposition() || is_last())
 }
 
 /// Changes the header of a response to the client.
@@ -34,19 +35,22 @@ pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
     {
         request.remove_fields(|field| field.is_own(CONTENT_DISPOSITION));
     }
-    let Some(lookup) = record.decided.lookup() else { return Ok(()) };
-    if record.has_decided_response(request) {
-        set_cache_fields(request, record, Some(lookup))
+    let lookup = record.decided.lookup();
+    if lookup.is_none() && !record.lcf().needs_link() {
+        return Ok(());
+    }
+    if lookup.is_some() && record.has_decided_response(request) {
+        set_cache_fields(request, record, lookup)
     } else if record.decided.redirect().is_some() {
-        // An `error_page` of the target leads on from a file that only this user may have, to
-        // another copy of it, say: the response is private, whatever it is.
+        // The link is this user's. Or an `error_page` of the target leads on from a file that only
+        // this user may have, to another copy of it, say: the response is private, whatever it is.
         set_cache_fields(request, record, None)
     } else {
         Ok(())
     }
 }
 
-/// `lookup` is `None` if its response is about another one than this.
+/// `lookup` is `None` if its response is about another one than this, or if there is none.
 fn set_cache_fields<'r>(
     request: &Request<'r>,
     record: &Record<'r>,
@@ -55,7 +59,7 @@ fn set_cache_fields<'r>(
     fault_point("cache_filter");
     let values = |name| lookup.into_iter().flat_map(move |lookup| lookup.response_field(name));
     let has = |name| values(name).any(|value| !value.trim_ascii().is_empty());
-    let add = |name, value| record.added.add_cache_field(request, name, value);
+    let add = |name, value| record.added.add_field(request, name, value);
     record.added.remove_cache_fields(request);
 
     let author = match lookup {
@@ -66,6 +70,10 @@ fn set_cache_fields<'r>(
     let is_set_by_target = request.fields().any(is_cache_field);
     let cache_control = match author {
         Author::NoStore => Some(NO_STORE),
+        Author::Application if record.lcf().needs_link() => {
+            let fields = || values(CACHE_CONTROL);
+            Some(request.pool().write(&Private { fields, has_expires: has(EXPIRES) })?)
+        }
         Author::Application => None,
         Author::ApplicationExpires => Some(PRIVATE),
         Author::Target if is_set_by_target => Some(private(request)?),

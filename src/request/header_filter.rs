@@ -45,15 +45,18 @@ pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let Some(record) = Record::find(request) else { return Ok(()) };
-    record.added.remove_cache_fields(request);
-    record.added.remove_content_disposition(request);
+    record.added.remove_fields(request);
     record.added.remove_stale_refusal_field(request);
     let Some(redirect) = record.decided.redirect() else { return Ok(()) };
 
     let response = Response::of(request, redirect);
     request.debug(format_args!("xspace header filter: {response:?}"));
     match response {
-        Response::Recording => describe(request, record, redirect),
+        Response::Recording => {
+            #[cfg(feature = "links")]
+            crate::links::session::add_cookie(request, record)?;
+            describe(request, record, redirect)
+        }
         Response::RecordingAsErrorPage => Ok(()),
         Response::Other => {
             // That of the redirect, not a copy of it.

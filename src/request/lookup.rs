@@ -14,12 +14,12 @@ use model::request::SpaceId;
 
 use crate::config::{LocationConf, LookupSetting};
 use crate::nginx::Failure;
-#[cfg(feature = "plays")]
-use crate::nginx::client::milliseconds;
 use crate::nginx::log::Text;
 use crate::nginx::module::RequestData;
 use crate::nginx::request::Request;
 use crate::nginx::subrequest::{Content, Ending, NotStarted, Piece};
+#[cfg(feature = "plays")]
+use crate::nginx::time::milliseconds;
 
 /// The lookup of a request.
 #[derive(Debug)]

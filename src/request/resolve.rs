@@ -35,6 +35,8 @@ pub(crate) fn precontent_handler<'r>(
     let Some(download) = lcf.download() else { return Ok(Action::Decline) };
     let formats = lcf.formats();
     request.debug(format_args!("xspace precontent handler"));
+    #[cfg(feature = "links")]
+    crate::links::access::refuse_subrequest(request, lcf)?;
     let record = Record::after_rewrite(request, lcf)?;
     let resolver = Resolver { scope: Scope { request, lcf, download, formats }, record };
     resolver.resolve().inspect_err(|action| {
@@ -55,6 +57,8 @@ impl<'r> Resolver<'_, 'r> {
     fn resolve(&self) -> PhaseResult<'r> {
         self.check_method()?;
         let (id, selection) = self.space()?;
+        #[cfg(feature = "links")]
+        crate::links::access::confirm(self.scope.request, self.record, id, selection)?;
         let lcf = self.scope.lcf;
         // What an entry is read from is dropped here: a request must not keep a catalog.
         if let Some(setting) = lcf.lookup() {

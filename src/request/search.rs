@@ -37,12 +37,20 @@ impl Scope<'_, '_> {
 
 /// The result of a search.
 pub(crate) enum SearchResult<'r> {
-    /// The format of the file to serve, the path to redirect to, and its size in bytes: 0 if the file
-    /// was not examined.
-    File(&'static Format, &'r [u8], u64),
+    File(FoundFile<'r>),
     Miss(Miss),
     /// A listed file is in a location that does not belong to the target.
     Outside,
+}
+
+/// The file to serve.
+#[derive(Clone, Copy)]
+pub(crate) struct FoundFile<'r> {
+    pub(crate) format: &'static Format,
+    /// The path to redirect to.
+    pub(crate) uri: &'r [u8],
+    /// In bytes; 0 if the file was not examined.
+    pub(crate) size: u64,
 }
 
 /// A search for the file of one space.
@@ -112,7 +120,7 @@ impl<'q, 'r> FileSearch<'q, 'r> {
                 let parts = [target, id.as_bytes(), b".", extension.as_bytes()];
                 let uri = request.pool().concat(parts)?;
                 if let Check::Accepted(size) = self.check(uri, format)? {
-                    return Ok(SearchResult::File(format, uri, size));
+                    return Ok(SearchResult::File(FoundFile { format, uri, size }));
                 }
                 continue;
             };
@@ -122,7 +130,9 @@ impl<'q, 'r> FileSearch<'q, 'r> {
                 }
                 let uri = request.pool().concat([target, file])?;
                 match self.check(uri, format)? {
-                    Check::Accepted(size) => return Ok(SearchResult::File(format, uri, size)),
+                    Check::Accepted(size) => {
+                        return Ok(SearchResult::File(FoundFile { format, uri, size }));
+                    }
                     Check::Rejected => {}
                     Check::Outside => return Ok(SearchResult::Outside),
                 }

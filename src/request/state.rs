@@ -21,6 +21,8 @@ pub(crate) use self::arrived::{Space, evaluate_space};
 use self::decided::Decided;
 pub(crate) use self::decided::{Outcome, Redirect, RewriteStage, Source};
 use crate::config::LocationConf;
+#[cfg(feature = "links")]
+use crate::links::Verdict;
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
 use crate::request::lookup::Lookup;
@@ -38,6 +40,8 @@ pub(crate) struct Record<'r> {
     /// Whether the request has the listener's play; known in the log phase.
     #[cfg(feature = "plays")]
     is_played: Cell<bool>,
+    #[cfg(feature = "links")]
+    link: Cell<Option<&'r Verdict<'r>>>,
 }
 
 impl<'r> Record<'r> {
@@ -80,6 +84,8 @@ impl<'r> Record<'r> {
             added: earlier.map(|earlier| earlier.added.clone()).unwrap_or_default(),
             #[cfg(feature = "plays")]
             is_played: Cell::default(),
+            #[cfg(feature = "links")]
+            link: Cell::default(),
         })?;
         record.arrived.evaluate_early(request)?;
         Ok(record)
@@ -121,13 +127,25 @@ impl<'r> Record<'r> {
         self.arrived.lcf()
     }
 
+    /// What was decided about the request's link in this location, if one is needed.
+    #[cfg(feature = "links")]
+    pub(crate) fn link(&self) -> Option<&'r Verdict<'r>> {
+        self.link.get()
+    }
+
+    #[cfg(feature = "links")]
+    pub(crate) fn set_link(&self, verdict: &'r Verdict<'r>) {
+        self.link.set(Some(verdict));
+    }
+
     /// The space that the request is for. Until that is fixed, it is evaluated on each call.
     pub(crate) fn space(&self, request: &Request<'r>) -> Result<Space<'r>, Failure> {
         self.arrived.space(request)
     }
 
     /// Evaluates the space that the request is for, and fixes it. This evaluates variables of other
-    /// modules, whose values nginx may keep, so access control must have ended.
+    /// modules, whose values nginx may keep, so access control must have ended; a link, which has to
+    /// be verified before, is for a space as well.
     pub(crate) fn fix_space(&self, request: &Request<'r>) -> Result<Space<'r>, Failure> {
         if let Some(space) = self.arrived.fixed_space() {
             return Ok(space);

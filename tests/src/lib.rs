@@ -15,6 +15,7 @@ mod certificate;
 mod client;
 mod files;
 mod gateway;
+mod link;
 mod nginx;
 mod ports;
 mod preload;
@@ -37,6 +38,7 @@ pub use files::{
     PICTURE_COLUMNS, PICTURE_RATE, TONE_BASE, TONE_SLOPE, bytes, hour, project_dir, real_recording,
     same_bytes,
 };
+pub use link::LinkKey;
 pub use nginx::{Nginx, poll, wait_for};
 pub use preload::Preload;
 pub use process::{children, end_with_this_process, is_root, memory, open_files};

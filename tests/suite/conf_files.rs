@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 use xspace_tests::{
-    Application, Nginx, Program, Protocol, Reply, Request, Site, build, bytes, project_dir,
-    same_bytes,
+    Application, LinkKey, Nginx, Program, Protocol, Reply, Request, Site, build, bytes,
+    project_dir, same_bytes,
 };
 
 use crate::common::{FILE, ID, MISSING, MISSING_PATH, PATH};
@@ -47,7 +47,12 @@ fn is_for_this_nginx(name: &str, text: &str) -> bool {
     let features = first
         .strip_prefix("# nginx: ")
         .unwrap_or_else(|| panic!("{name} does not begin with \"# nginx: \""));
-    features.split_whitespace().all(|feature| feature == "any" || build().require(feature))
+    features.split_whitespace().all(|feature| match feature {
+        "any" => true,
+        // Of the module.
+        "links" => cfg!(feature = "links"),
+        _ => build().require(feature),
+    })
 }
 
 /// The text of a file.
@@ -86,6 +91,8 @@ pub fn site(name: &str, text: &str) -> Site {
     site.make_dir("srv/log");
     site.make_dir("srv/downloads");
     site.write("srv/catalog.json", CATALOG);
+    site.write("srv/links.keys", LinkKey::new("k1").line());
+    site.chmod("srv/links.keys", 0o600);
     site.file(&format!("srv/{FILE}"), bytes(1, LONG))
 }
 
@@ -202,6 +209,28 @@ fn replaced_applications_routes_are_served() {
     for path in [MISSING_PATH.to_owned(), format!("/spaces/{MISSING}/download"), "/".to_owned()] {
         assert_eq!(nginx.get(&path).text(), format!("app: {path}"), "{path}");
     }
+}
+
+#[test]
+fn links_are_renewed_by_the_application_and_not_logged() {
+    let Some(nginx) = start("links.conf") else { return };
+    let (key, any) = (LinkKey::new("k1"), ["-", "user_7", "-"]);
+    let good = format!("{PATH}?token={}", key.token(ID, 999_999_999_999, any));
+    let expired = format!("{PATH}?token={}", key.token(ID, 1, any));
+    let response = nginx.get(&good);
+    assert_eq!((response.status, response.body.len()), (200, LONG));
+    assert_eq!(response.header("cache-control"), Some("private, no-cache"));
+    assert_eq!(response.header("referrer-policy"), Some("no-referrer"));
+    let cookie = response.header("set-cookie").expect("a session");
+    let cookie = cookie.split(';').next().expect("a pair");
+    assert_eq!(nginx.get(&expired).text(), format!("app: {expired}"));
+    assert_eq!(nginx.get(PATH).text(), format!("app: {PATH}"));
+    let response = nginx.get_with(&expired, "Cookie", cookie);
+    assert_eq!((response.status, response.body.len()), (200, LONG));
+    let lines = nginx.log_lines("srv/log/access.log", 4);
+    assert!(lines.iter().all(|line| line.contains(PATH) && !line.contains("token")), "{lines:?}");
+    assert!(lines[0].ends_with(" ok user_7"), "{lines:?}");
+    assert!(lines[3].ends_with(" session user_7"), "{lines:?}");
 }
 
 #[test]

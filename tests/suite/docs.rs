@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use proc_macro2::{Delimiter, Literal, TokenStream, TokenTree};
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
-use xspace_tests::{Nginx, Request, Response, Site, build, project_dir, wait_for};
+use xspace_tests::{LinkKey, Nginx, Request, Response, Site, build, project_dir, wait_for};
 
 use crate::common::{FILE, ID, MISSING, OTHER};
 use crate::plays;
@@ -487,12 +487,15 @@ fn directives_are_allowed_where_the_reference_says() {
 }
 
 /// A value of each directive that changes what is answered.
-const CHANGES: [(&str, &str); 10] = [
+const CHANGES: [(&str, &str); 13] = [
     ("xspace_attachment", "xspace_attachment 1;"),
     ("xspace_catalog", "xspace_catalog {dir}/catalog.json;"),
     ("xspace_download", "xspace_download /downloads/;"),
     ("xspace_format", "xspace_format mp4;"),
     ("xspace_formats", "xspace_formats wav mp3;"),
+    ("xspace_link", "xspace_link $arg_other; xspace_link_keys keys;"),
+    ("xspace_link_address", "xspace_link_address on;"),
+    ("xspace_link_session", "xspace_link_session 1m;"),
     ("xspace_lookup", "xspace_lookup /_refuse;"),
     ("xspace_min_size", "xspace_min_size 10;"),
     ("xspace_pass_args", "xspace_pass_args on;"),
@@ -500,15 +503,20 @@ const CHANGES: [(&str, &str); 10] = [
     ("xspace_stats", "xspace_stats plays;"),
 ];
 
+/// What other directives of links need.
+const LINK: &str = "xspace_link $arg_token; xspace_link_keys keys;";
+
 /// The answers of a site in which a directive is written.
 fn answers(name: &str, directive: &str) -> Vec<(u16, String, String, Vec<u8>)> {
     let (http, location) = match name {
         // The only ones with a default that stand in a location alone.
-        "xspace_download" => ("", directive),
-        _ => (directive, ""),
+        "xspace_download" => (String::new(), directive),
+        // They change nothing without a link.
+        _ if name.starts_with("xspace_link_") => (format!("{LINK} {directive}"), ""),
+        _ => (directive.to_owned(), ""),
     };
     let nginx: Nginx = Site::simple()
-        .http(http)
+        .http(&http)
         .http("server { listen 127.0.0.1:{other}; location / { return 200 \"args: $args\"; } }")
         .server(&format!(
             "location ^~ /off/ {{ {location} }}
@@ -521,6 +529,7 @@ fn answers(name: &str, directive: &str) -> Vec<(u16, String, String, Vec<u8>)> {
              }}
              location = /status {{ xspace_status json; }}"
         ))
+        .file("keys", LinkKey::new("k1").line())
         .http("xspace_stats_zone plays:1m;")
         .file("catalog.json", format!(r#"{{"{ID}": {{"status": 410}}}}"#))
         .file(FILE, "recording")
@@ -540,13 +549,20 @@ fn answers(name: &str, directive: &str) -> Vec<(u16, String, String, Vec<u8>)> {
     let mut answers = Vec::new();
     for path in ["/download/", "/proxied/", "/off/"] {
         for id in [ID, OTHER, MISSING, "first", "second", "third", "fourth"] {
-            for suffix in ["", ".wav", "?format=audio", "?format=mp4", "?attachment=1", "?x=1"] {
+            let token = LinkKey::new("k1").token(id, 999_999_999_999, ["-", "-", "-"]);
+            let token = format!("?token={token}");
+            let suffixes = ["", ".wav", "?format=audio", "?format=mp4", "?attachment=1", "?x=1"];
+            for suffix in suffixes.into_iter().chain([token.as_str()]) {
                 let response: Response = nginx.send(
                     xspace_tests::Protocol::Http1,
                     &Request::get(&format!("{path}{id}{suffix}")),
                 );
                 let header = |name| response.header(name).unwrap_or_default().to_owned();
-                let (kind, name) = (header("content-type"), header("content-disposition"));
+                let kind = match response.header("set-cookie") {
+                    Some(_) => "with a cookie".to_owned(),
+                    None => header("content-type"),
+                };
+                let name = header("content-disposition");
                 answers.push((response.status, kind, name, response.body));
             }
         }
@@ -567,16 +583,17 @@ fn defaults_are_those_of_the_reference() {
     if !build().require("http_proxy") {
         return;
     }
-    let bare = answers("", "");
+    let (bare, linked) = (answers("", ""), answers("", LINK));
     let found = bare.iter().filter(|answer| answer.0 == 200).count();
     assert!(found > 10, "{bare:?}");
     for Directive { name, default, .. } in directives() {
         let Some(default) = default else { continue };
-        assert_eq!(answers(&name, &default), bare, "{default}");
+        let bare = if name.starts_with("xspace_link_") { &linked } else { &bare };
+        assert_eq!(answers(&name, &default), *bare, "{default}");
         // The answers would tell.
         let change = CHANGES.iter().find(|(directive, _)| *directive == name);
         let (_, change) = change.unwrap_or_else(|| panic!("{name} has no row in CHANGES"));
-        assert_ne!(answers(&name, change), bare, "{change}");
+        assert_ne!(answers(&name, change), *bare, "{change}");
     }
 }
 
@@ -738,6 +755,8 @@ fn around(block: &str) -> Site {
     site.make_dir("srv/downloads");
     site.make_dir("srv/old-downloads");
     site.make_dir("srv/log");
+    site.write("srv/links.keys", LinkKey::new("k1").line());
+    site.chmod("srv/links.keys", 0o600);
     site.file("srv/catalog.json", "{}")
 }
 

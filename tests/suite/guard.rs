@@ -86,6 +86,34 @@ fn panic_in_the_filter_for_caches_is_500() {
     assert_alive(&nginx, &workers);
 }
 
+#[cfg(feature = "links")]
+#[test]
+fn panic_in_the_access_handler_lets_nobody_in() {
+    let Some(site) = site() else { return };
+    let nginx = site
+        .file("keys", xspace_tests::LinkKey::new("k1").line())
+        .server(
+            "location ^~ /linked/ {
+                 xspace_download /downloads/; xspace_link $arg_token; xspace_link_keys keys;
+                 satisfy any; deny all;
+             }",
+        )
+        .main("env XSPACE_FAULT=access;")
+        .start();
+    let workers = nginx.workers();
+    let token = xspace_tests::LinkKey::new("k1").token(ID, 999_999_999_999, ["-", "-", "-"]);
+    for protocol in nginx.protocols() {
+        for path in [format!("/linked/{ID}"), format!("/linked/{ID}?token={token}")] {
+            let response = nginx.send(protocol, &Request::get(&path));
+            assert_no_recording(&response, 500, &format!("{protocol:?} {path}"));
+        }
+        nginx.wait_error(&["[alert]", "panicked at"]);
+        // Elsewhere the handler has nothing to do.
+        crate::common::assert_recording(&nginx.get(PATH), "no link");
+    }
+    assert_alive(&nginx, &workers);
+}
+
 #[test]
 fn panic_in_a_variable_leaves_it_empty_or_fails_the_request() {
     let Some(site) = site() else { return };

@@ -60,8 +60,17 @@ mod headers;
 mod hostile;
 /// Where the structs of C have their fields.
 mod layout;
+/// Signers of links in the documentation.
+#[cfg(feature = "links")]
+mod link_signers;
 /// What the module is linked with, and how.
 mod linking;
+/// Signed links and sessions.
+#[cfg(feature = "links")]
+mod links;
+/// What `nginx -t` says about links.
+#[cfg(feature = "links")]
+mod links_config;
 /// Which location a file is served from, by comparison with X-Accel-Redirect to the same URI.
 mod locations;
 /// What others have written, in the module's lines of the error log.

@@ -67,7 +67,7 @@ fn both() -> Vec<u8> {
 /// lua captures nothing in a request over HTTP/2 before version 0.10.28.
 const LUA: [Protocol; 1] = [Protocol::Http1];
 
-fn lua(site: Site) -> Option<Site> {
+pub fn lua(site: Site) -> Option<Site> {
     let lua = build().require("lua").then(|| build().other_module("ngx_http_lua_module"))??;
     let ndk = build().other_module("ndk_http_module")?;
     Some(site.main(&format!(

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use core::net::IpAddr;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::cell::Cell;
@@ -280,14 +281,17 @@ fn who_is_another_listener() {
         zone.count_sent(0, &sent, Some(listener), &rule, NOON, || random.next())
     };
     use Listener::{Client, Value};
-    let rows: [(&str, Listener<'_>, u32); 12] = [
-        ("a", Client(b"\x7f\0\0\x01", b"curl"), 86_400),
-        ("a", Client(b"\x7f\0\0\x02", b"curl"), 86_400),
-        ("a", Client(b"\x7f\0\0\x01", b"curl/8"), 86_400),
-        ("a", Client(b"\x7f\0\0\x01", b""), 86_400),
-        ("b", Client(b"\x7f\0\0\x01", b"curl"), 86_400),
-        ("a", Client(b"\x7f\0\0\x01curl", b""), 86_400),
-        ("a", Value(b"\x7f\0\0\x01curl"), 86_400),
+    let address = |text: &str| Some(text.parse::<IpAddr>().expect("an address"));
+    let rows: [(&str, Listener<'_>, u32); 14] = [
+        ("a", Client(address("127.0.0.1"), b"curl"), 86_400),
+        ("a", Client(address("127.0.0.2"), b"curl"), 86_400),
+        ("a", Client(address("127.0.0.1"), b"curl/8"), 86_400),
+        ("a", Client(address("127.0.0.1"), b""), 86_400),
+        ("b", Client(address("127.0.0.1"), b"curl"), 86_400),
+        ("a", Client(address("::1"), b"curl"), 86_400),
+        ("a", Client(address("0:0:0:1::"), b"curl"), 86_400),
+        ("a", Client(None, b"curl"), 86_400),
+        ("a", Value(b"curl"), 86_400),
         ("a", Value(b""), 86_400),
         ("ab", Value(b"c"), 86_400),
         ("a", Value(b"bc"), 86_400),
@@ -298,6 +302,23 @@ fn who_is_another_listener() {
         for (space, listener, window) in rows {
             assert_eq!(count(space, listener, window), again, "{space} {listener:?} {window}");
         }
+    }
+}
+
+#[test]
+fn addresses_of_one_listener() {
+    let (words, layout) = memory(800, 100);
+    let zone = zone(&words, layout);
+    for (address, is_new) in [
+        ("192.0.2.1", true),
+        ("::ffff:192.0.2.1", false),
+        ("2001:db8::1", true),
+        ("2001:db8::2:3:4:5", false),
+        ("2001:db8:0:1::1", true),
+    ] {
+        let listener = Listener::Client(address.parse().ok(), b"curl");
+        let played = zone.count_sent(0, &HOUR, Some(listener), &Rule::default(), NOON, || 1);
+        assert_eq!(played, is_new, "{address}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! All that is counted, in memory that processes share.
 
 use core::hash::{BuildHasher, Hasher};
+use core::net::IpAddr;
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -53,8 +54,9 @@ pub struct Zone<'z> {
 /// Who listens. Nothing of it is kept but a hash.
 #[derive(Clone, Copy, Debug)]
 pub enum Listener<'a> {
-    /// The client's address, or the first half of an IPv6 address, and its User-Agent.
-    Client(&'a [u8], &'a [u8]),
+    /// The client's address, unless it has none, and its User-Agent. Of an IPv6 address the first
+    /// half counts: that is all that a provider gives to one subscriber at the least.
+    Client(Option<IpAddr>, &'a [u8]),
     /// A value of the configuration.
     Value(&'a [u8]),
 }
@@ -305,16 +307,19 @@ fn hash_of_listener(
     listener: Listener<'_>,
     window: Window,
 ) -> u64 {
-    let (kind, first, second) = match listener {
-        Listener::Value(value) => (0, value, &[][..]),
-        // An address has 0, 4 or 8 bytes.
-        Listener::Client(address, agent) => (1 + address.len() as u64, address, agent),
+    let (kind, address, text) = match listener {
+        Listener::Value(value) => (0, 0, value),
+        Listener::Client(address, agent) => match address.map(|address| address.to_canonical()) {
+            None => (1, 0, agent),
+            Some(IpAddr::V4(address)) => (2, u64::from(address.to_bits()), agent),
+            Some(IpAddr::V6(address)) => (3, (address.to_bits() >> 64) as u64, agent),
+        },
     };
     let mut hash = Sip::new(key);
     hash.word(window.start());
     hash.word((u64::from(window.length()) << 32) | (kind << 1) | u64::from(sent.is_attachment));
     hash.text(sent.space.as_bytes());
-    hash.text(first);
-    hash.text(second);
+    hash.word(address);
+    hash.text(text);
     hash.finish()
 }

@@ -7,13 +7,14 @@ use core::cell::Cell;
 
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
-use crate::nginx::response::{CACHE_CONTROL, CONTENT_DISPOSITION, EXPIRES, VARY};
+use crate::nginx::response::{CACHE_CONTROL, CONTENT_DISPOSITION, EXPIRES, SET_COOKIE, VARY};
 
 /// The fields that the module has added to a response.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Added {
+    /// Whether there is any but that of a refusal.
+    has_fields: Cell<bool>,
     content_disposition: Cell<bool>,
-    cache_fields: Cell<bool>,
     /// The field of a refusal, and the refusal's status.
     refusal: Cell<Option<(i16, &'static str)>>,
 }
@@ -29,27 +30,31 @@ impl Added {
         value: &'r [u8],
     ) -> Result<(), Failure> {
         self.content_disposition.set(true);
-        request.add_field(CONTENT_DISPOSITION, value)
+        self.add_field(request, CONTENT_DISPOSITION, value)
     }
 
-    pub(crate) fn remove_content_disposition(&self, request: &Request<'_>) {
-        if self.content_disposition.take() {
-            request.remove_fields(|field| field.is_own(CONTENT_DISPOSITION));
-        }
-    }
-
-    pub(crate) fn add_cache_field<'r>(
+    /// Adds a field, whose name is one of those in [`remove_fields`](Self::remove_fields).
+    pub(crate) fn add_field<'r>(
         &self,
         request: &Request<'r>,
         name: &'static str,
         value: &'r [u8],
     ) -> Result<(), Failure> {
-        self.cache_fields.set(true);
+        self.has_fields.set(true);
         request.add_field(name, value)
     }
 
+    /// Removes all fields but that of a refusal.
+    pub(crate) fn remove_fields(&self, request: &Request<'_>) {
+        if self.has_fields.take() {
+            self.content_disposition.set(false);
+            let names = [CONTENT_DISPOSITION, SET_COOKIE, CACHE_CONTROL, EXPIRES, VARY];
+            request.remove_fields(|field| names.iter().any(|name| field.is_own(name)));
+        }
+    }
+
     pub(crate) fn remove_cache_fields(&self, request: &Request<'_>) {
-        if self.cache_fields.take() {
+        if self.has_fields.get() {
             let names = [CACHE_CONTROL, EXPIRES, VARY];
             request.remove_fields(|field| names.iter().any(|name| field.is_own(name)));
         }

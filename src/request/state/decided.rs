@@ -16,6 +16,7 @@ use crate::config::{LocationConf, MainConf};
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
 use crate::request::lookup::Lookup;
+use crate::request::search::FoundFile;
 
 /// How a request has ended, for `$xspace_outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,17 +193,16 @@ impl<'r> Redirect<'r> {
         request: &Request<'r>,
         lcf: &LocationConf,
         id: SpaceId<'r>,
-        format: &'static Format,
+        found: FoundFile<'r>,
         file: &'r [u8],
         source: Source,
-        size: u64,
     ) -> Self {
         Self {
             id,
-            format,
+            format: found.format,
             file,
             source,
-            size,
+            size: found.size,
             error_state: request.error_state(),
             has_error_page: Cell::default(),
             client_args: if lcf.passes_args() { &[] } else { request.args() },
