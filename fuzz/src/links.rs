@@ -1,5 +1,7 @@
 //! Signed links: three lines with a token, a field `Cookie` and a URI.
 
+use std::str;
+
 use model::links::{
     Check, Fields, Grant, Keys, Net, SameSite, SessionRules, SetCookie, Status, Token, client_path,
     cookies,
