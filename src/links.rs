@@ -34,6 +34,14 @@ pub(crate) struct Link<'c> {
     pub(crate) needs_net: bool,
 }
 
+/// What the access phase has come to in one location.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LinkDecision<'r> {
+    Verdict(&'r Verdict<'r>),
+    /// OPTIONS: let in without a link, for a response without a recording.
+    Preflight,
+}
+
 /// What was decided about the link of a request in one location.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Verdict<'r> {

@@ -7,7 +7,7 @@ use model::links::{Check, Net};
 use model::request::{SpaceId, SpaceRequest};
 use nginx_sys::NGX_HTTP_OPTIONS;
 
-use super::{Link, Verdict};
+use super::{Link, LinkDecision, Verdict};
 use crate::config::LocationConf;
 use crate::nginx::Failure;
 use crate::nginx::log::Level;
@@ -36,10 +36,11 @@ pub(crate) fn access_handler<'r>(
     let record = Record::after_rewrite(request, lcf)?;
     if request.method() == NGX_HTTP_OPTIONS {
         // It gets no recording. A browser sends it without cookies, and would be told no more.
+        record.set_link(LinkDecision::Preflight);
         return Ok(Action::Allow);
     }
     let verdict = judge(request, record, lcf, link)?;
-    record.set_link(request.pool().store(verdict)?);
+    record.set_link(LinkDecision::Verdict(request.pool().store(verdict)?));
     let status = verdict.status().as_str();
     request.debug(format_args!("xspace link: {status}"));
     if verdict.result.is_ok() {
@@ -112,20 +113,27 @@ pub(crate) fn refuse_subrequest<'r>(
 }
 
 /// PRECONTENT: checks that the space and formats about to be served are those that a link was verified
-/// for. Another module may have changed the URI in the access phase.
+/// for. Another module may have changed the URI or the method in the access phase.
 pub(crate) fn confirm<'r>(
     request: &Request<'r>,
     record: &Record<'r>,
     id: SpaceId<'r>,
     selection: Selection,
 ) -> PhaseResult<'r, ()> {
-    let Some(Verdict { check, result: Ok(_) }) = record.link() else { return Ok(()) };
-    let word = record.lcf().formats().word(selection);
-    if check.space == Some(id) && check.format == Some(word) {
-        return Ok(());
-    }
+    let what = match record.link_decision() {
+        // Another module has let the client in, before this one was asked or after it refused.
+        None | Some(LinkDecision::Verdict(Verdict { result: Err(_), .. })) => return Ok(()),
+        Some(LinkDecision::Verdict(Verdict { check, .. })) => {
+            let word = record.lcf().formats().word(selection);
+            if check.space == Some(id) && check.format == Some(word) {
+                return Ok(());
+            }
+            "URI"
+        }
+        Some(LinkDecision::Preflight) => "method",
+    };
     request.error(format_args!(
-        "request for space \"{id}\" refused: its URI was changed after its link was verified"
+        "request for space \"{id}\" refused: its {what} was changed after its link was verified"
     ));
     Err(Action::Respond(403))
 }

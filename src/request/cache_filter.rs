@@ -41,9 +41,12 @@ pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
     }
     if lookup.is_some() && record.has_decided_response(request) {
         set_cache_fields(request, record, lookup)
-    } else if record.decided.redirect().is_some() {
-        // The link is this user's. Or an `error_page` of the target leads on from a file that only
-        // this user may have, to another copy of it, say: the response is private, whatever it is.
+    } else if record.decided.redirect().is_some()
+        || record.lcf().needs_link() && record.applies(request)
+    {
+        // The link is this user's, and so is its refusal. Or an `error_page` of the target leads on
+        // from a file that only this user may have, to another copy of it, say: the response is
+        // private, whatever it is.
         set_cache_fields(request, record, None)
     } else {
         Ok(())

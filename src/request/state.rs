@@ -22,7 +22,7 @@ use self::decided::Decided;
 pub(crate) use self::decided::{Outcome, Redirect, RewriteStage, Source};
 use crate::config::LocationConf;
 #[cfg(feature = "links")]
-use crate::links::Verdict;
+use crate::links::{LinkDecision, Verdict};
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
 use crate::request::lookup::Lookup;
@@ -41,7 +41,7 @@ pub(crate) struct Record<'r> {
     #[cfg(feature = "plays")]
     is_played: Cell<bool>,
     #[cfg(feature = "links")]
-    link: Cell<Option<&'r Verdict<'r>>>,
+    link: Cell<Option<LinkDecision<'r>>>,
 }
 
 impl<'r> Record<'r> {
@@ -129,13 +129,22 @@ impl<'r> Record<'r> {
 
     /// What was decided about the request's link in this location, if one is needed.
     #[cfg(feature = "links")]
-    pub(crate) fn link(&self) -> Option<&'r Verdict<'r>> {
+    pub(crate) fn link_decision(&self) -> Option<LinkDecision<'r>> {
         self.link.get()
     }
 
+    /// The verdict about the link, unless the request was let in without one.
     #[cfg(feature = "links")]
-    pub(crate) fn set_link(&self, verdict: &'r Verdict<'r>) {
-        self.link.set(Some(verdict));
+    pub(crate) fn link(&self) -> Option<&'r Verdict<'r>> {
+        match self.link_decision() {
+            Some(LinkDecision::Verdict(verdict)) => Some(verdict),
+            Some(LinkDecision::Preflight) | None => None,
+        }
+    }
+
+    #[cfg(feature = "links")]
+    pub(crate) fn set_link(&self, decision: LinkDecision<'r>) {
+        self.link.set(Some(decision));
     }
 
     /// The space that the request is for. Until that is fixed, it is evaluated on each call.

@@ -405,8 +405,10 @@ fn subrequests_are_refused() {
 /// What was verified is what is served.
 #[test]
 fn a_uri_that_lua_changes_is_refused() {
-    let change =
-        "access_by_lua_block { if ngx.var.arg_to then ngx.req.set_uri(ngx.var.arg_to) end }";
+    let change = "access_by_lua_block {
+        if ngx.var.arg_to then ngx.req.set_uri(ngx.var.arg_to) end
+        if ngx.req.get_method() == 'OPTIONS' then ngx.req.set_method(ngx.HTTP_GET) end
+    }";
     let Some(site) = lua(site(change, "")) else { return };
     let nginx = site
         .server(&format!(
@@ -431,6 +433,10 @@ fn a_uri_that_lua_changes_is_refused() {
     assert_recording(&nginx.get(&path), "unchanged");
     let response = nginx.get(&format!("{path}&to={PATH}.m4a"));
     assert_no_recording(&response, 403, "changed");
+    // OPTIONS needs no link.
+    let response = nginx.send(Protocol::Http1, &Request::new("OPTIONS", PATH));
+    assert_no_recording(&response, 403, "another method");
+    nginx.wait_error(&["[error]", "refused: its method was changed after its link was verified"]);
     let captured = nginx.get(&with_token("/capture", &token(ID)));
     assert!(captured.text().starts_with("403 "), "{captured:?}");
 }
@@ -917,6 +923,8 @@ fn a_cache_in_front_keeps_nothing() {
         String::from_utf8(nginx.curl(&arguments)).expect("a status")
     };
     let soon = now() + 600;
+    // A refusal must not reach a listener who has a session.
+    assert_eq!(status(PATH, "a=b"), "403");
     assert_eq!(status(&with_token(PATH, &token(ID)), "a=b"), "200");
     assert_eq!(status(PATH, &key().session(ID, soon, soon, ANY)), "200");
     // Somebody else, for whom the key of the cache is the same.
