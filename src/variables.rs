@@ -157,7 +157,7 @@ fn link_subject<'r>(_: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r
 
 /// A page in place of the recording does not start a play.
 fn counted<'r>(request: &Request<'r>, record: Option<&'r Record<'r>>) -> Value<'r> {
-    let is_recording = record.is_some_and(|record| record.added.has_content_disposition());
+    let is_recording = record.is_some_and(|record| record.added.is_recording());
     let is_counted = is_recording
         && request.method() == NGX_HTTP_GET
         && is_play(request.status(), request.response_field("Content-Range").next());

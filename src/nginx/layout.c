@@ -98,7 +98,6 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_connection_t, log),
     FIELD(ngx_connection_t, sent),
     FIELD(ngx_connection_t, sockaddr),
-    FIELD(ngx_connection_t, sockaddr),
 #if (NGX_SSL)
     FIELD(ngx_connection_t, ssl),
 #endif

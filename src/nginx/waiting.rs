@@ -58,7 +58,8 @@ impl Request<'_> {
         let waiting = self.pool().store_with(|| Waiting { event, request, step })?.as_ptr();
         // SAFETY: see above. The value stays at its address until it is dropped with the pool, which
         // removes the event from nginx's tree. What is counted is given back when the request is
-        // finalized, so it is not freed between (`ngx_http_close_request`).
+        // finalized. nginx may free it before, when the connection is terminated: the event is then
+        // gone as well.
         unsafe {
             (*waiting).event.data = waiting.cast();
             (*waiting).event.handler = Some(resume);
@@ -73,8 +74,8 @@ impl Request<'_> {
 
 unsafe extern "C" fn resume(event: *mut ngx_event_t) {
     // SAFETY: nginx calls the function with the event of a request that waits, which it has removed
-    // from its tree. The request is valid, because its count was increased. Finalizing may free it
-    // with all that is in its pool: nothing of it is used afterwards, but the connection, which is
+    // from its tree. The request is valid: with its pool, the event would have been removed. Finalizing
+    // may free it with all that is in its pool: nothing of it is used afterwards, but the connection, which is
     // freed later or not at all if others post requests to it, as nginx's own handlers do.
     unsafe {
         let waiting = (*event).data.cast::<Waiting>();

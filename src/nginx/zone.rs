@@ -67,7 +67,8 @@ impl Conf<'_> {
 /// its memory.
 unsafe extern "C" fn init<T: ZoneUser>(zone: *mut ngx_shm_zone_t, old: *mut c_void) -> ngx_int_t {
     // SAFETY: nginx passes a zone that `add_zone` has made, with memory that is mapped as long as
-    // a configuration has the zone, and that begins with a slab pool; its pages are all that is
+    // the process, or with a single process until a reload removes or resizes the zone (as for the
+    // zones of nginx's own modules), and that begins with a slab pool; its pages are all that is
     // behind `start`. Nothing is allocated from the slab, so nobody else writes there. The user is
     // in the configuration.
     unsafe {

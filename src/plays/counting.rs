@@ -40,7 +40,7 @@ pub(crate) fn log_handler<'r>(
         tables.count_lookup(process, milliseconds);
     }
 
-    let is_recording = record.added.has_content_disposition();
+    let is_recording = record.added.is_recording();
     let Some(redirect) = record.decided.redirect().filter(|_| is_recording) else { return Ok(()) };
     let bytes = request.content_sent();
     if bytes == 0 || !matches!(request.status(), 200 | 206) {

@@ -75,6 +75,7 @@ fn describe<'r>(
     redirect: &Redirect<'r>,
 ) -> Result<(), Failure> {
     fault_point("header_filter");
+    record.added.set_recording();
     let disposition = record.decided.disposition();
     let name = &record.file_name(request, redirect)?;
     let value = request.pool().write(&ContentDisposition { disposition, name })?;

@@ -349,7 +349,10 @@ fn filters_of_other_modules_in_both_orders() {
     let target = |name: &str, directives: &str| {
         format!(
             "location ^~ /{name}/ {{ xspace_download /of-{name}/; }}
-             location ^~ /of-{name}/ {{ internal; alias {{dir}}/downloads/; {directives} }}"
+             location ^~ /of-{name}/ {{
+                 internal; alias {{dir}}/downloads/; {directives}
+                 add_header X-Counted $xspace_counted;
+             }}"
         )
     };
     let directives = [
@@ -409,6 +412,8 @@ fn filters_of_other_modules_in_both_orders() {
                     _ => &[&disposition],
                 };
                 assert_eq!(all("content-disposition"), expected, "{what}");
+                let whole = nginx.send(protocol, &Request::get(&path));
+                assert_eq!(whole.header("x-counted"), Some("1"), "{what}");
                 let seen = is_last && matches!(name, "lua" | "njs");
                 assert_eq!(all("x-seen").contains(&&*disposition), seen, "{what}");
             }

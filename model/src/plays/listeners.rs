@@ -127,8 +127,8 @@ impl Listeners<'_> {
                     victim = Some((rank, word, value));
                 }
             }
-            // Processes that look for the same listener choose the same word to put it in, so it
-            // can't get two.
+            // Processes that look for the same listener choose the same word to put it in. It gets
+            // two only if a third process makes room in a full bucket just then.
             let (word, old, next, is_discarded) = match (own, victim) {
                 (Some((_, old)), _) if old.time() == PLAYED => return Added::default(),
                 (Some((word, old)), _) => {

@@ -12,6 +12,8 @@ use crate::nginx::response::{CACHE_CONTROL, CONTENT_DISPOSITION, EXPIRES, SET_CO
 /// The fields that the module has added to a response.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Added {
+    /// Whether the response is the recording.
+    is_recording: Cell<bool>,
     /// Whether there is any but that of a refusal.
     has_fields: Cell<bool>,
     content_disposition: Cell<bool>,
@@ -20,6 +22,15 @@ pub(crate) struct Added {
 }
 
 impl Added {
+    /// Whether the response is the recording, whoever has set its Content-Disposition.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.is_recording.get()
+    }
+
+    pub(crate) fn set_recording(&self) {
+        self.is_recording.set(true);
+    }
+
     pub(crate) fn has_content_disposition(&self) -> bool {
         self.content_disposition.get()
     }
@@ -44,8 +55,9 @@ impl Added {
         request.add_field(name, value)
     }
 
-    /// Removes all fields but that of a refusal.
+    /// Removes all fields but that of a refusal. The response is not known to be the recording then.
     pub(crate) fn remove_fields(&self, request: &Request<'_>) {
+        self.is_recording.set(false);
         if self.has_fields.take() {
             self.content_disposition.set(false);
             let names = [CONTENT_DISPOSITION, SET_COOKIE, CACHE_CONTROL, EXPIRES, VARY];
