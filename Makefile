@@ -323,7 +323,7 @@ BUNDLED_FILES := $(addprefix tools/bundled-nginx/,Cargo.toml Cargo.lock configur
 
 # Remembers which source was taken, and is changed only if that is another one now.
 .PHONY: FORCE
-build/nginx-source: FORCE
+build/nginx-source: FORCE | rust build-packages
 	@mkdir -p build
 	@printf '%s\n' '$(NGINX_SOURCE)' | cmp -s - $@ || printf '%s\n' '$(NGINX_SOURCE)' >$@
 
