@@ -272,7 +272,7 @@ pub struct NewSession<'a> {
     mac: MacText,
 }
 
-impl<'a> NewSession<'a> {
+impl NewSession<'_> {
     /// For how many seconds the client has to keep the cookie; at least 1.
     pub fn max_age(&self) -> u64 {
         self.expiry.saturating_sub(self.now)

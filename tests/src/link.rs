@@ -29,7 +29,7 @@ impl LinkKey {
     }
 
     fn mac(&self, lines: &[&str]) -> String {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = lines.join("\n") + "\n";
         let mac = sign(&Key::new(HMAC_SHA256, &self.bytes), text.as_bytes());
         BASE64URL_NOPAD.encode(mac.as_ref())
     }

@@ -673,7 +673,7 @@ fn arguments_that_deceive() {
     // The first of several counts.
     assert_recording(&nginx.get(&format!("{PATH}?token={good}&token=x")), "first");
     assert_recording(&nginx.get(&format!("{PATH}?TOKEN={good}")), "nginx ignores case");
-    let encoded: String = good.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let encoded = good.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let mut requests = vec![
         format!("{PATH}?token=x&token={good}"),
         format!("{PATH}?token=&token={good}"),

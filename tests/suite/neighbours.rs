@@ -1,5 +1,7 @@
 //! Subrequests of other modules to locations of the module, with a lookup and without.
 
+use std::path::PathBuf;
+
 use xspace_tests::{
     Application, Nginx, Protocol, Reply, Request, Response, Site, build, same_bytes,
 };
@@ -344,8 +346,8 @@ fn filters_of_other_modules_in_both_orders() {
         return;
     }
     assert!(found.peek().is_some());
-    let others: String =
-        found.map(|module| format!("load_module \"{}\";\n", module.display())).collect();
+    let load = |module: PathBuf| format!("load_module \"{}\";\n", module.display());
+    let others = found.map(load).collect::<Vec<_>>().concat();
     let target = |name: &str, directives: &str| {
         format!(
             "location ^~ /{name}/ {{ xspace_download /of-{name}/; }}

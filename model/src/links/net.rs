@@ -47,7 +47,7 @@ fn bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
         let [high, low] = pair else { return None };
-        *byte = digit(high)? << 4 | digit(low)?;
+        *byte = (digit(high)? << 4) | digit(low)?;
     }
     Some(bytes)
 }

@@ -569,7 +569,7 @@ fn threads_claim_slots_at_once() {
     };
     // Both names begin at the same slot, in half of the tables at the other one.
     let slot = |table: usize, name: usize, may_claim| {
-        spaces(table).slot((name as u64 + 1) | (table as u64) << 63, names[name], may_claim)
+        spaces(table).slot((name as u64 + 1) | ((table as u64) << 63), names[name], may_claim)
     };
     let arrived = AtomicU64::new(0);
     thread::scope(|scope| {
