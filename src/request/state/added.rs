@@ -22,7 +22,7 @@ pub(crate) struct Added {
 }
 
 impl Added {
-    /// Whether the response is the recording, whoever has set its Content-Disposition.
+    /// Whether the response is the recording. Another module may have set its Content-Disposition.
     pub(crate) fn is_recording(&self) -> bool {
         self.is_recording.get()
     }
