@@ -59,8 +59,7 @@ pub(crate) enum DirectiveError {
 }
 
 /// Makes [`Written`], [`Settings`] and [`ALL`] from rows of the form
-/// `field: type as written => type in effect = default, (name, contexts and arguments, reader);`,
-/// or `reader, if "feature"` for one that a feature of the crate has.
+/// `field: type as written => type in effect = default, (name, contexts and arguments, reader);`.
 ///
 /// The default is a function from the `Option` of the first type to the second. Directives that are
 /// allowed in `http {}` are inherited by servers and locations. Others apply to their location, with

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use model::links::{Keys, SameSite, SessionRules};
 
-use crate::config::directives::{DirectiveError, invalid, path, value};
+use crate::config::directives::{DirectiveError, invalid, invalid_parameter, path, value};
 use crate::config::{MainConf, Switch};
 use crate::nginx::configuration::{Conf, ConfPosition, PathBase};
 use crate::nginx::location::Location;
@@ -136,10 +136,7 @@ pub(crate) fn session(
                 .is_some_and(|time| max.replace(time).is_none()),
         };
         if !is_first {
-            return Err(DirectiveError::Invalid(format!(
-                "invalid parameter \"{}\" in \"xspace_link_session\"",
-                Text(parameter)
-            )));
+            return Err(invalid_parameter(parameter, conf));
         }
     }
     let max = max.unwrap_or(DEFAULT_MAX);

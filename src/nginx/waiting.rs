@@ -10,6 +10,7 @@ use nginx_sys::{
 use super::Failure;
 use super::event::{add_timer, del_timer};
 use super::guard;
+use super::heap::boxed;
 use super::layout::ngx_http_request_t::count;
 use super::log::Log;
 use super::pool::pooled;
@@ -51,7 +52,7 @@ impl Request<'_> {
         &self,
         step: impl FnMut(&Request<'_>) -> Option<ngx_int_t> + 'static,
     ) -> Result<ngx_int_t, Failure> {
-        let step: Step = Box::new(step);
+        let step: Step = boxed(step)?;
         // SAFETY: all zero is an event that is in no list.
         let event: ngx_event_t = unsafe { mem::zeroed() };
         let request = self.as_raw();
