@@ -92,6 +92,8 @@ impl Build {
             "promtool" => Command::new("promtool").arg("--version").output().is_ok(),
             "http2_directive" => self.version >= (1, 25, 1),
             "add_header_inherit" => self.version >= (1, 29, 3),
+            "early_hints" => self.version >= (1, 29, 0),
+            "max_headers" => self.version >= (1, 29, 8),
             "brotli" => self.other_module("ngx_http_brotli_filter_module").is_some(),
             "headers_more" => self.other_module("ngx_http_headers_more_filter_module").is_some(),
             "lua" => self.other_module("ngx_http_lua_module").is_some(),

@@ -1,6 +1,6 @@
 //! `xspace_lookup`: what is asked, and what follows from the answer.
 
-use xspace_tests::{Application, Protocol, Reply, Request, Response, Site, same_bytes};
+use xspace_tests::{Application, Protocol, Reply, Request, Response, Site, build, same_bytes};
 
 use crate::asking::{
     asking, assert_bad_answer, assert_plain_page, get, own_errors, rows, site, with_files,
@@ -856,6 +856,47 @@ fn many_headers_are_passed_on_in_their_order() {
             assert_eq!(asked.header(&format!("x-h{number}")), Some(value.as_str()));
         }
         assert_eq!(asked.header("if-none-match"), None);
+    }
+}
+
+#[test]
+fn max_headers_counts_the_fields_of_the_client_alone() {
+    if !build().require("max_headers") {
+        return;
+    }
+    let application = Application::always(Reply::json(ENTRY));
+    let added: String =
+        (0..9).map(|number| format!("proxy_set_header X-Added{number} v;")).collect();
+    let nginx = asking(&application, "", &added)
+        .server("max_headers 6;")
+        .file("downloads/2025/06/talk.mp3", TALK)
+        .start();
+    for protocol in nginx.protocols() {
+        assert_talk(&nginx.send(protocol, &Request::get(PATH)), "few fields");
+        assert_eq!(application.take_only().header("x-added8"), Some("v"), "{protocol:?}");
+
+        let many = (0..7).fold(Request::get(PATH), |r, n| r.header(&format!("X-H{n}"), "v"));
+        assert_no_recording(&nginx.send(protocol, &many), 400, "many fields");
+        assert!(application.asked().is_empty(), "{protocol:?}");
+    }
+}
+
+#[test]
+fn early_hints_before_an_answer_change_nothing() {
+    if !build().require("early_hints") {
+        return;
+    }
+    let hinted = format!(
+        "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n\
+         HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{ENTRY}",
+        ENTRY.len()
+    );
+    let application = Application::always(Reply::raw(hinted));
+    let nginx = entry_site(&application).server("early_hints 1;").start();
+    for protocol in nginx.protocols() {
+        let response = nginx.send(protocol, &Request::get(PATH));
+        assert_talk(&response, "early hints");
+        assert_eq!(response.header("link"), None, "{protocol:?}");
     }
 }
 
