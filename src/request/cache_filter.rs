@@ -85,6 +85,7 @@ fn set_cache_fields<'r>(
     let expires = match author {
         Author::NoStore => None,
         Author::Application | Author::ApplicationExpires => values(EXPIRES).next(),
+        Author::Target if !is_set_by_target => None,
         // Added again, as a field of the module, so that it is removed with Cache-Control.
         Author::Target => request.response_field(EXPIRES).next(),
     };
