@@ -93,7 +93,7 @@ fn judge<'r>(
     lcf: &'static LocationConf,
     link: Link<'static>,
 ) -> Result<Verdict<'r>, Failure> {
-    let token = link.setting.token.evaluate(request)?;
+    let token = link.setting.token(request)?;
     let (space, format) = match record.fix_space(request)? {
         Space::Valid(SpaceRequest { id, selection }) => {
             (Some(id), selection.ok().map(|selection| lcf.formats().word(selection)))
