@@ -178,6 +178,43 @@ fn counts_of_plays() {
     assert_eq!(stats["requests"]["bad_link"], 3, "{stats}");
 }
 
+/// The token is the value of the directive, whatever it is made of.
+#[test]
+fn values_with_a_token() {
+    let request = |query: &str, field: &str| {
+        Request::get(&format!("{PATH}?{query}")).header("X-Token", field)
+    };
+    let good = token(ID);
+    let (arguments, field) = (format!("a=b&token={good}&c=d"), "x");
+    let (head, tail) = good.split_at(9);
+    for (value, before, query, header) in [
+        ("$arg_token", "", arguments.as_str(), field),
+        ("$arg_Token", "", arguments.as_str(), field),
+        ("${arg_token}", "", arguments.as_str(), field),
+        ("$arg_a$arg_b", "", &format!("a={head}&b={tail}"), field),
+        ("$http_x_token", "", "token=x", good.as_str()),
+        // A variable of the configuration has the name of an argument.
+        ("$arg_token", "set $arg_token $http_x_token;", "token=x", good.as_str()),
+        ("$arg_", "set $arg_ $http_x_token;", "token=x&=x", good.as_str()),
+    ] {
+        let link = format!("{before} xspace_link {value}; xspace_link_keys keys;");
+        let nginx = with_keys(Site::with_directives(&link, ""), &key().line()).start();
+        for protocol in nginx.protocols() {
+            let ask = |query: &str, header: &str| nginx.send(protocol, &request(query, header));
+            assert_recording(&ask(query, header), &link);
+            // Without what the value is made of.
+            let without = if header == field { ask("a=b&c=d", header) } else { ask(query, field) };
+            assert_no_recording(&without, 403, &link);
+            let other = good.replace("1.k1", "1.k2");
+            let wrong = ask(
+                &query.replace(&*good, &other).replace(head, "1.k2"),
+                &header.replace(&*good, &other),
+            );
+            assert_no_recording(&wrong, 403, &link);
+        }
+    }
+}
+
 /// Limits of the location count before a link is verified; it is verified all the same.
 #[test]
 fn limits_in_the_location() {
