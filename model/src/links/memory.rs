@@ -118,7 +118,7 @@ fn new_slot(kind: Kind, text: &[u8], space: SpaceId<'_>, claims: &Claims<'_>) ->
 /// The bytes as words, and what is left behind them, filled up with zeros.
 fn words(bytes: &[u8]) -> (impl Iterator<Item = u64>, u64) {
     let whole = bytes.chunks_exact(8);
-    let rest = whole.remainder().iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    let rest = whole.remainder().iter().rev().fold(0, |word, &byte| (word << 8) | u64::from(byte));
     (whole.map(|eight| u64::from_le_bytes(eight.try_into().unwrap_or_default())), rest)
 }
 
