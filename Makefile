@@ -352,7 +352,8 @@ fault-module: module
 	$(FOR_FAULT) $(BUILD_MODULE) --features fault-injection
 	@$(call install,build/target/fault/release/libnginx_xspace.so,build/fault/$(MODULE))
 
-# An NGINX in which the module finds no threads, and one without all that can be left out.
+# An NGINX in which the module finds no threads, and one without all that can be left out; the module for
+# the latter has no links and no counts of plays.
 .PHONY: nginx-plain
 nginx-plain: build/plain/objs/nginx
 build/plain/objs/Makefile build/poorest/objs/Makefile: build/%/objs/Makefile: $(BUNDLED_FILES) | rust build-packages
@@ -370,7 +371,7 @@ module-plain: build/plain/objs/Makefile module
 .PHONY: module-poorest
 module-poorest: build/poorest/objs/Makefile module
 	$(call start_from_module,build/target/poorest)
-	$(FOR_POOREST) $(BUILD_MODULE)
+	$(FOR_POOREST) $(BUILD_MODULE) --no-default-features --features export-modules
 	@$(call install,build/target/poorest/release/libnginx_xspace.so,build/poorest/$(MODULE))
 
 # The module in NGINX's own build (`config`, `config.make`): compiled in, and loadable.

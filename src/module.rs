@@ -400,6 +400,8 @@ unsafe extern "C" fn init_conf(cycle: *mut ngx_cycle_t, _: *mut c_void) -> *mut 
     let Some(cycle) = (unsafe { Cycle::from_raw(cycle) }) else { return NGX_CONF_ERROR };
     guard::catch(cycle.log_handle(), NGX_CONF_ERROR, || {
         let Some(main) = cycle.main_conf::<MainConf>() else { return NGX_CONF_OK };
+        #[cfg(feature = "links")]
+        main.links.find_arguments(|variable| cycle.is_argument_variable(variable));
         let threads = main.threads();
         let lack = cycle.lacks_threads(threads);
         if let (Some(threads), Some(_)) = (threads, lack) {

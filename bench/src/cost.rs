@@ -57,7 +57,7 @@ const PLAIN: usize = 0;
 const BESIDE_CATALOG: usize = 1;
 const CACHED: usize = 2;
 const DEBIAN: usize = 3;
-const ROWS: [Row; 23] = [
+const ROWS: [Row; 25] = [
     base(variants::STATIC_FILES, PLAIN),
     base(variants::STATIC_BESIDE_CATALOG, BESIDE_CATALOG),
     base(variants::STATIC_CACHED, CACHED),
@@ -71,6 +71,8 @@ const ROWS: [Row; 23] = [
     row(variants::CATALOG_OFF, PLAIN),
     row(variants::CATALOG_BEYOND_ASCII, BESIDE_CATALOG),
     row(variants::LOOKUP_BY_NGINX, PLAIN),
+    with_goal(variants::LINK, PLAIN, 1.45, 1.0),
+    with_goal(variants::SESSION, PLAIN, 1.49, 1.0),
     row(variants::TRIED_CACHED, CACHED),
     with_goal(variants::DIRECTORY_CACHED, CACHED, 1.22, 0.0),
     row(variants::FOURTH_CACHED, CACHED),
@@ -172,13 +174,13 @@ pub fn measure(bench: &Workbench) -> Result<()> {
 
 fn one(bench: &Workbench, files: &Files, variant: &Variant) -> Result<Measured> {
     let count = |agent: Agent| {
-        let request = request(variant.uri, LEN, agent);
+        let request = request(variant.uri, variant.cookie, LEN, agent);
         let site = files.site(bench, variant, None, 0)?.http1_only();
         callgrind::instructions(site, |connection, _| files.ask(connection, &request, LEN))
     };
     let instructions = count(Agent::Curl)?;
     let browser = if bench.quick { None } else { Some(count(Agent::Browser)?) };
-    let request = request(variant.uri, LEN, Agent::Curl);
+    let request = request(variant.uri, variant.cookie, LEN, Agent::Curl);
     let site = files.site(bench, variant, None, 0)?.http1_only();
     let (calls, names) = strace::calls(site, |connection, _| files.ask(connection, &request, LEN))?;
     Ok(Measured { instructions, browser, calls, names })

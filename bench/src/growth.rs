@@ -98,7 +98,7 @@ fn idle(bench: &Workbench) -> Result<Value> {
         let site = files.site(bench, variant, None, 0)?.http1_only();
         let nginx = site.connections(MANY_CONNECTIONS).start();
         let worker = nginx.wait_worker();
-        let request = variants::request(variant.uri, LEN, Agent::Curl);
+        let request = variants::request(variant.uri, variant.cookie, LEN, Agent::Curl);
         let ask = || {
             let mut connection = nginx.raw();
             files.ask(&mut connection, &request, LEN)?;

@@ -58,7 +58,7 @@ pub fn measure(bench: &Workbench) -> Result<()> {
         let mut times = vec![Vec::new(); running.len()];
         for _ in 0..rounds {
             for (place, times) in times.iter_mut().enumerate() {
-                let request = variants::request(VARIANTS[place].uri, LEN, Agent::Curl);
+                let request = variants::request(VARIANTS[place].uri, "", LEN, Agent::Curl);
                 // A thread of its own, for it stays on its processor.
                 let answered = std::thread::scope(|scope| {
                     let thread = scope.spawn(|| {

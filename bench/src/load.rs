@@ -135,12 +135,7 @@ impl Running {
     }
 
     fn request(&self, len: usize) -> Vec<u8> {
-        let mut request = variants::request(self.uri, len, Agent::Curl);
-        if !self.cookie.is_empty() {
-            request.truncate(request.len() - 2);
-            request.extend_from_slice(format!("Cookie: {}\r\n\r\n", self.cookie).as_bytes());
-        }
-        request
+        variants::request(self.uri, &self.cookie, len, Agent::Curl)
     }
 
     /// Asks once and looks at the answer.

@@ -8,6 +8,7 @@ mod catalog;
 mod cost;
 mod growth;
 mod latency;
+mod links;
 mod load;
 mod lookups;
 mod plot;
@@ -31,10 +32,11 @@ use workbench::{Result, Workbench};
 
 /// The parts, by the name that `ONLY` takes and that the file of results has.
 /// Small things first, while this process is small.
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("size", size::measure),
     ("catalog", catalog::measure),
     ("cost", cost::measure),
+    ("links", links::measure),
     ("throughput", throughput::measure),
     ("lookups", lookups::measure),
     ("latency", latency::measure),
@@ -63,6 +65,7 @@ fn run() -> Result<()> {
         match argument.as_str() {
             "--quick" => quick = true,
             "plots" => return plots(),
+            _ if argument.starts_with(links::WRONG_MAC) => return links::check_wrong(&argument),
             _ if !argument.starts_with('-') && only.is_none() => only = Some(argument),
             _ => return Err("usage: xspace-bench plots | [--quick] [PART[/MEASUREMENT]]".into()),
         }

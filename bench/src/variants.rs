@@ -3,11 +3,12 @@
 //!
 //! To compare one more, add it here and to the table at the start of a part.
 
-use std::fs::{self, hard_link};
+use std::fs::{self, Permissions, hard_link};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use xspace_tests::{Address, RawConnection, Site, bytes};
+use xspace_tests::{Address, LinkKey, RawConnection, Site, bytes};
 
 use crate::catalog::data;
 use crate::site::site;
@@ -48,12 +49,15 @@ pub struct Variant {
     pub on: On,
     pub modules: Modules,
     /// Inside `server {}`: `{dir}` is the directory of the recordings, `{fourth}` one with
-    /// recordings in the last format, `{catalog}` the catalog, `{app}` where the application is,
+    /// recordings in the last format, `{catalog}` the catalog, `{keys}` the keys of links, `{app}`
+    /// where the application is,
     /// `{padding}` the field of padding where a location has an `add_header` of its own and so
     /// inherits none.
     pub locations: &'static str,
     /// What is asked for.
     pub uri: &'static str,
+    /// The value of `Cookie`; empty: none.
+    pub cookie: &'static str,
     /// Whether nginx has an `open_file_cache`.
     pub cached: bool,
 }
@@ -196,6 +200,50 @@ location = /_auth {
     proxy_set_header X-Space $xspace_id;
 }";
 
+/// The file of keys has [`link_key`].
+const LINKED: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ {
+    xspace_download /downloads/; xspace_link $arg_token; xspace_link_keys {keys};
+}";
+
+const LINKED_WITH_SESSION: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ {
+    xspace_download /downloads/; xspace_link $arg_token; xspace_link_keys {keys};
+    xspace_link_session 10m;
+}";
+
+/// As the documentation of nginx has it.
+const SECURE_LINK: &str = r#"
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ {
+    secure_link $arg_md5,$arg_expires;
+    secure_link_md5 "$secure_link_expires$xspace_id secret";
+    if ($secure_link = "") { return 403; }
+    if ($secure_link = "0") { return 410; }
+    xspace_download /downloads/;
+}"#;
+
+/// Authorization by a subrequest that nginx itself answers, for the directory.
+const AUTH_REQUEST_DIRECTORY: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ { auth_request /authorized; xspace_download /downloads/; }
+location = /authorized { internal; return 204; }";
+
+/// The lookup's response is in the cache of nginx; whose it is makes no difference then.
+const KEPT_LOOKUP: &str = r#"
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ { xspace_download /downloads/; xspace_lookup /_space; }
+location = /answer { default_type application/json; return 200 '{"title": "Rust in production"}'; }
+location = /_space {
+    internal;
+    proxy_pass http://127.0.0.1:{port}/answer;
+    proxy_cache lookup;
+    proxy_cache_key "$xspace_id\n$xspace_format\n$http_authorization\n$http_cookie";
+    proxy_cache_valid 200 204 403 1h;
+}"#;
+
 const STATIC_URI: &str = "/static/1lDxLnrWjwkGm.mp3";
 const URI: &str = "/download/1lDxLnrWjwkGm";
 
@@ -205,7 +253,7 @@ const fn bundled(
     locations: &'static str,
     uri: &'static str,
 ) -> Variant {
-    Variant { name, on: On::Bundled, modules, locations, uri, cached: false }
+    Variant { name, on: On::Bundled, modules, locations, uri, cookie: "", cached: false }
 }
 
 const fn ours(name: &'static str, locations: &'static str, uri: &'static str) -> Variant {
@@ -243,6 +291,26 @@ pub const LOOKUP: Variant = ours("lookup, answered by Flask", LOOKUP_OF_FLASK, U
 pub const LOOKUP_CACHED: Variant = ours("the same, kept for a second", CACHED_LOOKUP_OF_FLASK, URI);
 pub const AUTHORIZED_BY_FLASK: Variant =
     ours("auth_request to Flask, directory", AUTHORIZED_DIRECTORY, URI);
+/// Good until the year 2100, as the others here.
+pub const LINK: Variant = ours(
+    "link, verified before",
+    LINKED,
+    "/download/1lDxLnrWjwkGm?token=1.bench.4102444800.-.user_7.-.\
+     HtBTVdoOfxe7bxXqeKyLHv7aprU7D7xF-t_26_Ljpuo",
+);
+pub const SESSION: Variant = Variant {
+    cookie: "xspace.1lDxLnrWjwkGm.-=1.bench.4102444800.4102444800.-.user_7.-.\
+             kYP6m65fV4gFcVrShJk9iNRquD-nSs5vPChYZ2_N5_w",
+    ..ours("session, verified before", LINKED_WITH_SESSION, URI)
+};
+pub const BY_SECURE_LINK: Variant = ours(
+    "secure_link",
+    SECURE_LINK,
+    "/download/1lDxLnrWjwkGm?md5=K6yH2wJgDCEvDScNNXql4g&expires=4102444800",
+);
+pub const AUTHORIZED_BY_NGINX: Variant =
+    ours("auth_request, answered by nginx", AUTH_REQUEST_DIRECTORY, URI);
+pub const LOOKUP_KEPT: Variant = ours("lookup, from proxy_cache", KEPT_LOOKUP, URI);
 pub const STATIC_CACHED: Variant = cached("static, open_file_cache", STATIC_FILES);
 pub const TRIED_CACHED: Variant = cached("try_files, open_file_cache", TRIED);
 pub const DIRECTORY_CACHED: Variant = cached("directory, open_file_cache", DIRECTORY_FIRST);
@@ -289,6 +357,8 @@ impl Files {
             hard_link(&original, dir.path().join(copy))?;
         }
         fs::write(dir.path().join("catalog.json"), catalog())?;
+        fs::write(dir.path().join("keys"), link_key().line())?;
+        fs::set_permissions(dir.path().join("keys"), Permissions::from_mode(0o600))?;
         Ok(Self { dir, recording })
     }
 
@@ -346,6 +416,7 @@ impl Files {
             .replace("{dir}", &path("downloads"))
             .replace("{fourth}", &path("fourth"))
             .replace("{catalog}", &path("catalog.json"))
+            .replace("{keys}", &path("keys"))
             .replace("{app}", &application.map_or(String::new(), Address::to_string))
     }
 
@@ -360,6 +431,11 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// The key of links.
+pub fn link_key() -> LinkKey {
+    LinkKey::new("bench")
 }
 
 /// What stands in the nginx.conf of distributions.
@@ -382,8 +458,8 @@ pub enum Agent {
     Browser,
 }
 
-/// A request for a range.
-pub fn request(uri: &str, len: usize, agent: Agent) -> Vec<u8> {
+/// A request for a range. `cookie` may be empty.
+pub fn request(uri: &str, cookie: &str, len: usize, agent: Agent) -> Vec<u8> {
     let fields = match agent {
         Agent::Curl => "User-Agent: curl/7.88.1\r\nAccept: */*\r\n",
         Agent::Browser => {
@@ -399,8 +475,13 @@ pub fn request(uri: &str, len: usize, agent: Agent) -> Vec<u8> {
              Accept-Language: en-US,en;q=0.9\r\n"
         }
     };
+    let cookie = match cookie {
+        "" => String::new(),
+        cookie => format!("Cookie: {cookie}\r\n"),
+    };
     let range = range(len);
-    format!("GET {uri} HTTP/1.1\r\nHost: localhost\r\n{fields}Range: {range}\r\n\r\n").into()
+    format!("GET {uri} HTTP/1.1\r\nHost: localhost\r\n{fields}Range: {range}\r\n{cookie}\r\n")
+        .into()
 }
 
 /// The value of `Range` for a length.

@@ -3,8 +3,8 @@
 use std::str;
 
 use model::links::{
-    Check, Fields, Grant, Keys, Net, SameSite, SessionRules, SetCookie, Status, Token, client_path,
-    cookies,
+    Check, Credential, Fields, Grant, Keys, Kind, Net, SameSite, SessionRules, SetCookie, Status,
+    client_path, cookies,
 };
 use model::request::SpaceId;
 use model::text::Pieces;
@@ -37,15 +37,15 @@ fn judge(keys: &Keys, data: &[u8]) {
         needs_net: false,
     };
 
-    assert_eq!(Token::parse(token).is_some(), is_token(token));
+    assert_eq!(Credential::parse(Kind::Token, token).is_some(), is_token(token));
     match check.token(token) {
         Err(Status::Missing) => assert!(token.is_empty()),
         Err(Status::Bad | Status::Key | Status::Expired | Status::Address | Status::Format) => {}
         Err(status) => panic!("{status:?} is no refusal"),
         Ok(fields) => assert!(token.starts_with(b"1.k") && fields.subject().len() <= 64),
     }
-    if let Some(parsed) = Token::parse(token) {
-        signed(&check, space, parsed.fields);
+    if let Some(parsed) = Credential::parse(Kind::Token, token) {
+        signed(&check, space, parsed.claims.fields);
     }
 
     let own = cookies([cookie].into_iter(), space, b"mp3").count();

@@ -14,7 +14,7 @@ mod net;
 mod tests;
 
 pub use self::cookie::{SameSite, SetCookie, client_path, cookies};
-pub use self::credential::{Fields, MAX_LEN, Session, Token};
+pub use self::credential::{Claims, Credential, Fields, Kind, MAX_LEN};
 pub use self::keys::{Keys, KeysError};
 pub use self::net::Net;
 
@@ -70,7 +70,7 @@ pub enum Grant<'a> {
     /// A token.
     Link(Fields<'a>),
     /// A session cookie.
-    Session(Session<'a>),
+    Session(Claims<'a>),
 }
 
 impl<'a> Grant<'a> {
@@ -140,11 +140,7 @@ impl<'a> Check<'a> {
         if text.is_empty() {
             return Err(Status::Missing);
         }
-        let token = Token::parse(text).ok_or(Status::Bad)?;
-        let text = self.space.and_then(|space| token.text(space));
-        self.credential(token.key, text, token.mac, token.expiry)?;
-        self.fields(token.fields)?;
-        Ok(token.fields)
+        self.check(Kind::Token, text).map(|claims| claims.fields)
     }
 
     /// Decides about a session cookie.
@@ -152,18 +148,13 @@ impl<'a> Check<'a> {
     /// # Errors
     ///
     /// As for a token.
-    pub fn session<'t>(&self, text: &'t [u8]) -> Result<Session<'t>, Status> {
-        let session = Session::parse(text).ok_or(Status::Bad)?;
-        let until = session.expiry.min(session.end);
-        let text = self.space.and_then(|space| session.text(space));
-        self.credential(session.key, text, session.mac, until)?;
-        self.fields(session.fields)?;
-        Ok(session)
+    pub fn session<'t>(&self, text: &'t [u8]) -> Result<Claims<'t>, Status> {
+        self.check(Kind::Session, text)
     }
 
     /// The good ones among the session cookies for the space, in all fields `Cookie` of the request:
     /// those for the requested format, then those for any.
-    pub fn sessions<'t, F, I>(&self, fields: F) -> impl Iterator<Item = Session<'t>>
+    pub fn sessions<'t, F, I>(&self, fields: F) -> impl Iterator<Item = Claims<'t>>
     where
         F: Fn() -> I,
         I: Iterator<Item = &'t [u8]>,
@@ -194,12 +185,12 @@ impl<'a> Check<'a> {
         I: Iterator<Item = &'t [u8]>,
     {
         let latest = self.now.saturating_add(rules.time).min(LATEST);
-        let is_fresh = |session: &Session<'_>| {
+        let is_fresh = |session: &Claims<'_>| {
             session.expiry.saturating_sub(self.now) >= rules.time.div_ceil(2)
         };
         let (expiry, end) = match grant {
             Grant::Link(granted) => {
-                let is_same = |session: &Session<'_>| {
+                let is_same = |session: &Claims<'_>| {
                     session.fields.subject == granted.subject
                         && session.fields.format == granted.format
                         && session.fields.net == granted.net
@@ -221,19 +212,28 @@ impl<'a> Check<'a> {
         self.keys.session(space, self.now, expiry, end, grant.fields())
     }
 
-    /// Checks key, MAC and expiry.
-    fn credential(
-        &self,
-        key: &[u8],
-        text: Option<Text>,
-        mac: &MacText,
-        expiry: u64,
-    ) -> Result<(), Status> {
-        let key = self.keys.find(key).ok_or(Status::Key)?;
-        if !text.is_some_and(|text| self.keys.verify(key, &text, mac)) {
+    /// Checks key and MAC, unless that was done before, then all else.
+    fn check<'t>(&self, kind: Kind, text: &'t [u8]) -> Result<Claims<'t>, Status> {
+        let known = self.space.and_then(|space| self.keys.verified.find(kind, text, space));
+        let claims = known.map_or_else(|| self.verify(kind, text), Ok)?;
+        if self.now > claims.expiry.min(claims.end) {
+            return Err(Status::Expired);
+        }
+        self.fields(claims.fields)?;
+        Ok(claims)
+    }
+
+    /// Checks key and MAC.
+    fn verify<'t>(&self, kind: Kind, text: &'t [u8]) -> Result<Claims<'t>, Status> {
+        let credential = Credential::parse(kind, text).ok_or(Status::Bad)?;
+        let key = self.keys.find(credential.key).ok_or(Status::Key)?;
+        let space = self.space.ok_or(Status::Bad)?;
+        let signed = credential.text(space).ok_or(Status::Bad)?;
+        if !key.verifies(&signed, credential.mac) {
             return Err(Status::Bad);
         }
-        if self.now > expiry { Err(Status::Expired) } else { Ok(()) }
+        self.keys.verified.keep(kind, text, space, &credential.claims);
+        Ok(credential.claims)
     }
 
     /// Checks what is granted against what is requested.

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::format::{Formats, Selection};
+use crate::text::find_byte;
 
 /// The longest space id, in bytes.
 pub const MAX_ID_LEN: usize = 128;
@@ -123,10 +124,10 @@ pub fn argument<'a>(query: &'a [u8], name: &str) -> Option<&'a [u8]> {
     while !rest.is_empty() {
         if let Some((head, [b'=', value @ ..])) = rest.split_at_checked(name.len()) {
             if head.eq_ignore_ascii_case(name.as_bytes()) {
-                return value.split(|&b| b == b'&').next();
+                return value.get(..find_byte(value, b'&').unwrap_or(value.len()));
             }
         }
-        let end = rest.iter().position(|&b| b == b'&')?;
+        let end = find_byte(rest, b'&')?;
         rest = rest.get(end + 1..)?;
     }
     None

@@ -2,10 +2,19 @@
 //! to messages.
 
 use core::fmt::{self, Write};
+use std::io::BufRead;
 
 /// ZERO WIDTH NON-JOINER and ZERO WIDTH JOINER. They are hidden, but Persian, Hindi and other
 /// languages spell words with them, and emoji are put together with them.
 pub(crate) const JOINERS: [char; 2] = ['\u{200c}', '\u{200d}'];
+
+/// The place of a byte, found by the C library's `memchr()`: a loop here takes several instructions for
+/// each byte of a query string or a field.
+pub(crate) fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
+    // Reading from memory does not fail.
+    let end = { bytes }.skip_until(byte).ok()?.checked_sub(1)?;
+    (bytes.get(end) == Some(&byte)).then_some(end)
+}
 
 /// Whether a character is invisible, or changes how the text around it is shown.
 ///

@@ -13,7 +13,7 @@ use crate::nginx::Failure;
 use crate::nginx::log::Level;
 use crate::nginx::request::Request;
 use crate::nginx::time;
-use crate::request::state::{Record, Space};
+use crate::request::state::{Outcome, Record, Space};
 use crate::request::{Action, PhaseResult};
 
 /// Whether the access handler has nothing to do.
@@ -34,6 +34,20 @@ pub(crate) fn access_handler<'r>(
         return Ok(if is_granted { Action::Allow } else { Action::Decline });
     }
     let record = Record::after_rewrite(request, lcf)?;
+    decide(request, record, lcf, link).inspect_err(|action| {
+        if let Action::Fail(_) = action {
+            record.decided.set_outcome(Outcome::Error);
+        }
+    })
+}
+
+/// Decides in a location with `xspace_download`.
+fn decide<'r>(
+    request: &Request<'r>,
+    record: &'r Record<'r>,
+    lcf: &'static LocationConf,
+    link: Link<'static>,
+) -> PhaseResult<'r> {
     if request.method() == NGX_HTTP_OPTIONS {
         // It gets no recording. A browser sends it without cookies, and would be told no more.
         record.set_link(LinkDecision::Preflight);
@@ -46,6 +60,7 @@ pub(crate) fn access_handler<'r>(
     if verdict.result.is_ok() {
         return Ok(Action::Allow);
     }
+    record.decided.set_outcome(Outcome::BadLink);
     match verdict.check.space {
         Some(id) => {
             request.log(Level::Info, 0, format_args!("link to space \"{id}\" refused: {status}"))
@@ -78,7 +93,7 @@ fn judge<'r>(
     lcf: &'static LocationConf,
     link: Link<'static>,
 ) -> Result<Verdict<'r>, Failure> {
-    let token = link.setting.token.evaluate(request)?;
+    let token = link.setting.token(request)?;
     let (space, format) = match record.fix_space(request)? {
         Space::Valid(SpaceRequest { id, selection }) => {
             (Some(id), selection.ok().map(|selection| lcf.formats().word(selection)))
@@ -122,7 +137,11 @@ pub(crate) fn confirm<'r>(
 ) -> PhaseResult<'r, ()> {
     let what = match record.link_decision() {
         // Another module has let the client in, before this one was asked or after it refused.
-        None | Some(LinkDecision::Verdict(Verdict { result: Err(_), .. })) => return Ok(()),
+        None => return Ok(()),
+        Some(LinkDecision::Verdict(Verdict { result: Err(_), .. })) => {
+            record.decided.clear_outcome();
+            return Ok(());
+        }
         Some(LinkDecision::Verdict(Verdict { check, .. })) => {
             let word = record.lcf().formats().word(selection);
             if check.space == Some(id) && check.format == Some(word) {
@@ -135,5 +154,6 @@ pub(crate) fn confirm<'r>(
     request.error(format_args!(
         "request for space \"{id}\" refused: its {what} was changed after its link was verified"
     ));
+    record.decided.set_outcome(Outcome::BadLink);
     Err(Action::Respond(403))
 }

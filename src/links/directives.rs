@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use core::cell::RefCell;
-use core::mem;
+use core::cell::{Cell, RefCell};
+use core::{mem, str};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -15,9 +15,11 @@ use model::links::{Keys, SameSite, SessionRules};
 
 use crate::config::directives::{DirectiveError, invalid, invalid_parameter, path, value};
 use crate::config::{MainConf, Switch};
+use crate::nginx::Failure;
 use crate::nginx::configuration::{Conf, ConfPosition, PathBase};
 use crate::nginx::location::Location;
 use crate::nginx::log::{Errno, Level, Text};
+use crate::nginx::request::Request;
 use crate::nginx::value::ComplexValue;
 
 /// What the directives of all blocks have set.
@@ -29,13 +31,44 @@ pub(crate) struct LinksConf {
     keys: RefCell<Vec<(&'static [u8], Rc<Keys>)>>,
 }
 
+impl LinksConf {
+    /// Finds the links whose token is an argument, when all of the configuration is read. `is_argument`
+    /// tells whether a variable `arg_…` is one.
+    pub(crate) fn find_arguments(&self, is_argument: impl Fn(&[u8]) -> bool) {
+        for link in self.links.borrow().iter() {
+            // What is no name of a variable, such as `$arg_a$arg_b`, is not found among them.
+            let text = str::from_utf8(link.text).ok().and_then(|text| text.strip_prefix('$'));
+            let name = text.map(|text| {
+                text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text)
+            });
+            let argument = name.filter(|name| is_argument(name.as_bytes()));
+            let argument = argument.and_then(|name| name.strip_prefix("arg_"));
+            link.argument.set(argument.filter(|argument| !argument.is_empty()));
+        }
+    }
+}
+
 /// An `xspace_link` that is on.
 #[derive(Debug)]
 pub(crate) struct LinkSetting {
-    pub(super) token: ComplexValue,
+    token: ComplexValue,
+    text: &'static [u8],
+    /// The argument that the token is.
+    argument: Cell<Option<&'static str>>,
     pub(super) position: ConfPosition,
     /// The location of the directive, if it is in one.
     pub(super) location: Option<Location>,
+}
+
+impl LinkSetting {
+    /// The token of a request. An argument is read without nginx's variable, which takes some 700
+    /// instructions more.
+    pub(super) fn token<'r>(&self, request: &Request<'r>) -> Result<&'r [u8], Failure> {
+        match self.argument.get() {
+            Some(name) => Ok(request.argument(name).unwrap_or_default()),
+            None => self.token.evaluate(request),
+        }
+    }
 }
 
 /// An `xspace_link_session` that is on.
@@ -65,7 +98,13 @@ pub(crate) fn link(
     }
     let token = value(conf, "cycle while evaluating \"xspace_link\"")?;
     let location = conf.location().filter(|_| conf.is_in_location());
-    let link = Rc::new(LinkSetting { token, position: conf.position(), location });
+    let link = Rc::new(LinkSetting {
+        token,
+        text: conf.argument(1),
+        argument: Cell::default(),
+        position: conf.position(),
+        location,
+    });
     main.links.links.borrow_mut().push(Rc::clone(&link));
     Ok(Switch::On(link))
 }

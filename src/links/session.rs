@@ -15,13 +15,13 @@ use crate::request::state::Record;
 pub(crate) fn add_cookie<'r>(request: &Request<'r>, record: &Record<'r>) -> Result<(), Failure> {
     let Some(Verdict { check, result: Ok(grant) }) = record.link() else { return Ok(()) };
     let Some(setting) = record.lcf().link().and_then(|link| link.session) else { return Ok(()) };
+    let check = Check { now: time::now(), ..*check };
+    let cookies = || request.request_field("Cookie");
+    let Some(session) = check.new_session(setting.rules, grant, cookies) else { return Ok(()) };
     let Some(path) = client_path(request.unparsed_uri()) else {
         request.debug(format_args!("xspace link: no cookie for this path"));
         return Ok(());
     };
-    let check = Check { now: time::now(), ..*check };
-    let cookies = || request.request_field("Cookie");
-    let Some(session) = check.new_session(setting.rules, grant, cookies) else { return Ok(()) };
     let cookie = SetCookie {
         session,
         path,

@@ -183,6 +183,7 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_http_core_main_conf_t, phases),
     FIELD(ngx_http_core_main_conf_t, servers),
     FIELD(ngx_http_core_main_conf_t, variables),
+    FIELD(ngx_http_core_main_conf_t, variables_hash),
 
     FIELD(ngx_http_core_srv_conf_t, ctx),
 

@@ -14,11 +14,15 @@ use nginx_sys::{
 
 #[cfg(feature = "plays")]
 use nginx_sys::{NGX_PROCESS_SINGLE, ngx_cycle};
+#[cfg(feature = "links")]
+use nginx_sys::{ngx_hash_find, ngx_hash_key, ngx_http_variable_t, ngx_str_t};
 
 use super::Failure;
 use super::log::Log;
 use super::module::{self, MainData};
 use super::pool::Pool;
+#[cfg(feature = "links")]
+use super::request::bytes;
 use super::threads::ThreadPool;
 use super::timer;
 pub(crate) use super::timer::TimerHandle;
@@ -43,13 +47,42 @@ impl Cycle {
 
     /// The module's configuration for all of `http {}`; `None` without such a block.
     pub(crate) fn main_conf<T: MainData>(self) -> Option<&'static T> {
+        let context = self.http_context()?;
+        // SAFETY: see above; the block has a configuration of each HTTP module.
+        unsafe { (*context.main_conf.add(module::ctx_index())).cast::<T>().as_ref() }
+    }
+
+    /// Whether a variable `arg_…` that directives use is an argument of the query string, and the
+    /// configuration does not set it (`set $arg_x …`). Called when all of the configuration is read.
+    #[cfg(feature = "links")]
+    pub(crate) fn is_argument_variable(self, name: &[u8]) -> bool {
+        // SAFETY: as for `main_conf`; the core module has a configuration with the array of the
+        // variables that directives use, and a table of those that are set or built in. To one whose
+        // name has the prefix of others nginx gives its own name as data
+        // (`ngx_http_variables_init_vars`, 1.22 to 1.31).
+        unsafe {
+            let Some(context) = self.http_context() else { return false };
+            let core = module::core_main_conf(context.main_conf);
+            let variables = (*core).variables.as_slice::<ngx_http_variable_t>();
+            let is_prefixed =
+                |variable: &ngx_http_variable_t| variable.data == (&raw const variable.name).addr();
+            let is_set = |variable: &ngx_http_variable_t| {
+                let ngx_str_t { data, len } = variable.name;
+                let hash = &raw mut (*core).variables_hash;
+                !ngx_hash_find(hash, ngx_hash_key(data, len), data, len).is_null()
+            };
+            let mut named = variables.iter().filter(|it| bytes(it.name).eq_ignore_ascii_case(name));
+            named.next().is_some_and(|it| is_prefixed(it) && !is_set(it))
+        }
+    }
+
+    /// What `http {}` has.
+    fn http_context(self) -> Option<&'static ngx_http_conf_ctx_t> {
         // SAFETY: see above; nginx has an element for each module, null for `http` if there is no
         // such block.
         unsafe {
             let index = ptr::addr_of!(ngx_http_module.index).read();
-            let context = (*(*self.0.as_ptr()).conf_ctx.add(index)).cast::<ngx_http_conf_ctx_t>();
-            let main_conf = context.as_ref()?.main_conf;
-            (*main_conf.add(module::ctx_index())).cast::<T>().as_ref()
+            (*(*self.0.as_ptr()).conf_ctx.add(index)).cast::<ngx_http_conf_ctx_t>().as_ref()
         }
     }
 

@@ -21,16 +21,21 @@ pub(crate) fn is_idle(request: &Request<'_>) -> bool {
         return true;
     }
     let Some(record) = Record::find(request) else { return true };
-    let is_last = || request.last_field().is_some_and(|field| field.is_own(CONTENT_DISPOSITION));
     let is_shared = record.decided.lookup().is_none() && !record.lcf().needs_link();
-    is_shared && (!record.added.has_content_disposition() || is_last())
+    is_shared && !may_have_another_disposition(request, record)
+}
+
+/// Whether a Content-Disposition may follow that of the module.
+fn may_have_another_disposition(request: &Request<'_>, record: &Record<'_>) -> bool {
+    let is_last = || request.last_field().is_some_and(|field| field.is_own(CONTENT_DISPOSITION));
+    record.added.has_content_disposition() && !is_last()
 }
 
 /// Changes the header of a response to the client.
 pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
     let Some(record) = Record::find(request) else { return Ok(()) };
     // The configuration may have its own: `add_header Content-Disposition`.
-    if record.added.has_content_disposition()
+    if may_have_another_disposition(request, record)
         && request.response_field(CONTENT_DISPOSITION).nth(1).is_some()
     {
         request.remove_fields(|field| field.is_own(CONTENT_DISPOSITION));
@@ -85,6 +90,7 @@ fn set_cache_fields<'r>(
     let expires = match author {
         Author::NoStore => None,
         Author::Application | Author::ApplicationExpires => values(EXPIRES).next(),
+        Author::Target if !is_set_by_target => None,
         // Added again, as a field of the module, so that it is removed with Cache-Control.
         Author::Target => request.response_field(EXPIRES).next(),
     };

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use xspace_tests::{
-    Connection, Nginx, Protocol, Request, Response, Site, block_on, bytes, was_not_processed,
+    Connection, Nginx, Preload, Protocol, Request, Response, Site, block_on, bytes,
+    was_not_processed,
 };
 
 /// A space with an mp3 in most tests.
@@ -82,4 +83,43 @@ pub fn ask(protocol: Protocol, address: SocketAddr, request: &Request) -> Respon
         }
         panic!("{protocol:?} {request:?}: refused ten times");
     })
+}
+
+/// What nginx answers to a request, of which this is all but the end of its header, on a connection of
+/// its own; empty if it closes the connection.
+pub fn ask_once(nginx: &Nginx, request: &str) -> String {
+    let mut connection = nginx.raw();
+    connection.write(format!("{request}\r\nConnection: close\r\n\r\n"));
+    String::from_utf8_lossy(&connection.read_whatever_comes()).into_owned()
+}
+
+/// Lets the allocations of one request fail one after the other, each in a request of its own. `check`
+/// gets what that was answered, and what the error log has of it. Gives how many have failed.
+///
+/// With `request_pool_size 128` nearly everything in a pool is an allocation.
+pub fn each_allocation(
+    nginx: &Nginx,
+    preload: &Preload,
+    request: &str,
+    check: impl Fn(&str, &str, &str),
+) -> usize {
+    let workers = nginx.workers();
+    let mut failed = 0;
+    for number in 1.. {
+        let (logged, before) = (nginx.error_log().len(), preload.failures());
+        preload.fail_allocation(number);
+        let answer = ask_once(nginx, request);
+        if preload.failures() == before {
+            // The request has needed fewer.
+            preload.fail_allocation(0);
+            break;
+        }
+        failed += 1;
+        let log = nginx.error_log();
+        let log = log.get(logged..).unwrap_or_default();
+        let what = format!("{request}, allocation {number}: {answer}\n{log}");
+        check(&answer, log, &what);
+        assert_eq!(nginx.workers(), workers, "{what}");
+    }
+    failed
 }

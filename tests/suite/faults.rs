@@ -2,6 +2,7 @@
 //!
 //! Each row is a short round here; `make test-faults SECONDS=60` lets each go on for a minute.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 use std::thread;
@@ -12,7 +13,7 @@ use xspace_tests::{
     same_bytes, setting,
 };
 
-use crate::common::{SIZE, recording};
+use crate::common::{SIZE, ask_once, each_allocation, recording};
 use crate::seekers::{Counts, Recording, Seekers};
 
 /// A space whose file is found in the directory, and one whose file the catalog names.
@@ -471,57 +472,36 @@ fn each_allocation_fails(site: Site, requests: &[&str], what: &str) {
         .server("request_pool_size 128; add_header X-Outcome $xspace_outcome always;")
         .file("downloads/small.mp3", "a small recording")
         .start();
-    let workers = nginx.workers();
-    let mut told_when_found = 0;
+    let told_when_found = Cell::new(0);
     for request in requests {
-        let text = format!("{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        let ask = || {
-            let mut connection = nginx.raw();
-            connection.write(&text);
-            String::from_utf8_lossy(&connection.read_whatever_comes()).into_owned()
-        };
-        let expected = ask();
-        let expected_status = expected.lines().next().unwrap_or_default().to_owned();
-        let (mut failed, mut answered) = (0, 0);
-        for number in 1.. {
-            let logged = nginx.error_log().len();
-            let before = preload.failures();
-            preload.fail_allocation(number);
-            let answer = ask();
-            if preload.failures() == before {
-                // The request has needed fewer.
-                preload.fail_allocation(0);
-                break;
-            }
-            failed += 1;
-            let first = answer.lines().next().unwrap_or_default();
+        let request = format!("{request} HTTP/1.1\r\nHost: localhost");
+        let first_line = |answer: &str| answer.lines().next().unwrap_or_default().to_owned();
+        let expected = first_line(&ask_once(&nginx, &request));
+        let answered = Cell::new(0);
+        let failed = each_allocation(&nginx, &preload, &request, |answer, log, what| {
+            let first = first_line(answer);
             let is_error = [" 500 ", " 502 "].iter().any(|status| first.contains(status));
-            assert!(
-                answer.is_empty() || first == expected_status || is_error,
-                "{request}, allocation {number}: {answer}"
-            );
+            assert!(answer.is_empty() || first == expected || is_error, "{what}");
             if is_error {
-                answered += 1;
-                let log = &nginx.error_log()[logged..];
+                answered.set(answered.get() + 1);
                 let own = own_causes(log, first.contains(" 502 "));
-                let what = format!("{request}, allocation {number}: {answer}\n{log}");
                 // NGINX's allocation, or the module's own.
                 let causes = ["(12: Cannot allocate memory)", "no memory"];
                 assert!(causes.iter().any(|cause| log.contains(cause)), "{what}");
                 if answer.contains("\r\nX-Outcome: found\r\n") {
                     // The target's file could not be sent; NGINX itself does most of that.
-                    told_when_found += own;
+                    told_when_found.set(told_when_found.get() + own);
                 } else if request.contains(" /download/") {
                     assert_eq!(own, 1, "{what}");
                 }
             }
-            assert_eq!(nginx.workers(), workers, "{request}, allocation {number}");
-            assert_eq!(ask().lines().next(), Some(&*expected_status), "{request}, afterwards");
-        }
+            assert_eq!(first_line(&ask_once(&nginx, &request)), expected, "{what}, afterwards");
+        });
+        let answered = answered.get();
         println!("{what}, {request}: {failed} allocations failed, {answered} of them answered");
         assert!(answered > 0, "{request}: no failure was answered");
     }
-    assert!(told_when_found > 0, "{what}: the header filters have not failed");
+    assert!(told_when_found.get() > 0, "{what}: the header filters have not failed");
 }
 
 /// How many lines of a log are the module's own about a request that it has answered with 500, or

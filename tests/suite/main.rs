@@ -68,6 +68,9 @@ mod linking;
 /// Signed links and sessions.
 #[cfg(feature = "links")]
 mod links;
+/// Links of another server, key or time, and links beside other modules.
+#[cfg(feature = "links")]
+mod links_attacks;
 /// What `nginx -t` says about links.
 #[cfg(feature = "links")]
 mod links_config;

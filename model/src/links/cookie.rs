@@ -3,7 +3,7 @@
 use super::NewSession;
 use super::credential::digits;
 use crate::request::SpaceId;
-use crate::text::Pieces;
+use crate::text::{Pieces, find_byte};
 
 /// Names of session cookies begin with this, followed by the id of the space, a dot and the format.
 pub(super) const PREFIX: &[u8] = b"xspace.";
@@ -18,10 +18,20 @@ pub fn cookies<'a, 'n>(
     space: SpaceId<'n>,
     format: &'n [u8],
 ) -> impl Iterator<Item = &'a [u8]> {
-    let cookies = fields.flat_map(|field| field.split(|&b| b == b';')).map(<[u8]>::trim_ascii);
+    let cookies = fields.flat_map(pairs).map(<[u8]>::trim_ascii);
     cookies.filter_map(move |cookie| {
         let rest = cookie.strip_prefix(PREFIX)?.strip_prefix(space.as_bytes())?;
         rest.strip_prefix(b".")?.strip_prefix(format)?.strip_prefix(b"=")
+    })
+}
+
+fn pairs(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    core::iter::from_fn(move || {
+        let field = rest?;
+        let end = find_byte(field, b';');
+        rest = end.and_then(|end| field.get(end + 1..));
+        field.get(..end.unwrap_or(field.len()))
     })
 }
 

@@ -24,7 +24,7 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// That of a session with the longest fields, as [`Session::parse`] and space ids allow them.
+    /// That of a session with the longest fields, as [`Credential::parse`] and space ids allow them.
     pub(super) const MAX_LEN: usize = 15 + 33 + 13 + 13 + 17 + 65 + 17 + 129;
 
     /// The text with these lines; `None` if it is too long.
@@ -77,69 +77,71 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A token that is well-formed.
+/// What a link or session says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token<'a> {
-    pub(super) key: &'a [u8],
+pub struct Claims<'a> {
+    /// Until when it is good; a session, unless it is prolonged.
     pub(super) expiry: u64,
-    expiry_text: &'a [u8],
-    /// What it grants.
-    pub fields: Fields<'a>,
-    pub(super) mac: &'a MacText,
-}
-
-impl<'a> Token<'a> {
-    /// Reads `1.<key id>.<expiry>.<format>.<subject>.<net>.<mac>`.
-    pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let [b"1", key, expiry_text, format, subject, net, mac] = fields(text)? else {
-            return None;
-        };
-        is_name(key, 32).then_some(())?;
-        let expiry = time(expiry_text)?;
-        let fields = Fields::parse(format, subject, net)?;
-        Some(Self { key, expiry, expiry_text, fields, mac: mac_text(mac)? })
-    }
-
-    /// What the MAC is computed over.
-    pub(super) fn text(&self, space: SpaceId<'_>) -> Option<Text> {
-        let Fields { format, subject, net } = self.fields;
-        let id = space.as_bytes();
-        Text::of(&[TOKEN, self.key, self.expiry_text, id, format, subject, net])
-    }
-}
-
-/// A session cookie that is well-formed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Session<'a> {
-    pub(super) key: &'a [u8],
-    /// Until when it is good, unless it is prolonged.
-    pub(super) expiry: u64,
-    expiry_text: &'a [u8],
-    /// Until when it can be prolonged.
+    /// Until when a session can be prolonged; a link can't be.
     pub(super) end: u64,
-    end_text: &'a [u8],
     /// What it grants.
     pub fields: Fields<'a>,
+}
+
+/// Which of the two a credential is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `1.<key id>.<expiry>.<format>.<subject>.<net>.<mac>`
+    Token = 1,
+    /// `1.<key id>.<expiry>.<end>.<format>.<subject>.<net>.<mac>`
+    Session,
+}
+
+/// A token or session cookie that is well-formed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credential<'a> {
+    pub(super) key: &'a [u8],
+    expiry: &'a [u8],
+    /// That of a session.
+    end: Option<&'a [u8]>,
+    /// What it says.
+    pub claims: Claims<'a>,
     pub(super) mac: &'a MacText,
 }
 
-impl<'a> Session<'a> {
-    /// Reads `1.<key id>.<expiry>.<end>.<format>.<subject>.<net>.<mac>`.
-    pub fn parse(text: &'a [u8]) -> Option<Self> {
-        let [b"1", key, expiry_text, end_text, format, subject, net, mac] = fields(text)? else {
-            return None;
+impl<'a> Credential<'a> {
+    /// The longest one, in bytes: a session cookie with the longest fields.
+    pub(super) const MAX_LEN: usize = 2 + 33 + 13 + 13 + 17 + 65 + 17 + MAC_LEN;
+
+    /// Reads a token or the value of a session cookie.
+    pub fn parse(kind: Kind, text: &'a [u8]) -> Option<Self> {
+        let (key, expiry, end, [format, subject, net, mac]) = match kind {
+            Kind::Token => {
+                let [b"1", key, expiry, rest @ ..] = fields::<7>(text)? else { return None };
+                (key, expiry, None, rest)
+            }
+            Kind::Session => {
+                let [b"1", key, expiry, end, rest @ ..] = fields::<8>(text)? else { return None };
+                (key, expiry, Some(end), rest)
+            }
         };
         is_name(key, 32).then_some(())?;
-        let (expiry, end) = (time(expiry_text)?, time(end_text)?);
-        let fields = Fields::parse(format, subject, net)?;
-        Some(Self { key, expiry, expiry_text, end, end_text, fields, mac: mac_text(mac)? })
+        let claims = Claims {
+            expiry: time(expiry)?,
+            end: time(end.unwrap_or(expiry))?,
+            fields: Fields::parse(format, subject, net)?,
+        };
+        Some(Self { key, expiry, end, claims, mac: mac_text(mac)? })
     }
 
     /// What the MAC is computed over.
     pub(super) fn text(&self, space: SpaceId<'_>) -> Option<Text> {
-        let Fields { format, subject, net } = self.fields;
-        let (expiry, end, id) = (self.expiry_text, self.end_text, space.as_bytes());
-        Text::of(&[SESSION, self.key, expiry, end, format, subject, net, id])
+        let Fields { format, subject, net } = self.claims.fields;
+        let (key, expiry, id) = (self.key, self.expiry, space.as_bytes());
+        match self.end {
+            None => Text::of(&[TOKEN, key, expiry, id, format, subject, net]),
+            Some(end) => Text::of(&[SESSION, key, expiry, end, format, subject, net, id]),
+        }
     }
 }
 

@@ -70,8 +70,9 @@ fn links_of_the_vectors() {
         let id = space(text(link, "space"));
         let token = keys.token(id, expiry, fields);
         assert_eq!(String::from_utf8_lossy(&token), text(link, "token"), "{name}");
-        let parsed = Token::parse(&token).unwrap_or_else(|| panic!("{name}"));
-        assert_eq!((parsed.fields, parsed.expiry), (fields, expiry), "{name}");
+        let parsed = Credential::parse(Kind::Token, &token).unwrap_or_else(|| panic!("{name}"));
+        let claims = Claims { expiry, end: expiry, fields };
+        assert_eq!(parsed.claims, claims, "{name}");
         let signed = parsed.text(id).expect("a text");
         assert_eq!(String::from_utf8_lossy(signed.as_bytes()), text(link, "text"), "{name}");
     }
@@ -174,7 +175,11 @@ fn times_of_any_length() {
             let expiry = digit.repeat(digits);
             let token = format!("1.k1.{expiry}.-.-.-.{}", "A".repeat(43));
             let is_time = digits <= 12 && digit != "0";
-            assert_eq!(Token::parse(token.as_bytes()).is_some(), is_time, "{token}");
+            assert_eq!(
+                Credential::parse(Kind::Token, token.as_bytes()).is_some(),
+                is_time,
+                "{token}"
+            );
             assert_eq!(check.token(token.as_bytes()), Err(Status::Bad), "{token}");
             let session = format!("1.k1.9.{expiry}.-.-.-.{}", "A".repeat(43));
             assert_eq!(check.session(session.as_bytes()), Err(Status::Bad), "{session}");
@@ -305,10 +310,7 @@ fn tokens_that_were_verified_before() {
             assert_eq!(first.token(&changed), Err(Status::Bad), "{number} {round}");
         }
     }
-    let is_kept = |token: &[u8]| {
-        let parsed = Token::parse(token).unwrap();
-        keys.verified.has(&parsed.text(space(SPACE)).unwrap(), parsed.mac)
-    };
+    let is_kept = |token: &[u8]| keys.verified.find(Kind::Token, token, space(SPACE)).is_some();
     let kept = tokens.iter().filter(|token| is_kept(token)).count();
     assert!((500..=1024).contains(&kept), "{kept}");
     let token = tokens.last().unwrap();
@@ -322,6 +324,70 @@ fn tokens_that_were_verified_before() {
     // A key of the same id elsewhere.
     let others = Keys::parse(format!("k1 hex:{}", "77".repeat(32)).as_bytes()).unwrap();
     assert_eq!(Check { keys: &others, ..first }.token(token), Err(Status::Bad));
+}
+
+/// What was verified is found for itself alone, with all that it says.
+#[test]
+fn what_is_kept() {
+    let keys = keys();
+    let check = check(&keys);
+    let claims = Claims { expiry: NOW, end: NOW, fields: ANY };
+    let token = keys.token(space(SPACE), NOW, ANY);
+    let cookie = cookie_of(&keys, NOW, NOW + 9, ANY);
+    let session = cookie.split_once('=').unwrap().1.as_bytes();
+    assert_eq!(check.token(&token), Ok(ANY));
+    assert_eq!(check.session(session), Ok(Claims { end: NOW + 9, ..claims }));
+    let find = |kind, text, id| keys.verified.find(kind, text, space(id));
+    assert_eq!(find(Kind::Token, &token, SPACE), Some(claims));
+    assert_eq!(find(Kind::Session, session, SPACE), Some(Claims { end: NOW + 9, ..claims }));
+    // As the other kind, with a byte moved to the id, and for another space.
+    assert_eq!(find(Kind::Session, &token, SPACE), None);
+    assert_eq!(find(Kind::Token, session, SPACE), None);
+    let id = format!("{}{SPACE}", char::from(*token.last().unwrap()));
+    assert_eq!(find(Kind::Token, &token[..token.len() - 1], &id), None);
+    assert_eq!(find(Kind::Token, &token, "1lDxLnrWjwkGn"), None);
+    assert_eq!(check.session(&token), Err(Status::Bad));
+    assert_eq!(check.token(session), Err(Status::Bad));
+    // All lengths of the fields, and of the last word.
+    for (number, format) in ["-", "m", "mp3", "ffffffffffffffff"].into_iter().enumerate() {
+        for subject in (1..=64).map(|len| "s".repeat(len)) {
+            for net in ["-", "c00002"] {
+                let (format, subject, net) =
+                    (format.as_bytes(), subject.as_bytes(), net.as_bytes());
+                let fields = Fields { format, subject, net };
+                let id = &"1lDxLnrWjwkGm"[number..];
+                let token = keys.token(space(id), NOW, fields);
+                let check = Check { space: Some(space(id)), ..check };
+                let first = check.token(&token);
+                let found = keys.verified.find(Kind::Token, &token, space(id));
+                assert_eq!(found, Some(Claims { fields, ..claims }));
+                assert_eq!(check.token(&token), first);
+            }
+        }
+    }
+}
+
+/// Even where the hash is that of another, all bytes are compared.
+#[test]
+fn every_byte_is_compared() {
+    let keys = keys();
+    let id = "1lDxLnrWjwkGm";
+    let token = keys.token(space(id), NOW, ANY);
+    assert_eq!(check(&keys).token(&token), Ok(ANY));
+    for at in 0..token.len() {
+        let mut changed = token.clone();
+        changed[at] ^= 1;
+        keys.verified.collide((&token, space(id)), (&changed, space(id)));
+        assert_eq!(keys.verified.find(Kind::Token, &changed, space(id)), None, "{at}");
+    }
+    for at in 0..id.len() {
+        let mut other = id.as_bytes().to_vec();
+        other[at] ^= 1;
+        let other = String::from_utf8(other).unwrap();
+        let Some(other) = SpaceId::from_text(&other) else { continue };
+        keys.verified.collide((&token, space(id)), (&token, other));
+        assert_eq!(keys.verified.find(Kind::Token, &token, other), None, "{at}");
+    }
 }
 
 #[test]

@@ -31,12 +31,15 @@ pub(crate) enum Outcome {
     BadId,
     BadMethod,
     Error,
+    /// The link is missing or not good.
+    #[cfg_attr(not(feature = "links"), allow(dead_code, reason = "for links"))]
+    BadLink,
 }
 
 impl Outcome {
-    /// All of them, in order.
+    /// All of them, in order; counts in shared memory have their numbers.
     #[cfg(feature = "plays")]
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Found,
         Self::NotFound,
         Self::Forbidden,
@@ -45,6 +48,7 @@ impl Outcome {
         Self::BadId,
         Self::BadMethod,
         Self::Error,
+        Self::BadLink,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -57,6 +61,7 @@ impl Outcome {
             Self::BadId => "bad_id",
             Self::BadMethod => "bad_method",
             Self::Error => "error",
+            Self::BadLink => "bad_link",
         }
     }
 }
@@ -147,6 +152,12 @@ impl<'r> Decided<'r> {
 
     pub(crate) fn set_outcome(&self, outcome: Outcome) {
         self.outcome.set(Some(outcome));
+    }
+
+    /// Another module has let in the client that was refused.
+    #[cfg(feature = "links")]
+    pub(crate) fn clear_outcome(&self) {
+        self.outcome.set(None);
     }
 
     pub(crate) fn redirect(&self) -> Option<&Redirect<'r>> {
