@@ -19,12 +19,13 @@ const LOG: &str = "log_format link '$status|$xspace_link_status|$xspace_link_sub
                    access_log {dir}/access.log link;";
 
 /// What a link with no restriction has.
-const ANY: [&str; 3] = ["-", "-", "-"];
+pub const ANY: [&str; 3] = ["-", "-", "-"];
 
 /// The net of 127.0.0.1.
 const LOOPBACK: &str = "7f0000";
 
-fn now() -> u64 {
+/// The time in seconds since 1970.
+pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
@@ -38,7 +39,7 @@ fn token(space: &str) -> String {
     key().token(space, now() + 3600, ANY)
 }
 
-fn with_token(path: &str, token: &str) -> String {
+pub fn with_token(path: &str, token: &str) -> String {
     format!("{path}?token={token}")
 }
 
@@ -54,7 +55,7 @@ fn with_keys(site: Site, keys: &str) -> Site {
 }
 
 /// The recording of [`ID`] and one of [`OTHER`], behind links.
-fn site(download: &str, target: &str) -> Site {
+pub fn site(download: &str, target: &str) -> Site {
     let link = "xspace_link $arg_token; xspace_link_keys keys;";
     with_keys(Site::with_directives(&format!("{link} {download}"), target), &key().line())
 }
@@ -67,7 +68,7 @@ fn site_with_link_in_server(server: &str) -> Site {
 
 /// The pair that a browser sends back, and the attributes.
 #[track_caller]
-fn cookie(response: &Response) -> (String, String) {
+pub fn cookie(response: &Response) -> (String, String) {
     let field = response.header("set-cookie").unwrap_or_else(|| panic!("no cookie: {response:?}"));
     let (pair, attributes) = field.split_once("; ").expect("attributes");
     (pair.to_owned(), attributes.to_owned())
