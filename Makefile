@@ -113,7 +113,7 @@ build: build/nginx module ## Build build/nginx and build/ngx_http_xspace_module.
 	    echo '(for Debian'"'"'s own nginx: "make deb", "make debian-module"; for others see docs/install.md)'
 
 .PHONY: run
-run: build demo-packages build/npm/demo/installed ## Serve sample recordings on loopback, PORT=8080 TLS_PORT=8443
+run: build demo-packages application-packages build/npm/demo/installed ## Serve sample recordings on loopback, PORT=8080 TLS_PORT=8443
 	@demo/run $(PORT) $(TLS_PORT)
 
 .PHONY: test
@@ -207,7 +207,7 @@ bench-browser: build test-packages browser-packages $(BROWSER_MODULES) ## Seek t
 	    --nocapture --ignored compare_with_the_application
 
 .PHONY: screenshot
-screenshot: build demo-packages browser-packages $(BROWSER_MODULES) ## Take the README's pictures of the page of "make run"
+screenshot: build demo-packages application-packages browser-packages $(BROWSER_MODULES) ## Take the README's pictures of the page of "make run"
 	@demo/screenshot $(PORT) $(TLS_PORT)
 
 # CHECKER=valgrind or asan: only that one. TESTS=name for a few tests.
