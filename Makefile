@@ -117,7 +117,7 @@ run: build demo-packages application-packages build/npm/demo/installed ## Serve 
 	@demo/run $(PORT) $(TLS_PORT)
 
 .PHONY: test
-test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-browser bench-quick ## Run everything that must pass
+test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-signers suite-browser bench-quick ## Run everything that must pass
 
 # The module's debug profile checks for overflow, and what debug_assert! does. It is built with the
 # points of fault injection, which do nothing until XSPACE_FAULT names one.
@@ -171,6 +171,12 @@ suite-dynamic: build/nginx module-dynamic test-packages
 .PHONY: suite-debian
 suite-debian: debian-module test-packages ## Run the test suite on Debian's own nginx, TESTS=name for a few
 	$(call suite,/usr/sbin/nginx,$(DEBIAN)/$(MODULE),,Debian's nginx)
+
+# These need languages that no other test does. They are ignored elsewhere, and fail here where one
+# is missing.
+.PHONY: suite-signers
+suite-signers: build test-packages node-packages signers-packages ## Run the signers of docs/links.md in PHP, JavaScript and Go
+	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/$(MODULE),,signers of links,--ignored link_signers::)
 
 # NGINX without all that can be left out, and the module for it. What needs more is passed over. A
 # module that was built for an NGINX with nothing but --with-compat loads into one with threads too,
@@ -455,7 +461,7 @@ rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
 PACKAGES := $(addsuffix -packages,application bench browser build deb debian demo fuzz image lint \
-                matrix memory nginx-tests node quick rpm test tree)
+                matrix memory nginx-tests node quick rpm signers test tree)
 .PHONY: $(PACKAGES) packages
 ifdef LIST_PACKAGES
 $(PACKAGES):
