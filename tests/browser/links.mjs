@@ -47,6 +47,8 @@ async function pauseAndSeek(context, name) {
     error = thrown.message;
   }
   const refused = await text.textContent();
+  // A page can go on with a new link.
+  const resumed = error && await setClock(0).then(() => page.evaluate(resume, name));
   const path = `/${name}/${id}`;
   if (!error) {
     // The browser does not tell the protocol of a request that was canceled.
@@ -54,10 +56,19 @@ async function pauseAndSeek(context, name) {
     const mine = (await protocolsRead(page)).filter((read) => read.path === path);
     require(mine.some(({ protocol }) => protocol === settings.protocol), JSON.stringify(mine));
   }
-  const statuses = account.of(path).map(({ status }) => status);
   const cookies = await context.cookies(`${settings.origin}${path}`);
   await page.goto("about:blank");
   await page.close();
   const problems = account.problems(settings.sizes);
-  return { before, after, error, good, refused, statuses, cookies, problems, contrasts };
+  return { before, after, error, good, refused, resumed, cookies, problems, contrasts };
+}
+
+async function resume(name) {
+  const { media } = probe;
+  const place = media.currentTime;
+  const links = await fetch("links.json").then((answer) => answer.json());
+  media.src = links.find(({ anchor }) => anchor === name).src;
+  media.currentTime = place;
+  await media.play();
+  return { place, ...await probe.playing() };
 }

@@ -165,6 +165,13 @@ fn shell() {
     let main = "while read -r fields; do xspace_token $fields; done < \"$1\"\n";
     nginx.site().write("sign.sh", format!("{}{main}", signer("sh")));
     signs(&nginx, "sh", &["sign.sh"]);
+
+    // The link to try.
+    let commands = block("sh", "curl")
+        .replace("/srv/xspace/links.keys", "keys")
+        .replace("http://localhost/", &nginx.url("/"));
+    nginx.site().write("try.sh", format!("{}{commands}", signer("sh")));
+    assert_eq!(run(nginx.dir(), "sh", &["try.sh"]), "200\n");
 }
 
 #[test]
