@@ -245,9 +245,9 @@ soak: build test-packages ## Send REQUESTS=1000000 requests of all kinds, with r
 test-faults: build test-packages ## Let each fault under load go on for SECONDS (tests/README.md)
 	$(call long,Faults under load,XSPACE_TEST_FAULT_SECONDS=$(SECONDS),faults::)
 
-ROTATIONS ?= 100
+ROTATIONS ?= 50
 .PHONY: test-rotation
-test-rotation: build test-packages ## Replace the key of links ROTATIONS=100 times while clients seek
+test-rotation: build test-packages ## Replace the key of links ROTATIONS=50 times while clients seek
 	$(call long,Keys replaced under load,XSPACE_TEST_ROTATIONS=$(ROTATIONS),links_rotation::)
 
 .PHONY: bench

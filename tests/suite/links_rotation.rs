@@ -18,6 +18,14 @@ const MAX: u64 = 3;
 
 const CLIENTS: usize = 12;
 
+/// Every other pair of clients takes a new link after so many requests, the others keep a session as
+/// long as it is good.
+const BRIEF: usize = 10;
+
+fn is_brief(client: usize) -> bool {
+    client % 4 < 2
+}
+
 /// Two servers with the same keys, an application that signs links, and what clients have done.
 struct Servers {
     nginx: [Nginx; 2],
@@ -52,13 +60,16 @@ impl Servers {
         }
     }
 
-    /// Waits until each client was served with a link and with a session.
+    /// Waits until each client was served, and those that are brief with a link and with a session.
     fn wait_served(&self) {
         let load = |counts: &[AtomicUsize; 2]| counts.each_ref().map(|n| n.load(Ordering::Acquire));
         let before: Vec<_> = self.served.iter().map(load).collect();
         let goes_on = || {
             let now = self.served.iter().map(load);
-            now.zip(&before).all(|(now, before)| now[0] > before[0] && now[1] > before[1])
+            now.zip(&before).enumerate().all(|(client, (now, before))| {
+                let (link, session) = (now[0] > before[0], now[1] > before[1]);
+                if is_brief(client) { link && session } else { link || session }
+            })
         };
         let stopped = || self.stop.load(Ordering::Acquire);
         assert!(poll(|| stopped() || goes_on()) && !stopped(), "not every client is served");
@@ -74,13 +85,14 @@ impl Servers {
         self.write_all(&[new]);
     }
 
-    /// Seeks at both servers in turns: with a link, then without it for as long as the session is
-    /// good, then with a new link.
+    /// Seeks at both servers in turns: with a link, then with the session alone, then with a new
+    /// link.
     fn seek(&self, number: usize) {
         let protocol = [Protocol::Http1, Protocol::Http2][number % 2];
         let addresses: [SocketAddr; 2] = self.nginx.each_ref().map(|nginx| nginx.address(protocol));
         let mut session: Option<(String, u64)> = None;
-        let mut turns = (0..addresses.len()).cycle();
+        let mut turns = addresses.iter().cycle();
+        let mut count = 0;
         while !self.stop.load(Ordering::Acquire) {
             let (request, until, kind) = match &session {
                 Some((pair, until)) => (Request::get(PATH).header("Cookie", pair), *until, 1),
@@ -91,7 +103,8 @@ impl Servers {
                     (Request::get(&path), until, 0)
                 }
             };
-            let address = addresses[turns.next().expect("it is endless")];
+            let address = *turns.next().expect("it is endless");
+            count += 1;
             let request = request.range("bytes=1000-1999");
             let response = ask(protocol, address, &request);
             match response.status {
@@ -107,6 +120,9 @@ impl Servers {
                 // It may have been too late when nginx decided.
                 403 if now() > until => session = None,
                 _ => panic!("{protocol:?} {request:?}, good until {until}: {response:?}"),
+            }
+            if is_brief(number) && count % BRIEF == 0 {
+                session = None;
             }
         }
     }
