@@ -113,11 +113,11 @@ build: build/nginx module ## Build build/nginx and build/ngx_http_xspace_module.
 	    echo '(for Debian'"'"'s own nginx: "make deb", "make debian-module"; for others see docs/install.md)'
 
 .PHONY: run
-run: build demo-packages build/npm/demo/installed ## Serve sample recordings on loopback, PORT=8080 TLS_PORT=8443
+run: build demo-packages application-packages build/npm/demo/installed ## Serve sample recordings on loopback, PORT=8080 TLS_PORT=8443
 	@demo/run $(PORT) $(TLS_PORT)
 
 .PHONY: test
-test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-browser bench-quick ## Run everything that must pass
+test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-signers suite-browser bench-quick ## Run everything that must pass
 
 # The module's debug profile checks for overflow, and what debug_assert! does. It is built with the
 # points of fault injection, which do nothing until XSPACE_FAULT names one.
@@ -172,6 +172,12 @@ suite-dynamic: build/nginx module-dynamic test-packages
 suite-debian: debian-module test-packages ## Run the test suite on Debian's own nginx, TESTS=name for a few
 	$(call suite,/usr/sbin/nginx,$(DEBIAN)/$(MODULE),,Debian's nginx)
 
+# These need languages that no other test does. They are ignored elsewhere, and fail here where one
+# is missing.
+.PHONY: suite-signers
+suite-signers: build test-packages node-packages signers-packages ## Run the signers of docs/links.md in PHP, JavaScript and Go
+	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/$(MODULE),,signers of links,--ignored link_signers::)
+
 # NGINX without all that can be left out, and the module for it. What needs more is passed over. A
 # module that was built for an NGINX with nothing but --with-compat loads into one with threads too,
 # and reads catalogs in them.
@@ -207,7 +213,7 @@ bench-browser: build test-packages browser-packages $(BROWSER_MODULES) ## Seek t
 	    --nocapture --ignored compare_with_the_application
 
 .PHONY: screenshot
-screenshot: build demo-packages browser-packages $(BROWSER_MODULES) ## Take the README's pictures of the page of "make run"
+screenshot: build demo-packages application-packages browser-packages $(BROWSER_MODULES) ## Take the README's pictures of the page of "make run"
 	@demo/screenshot $(PORT) $(TLS_PORT)
 
 # CHECKER=valgrind or asan: only that one. TESTS=name for a few tests.
@@ -238,6 +244,11 @@ soak: build test-packages ## Send REQUESTS=1000000 requests of all kinds, with r
 .PHONY: test-faults
 test-faults: build test-packages ## Let each fault under load go on for SECONDS (tests/README.md)
 	$(call long,Faults under load,XSPACE_TEST_FAULT_SECONDS=$(SECONDS),faults::)
+
+ROTATIONS ?= 50
+.PHONY: test-rotation
+test-rotation: build test-packages ## Replace the key of links ROTATIONS=50 times while clients seek
+	$(call long,Keys replaced under load,XSPACE_TEST_ROTATIONS=$(ROTATIONS),links_rotation::)
 
 .PHONY: bench
 ifneq ($(filter-out 0 no,$(QUICK)),)
@@ -451,7 +462,7 @@ rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
 PACKAGES := $(addsuffix -packages,application bench browser build deb debian demo fuzz image lint \
-                matrix memory nginx-tests node quick rpm test tree)
+                matrix memory nginx-tests node quick rpm signers test tree)
 .PHONY: $(PACKAGES) packages
 ifdef LIST_PACKAGES
 $(PACKAGES):

@@ -1,7 +1,9 @@
-// Fills the list from recordings.json, which demo/catalog writes: for each recording a player and
-// a link to each of its files.
+// Fills the list of a page: for each recording a player, and a link to each of its files or, on
+// links.html, until when the link to it is good. demo/catalog writes recordings.json, and
+// demo/application/links.py returns links.json.
 "use strict";
 
+const main = document.querySelector("main");
 const message = document.getElementById("message");
 const list = document.getElementById("recordings");
 const template = document.getElementById("recording");
@@ -9,11 +11,11 @@ const template = document.getElementById("recording");
 show().catch((error) => {
   message.textContent = `The list of recordings could not be loaded (${error.message}).`;
 }).finally(() => {
-  document.querySelector("main").setAttribute("aria-busy", "false");
+  main.setAttribute("aria-busy", "false");
 });
 
 async function show() {
-  const response = await fetch("recordings.json");
+  const response = await fetch(main.dataset.list);
   if (!response.ok) {
     throw new Error(`status ${response.status}`);
   }
@@ -28,20 +30,26 @@ function item(recording) {
   const node = template.content.cloneNode(true);
   const formats = recording.files.map((file) => file.format.toUpperCase());
   const bytes = recording.files.reduce((sum, file) => sum + file.bytes, 0);
-  node.querySelector("article").id = recording.id;
+  node.querySelector("article").id = recording.anchor ?? recording.id;
   node.querySelector("h2").textContent = recording.title;
   node.querySelector(".facts").textContent =
     [length(recording.seconds), size(bytes), formats.join(", ")].join(" · ");
-  node.querySelector(".player").append(media(recording));
-  node.querySelector("nav").setAttribute("aria-label", `Download ${recording.title}`);
-  node.querySelector("nav").append(...recording.files.map((file) => link(recording, file)));
+  const element = media(recording);
+  node.querySelector(".player").append(element);
+  const nav = node.querySelector("nav");
+  if (nav) {
+    nav.setAttribute("aria-label", `Download ${recording.title}`);
+    nav.append(...recording.files.map((file) => link(recording, file)));
+  } else {
+    tellEnd(recording, element, node.querySelector(".link"));
+  }
   return node;
 }
 
 function media(recording) {
   const hasVideo = recording.files.some((file) => file.type.startsWith("video/"));
   const element = document.createElement(hasVideo ? "video" : "audio");
-  element.src = `download/${recording.id}${hasVideo ? "?format=video" : ""}`;
+  element.src = recording.src ?? `download/${recording.id}${hasVideo ? "?format=video" : ""}`;
   // A video shows its first picture; of sound nothing is needed before it is played.
   element.preload = hasVideo ? "metadata" : "none";
   element.controls = true;
@@ -57,6 +65,19 @@ function link(recording, file) {
   a.textContent = `↓ ${format}, ${size(file.bytes)}`;
   a.setAttribute("aria-label", `Download as ${format}, ${size(file.bytes)}`);
   return a;
+}
+
+// Writes until when a link is good, that it has ended, and that a player was refused.
+function tellEnd(recording, element, text) {
+  const end = new Date(Date.now() + 1000 * recording.lasts);
+  text.textContent = `The link is good until ${end.toLocaleTimeString()}.`;
+  const timer = setTimeout(() => {
+    text.textContent = "The link has ended.";
+  }, 1000 * recording.lasts);
+  element.addEventListener("error", () => {
+    clearTimeout(timer);
+    text.textContent = "The player was refused: new links are at the end of the page.";
+  });
 }
 
 function addPlayer(element) {

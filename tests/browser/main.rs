@@ -10,6 +10,8 @@ mod application;
 mod caches;
 /// Links that save a file.
 mod downloads;
+/// Links that end while a listener pauses.
+mod links;
 /// A page of another origin.
 mod other_origin;
 /// What the page shows, by keyboard, on a phone, in the dark.

@@ -49,10 +49,12 @@ impl Recording {
     }
 
     /// That, and the other locations that have the file.
-    fn paths(&self) -> [String; 9] {
+    fn paths(&self) -> [String; 11] {
         let Self { id, format, .. } = self;
         [
             self.path(),
+            format!("/with-session/{id}"),
+            format!("/without-session/{id}"),
             format!("/static/{id}.{format}"),
             format!("/broken/{id}"),
             format!("/x-accel/{id}"),
@@ -110,6 +112,14 @@ pub const MODULE: &str = "
 /// need another one.
 pub const SLOW: &str = "limit_rate 500k;";
 
+/// How requests are logged, for [`log_of`].
+pub const LOG: &str = "
+    log_format json escape=json '{\"method\":\"$request_method\",\"asked\":\"$request_uri\",'
+        '\"protocol\":\"$server_protocol\",\"status\":$status,\"bytes\":$bytes_sent,'
+        '\"range\":\"$http_range\",\"content_range\":\"$sent_http_content_range\",'
+        '\"upstream_bytes\":\"$upstream_bytes_received\",\"link\":\"$xspace_link_status\"}';
+    access_log {dir}/access.log json;";
+
 /// The demonstration's page with these recordings, and a plain location `/static/` with the files.
 /// `server` goes into the server.
 pub fn site(recordings: &[&Recording], server: &str) -> Site {
@@ -118,13 +128,9 @@ pub fn site(recordings: &[&Recording], server: &str) -> Site {
             "types {
                 text/html html; text/css css; text/javascript js; image/svg+xml svg;
                 application/json json; audio/mpeg mp3; audio/wav wav; video/mp4 mp4;
-            }
-            log_format json escape=json '{\"method\":\"$request_method\",\"asked\":\"$request_uri\",'
-                '\"protocol\":\"$server_protocol\",\"status\":$status,\"bytes\":$bytes_sent,'
-                '\"range\":\"$http_range\",\"content_range\":\"$sent_http_content_range\",'
-                '\"upstream_bytes\":\"$upstream_bytes_received\"}';
-            access_log {dir}/access.log json;",
+            }",
         )
+        .http(LOG)
         .server("location ^~ /static/ { alias {dir}/downloads/; }")
         .server(server);
 

@@ -213,24 +213,68 @@ fn replaced_applications_routes_are_served() {
 
 #[test]
 fn links_are_renewed_by_the_application_and_not_logged() {
-    let Some(nginx) = start("links.conf") else { return };
+    const NAME: &str = "links.conf";
+    let text = conf_file(NAME);
+    if !is_for_this_nginx(NAME, &text) {
+        return;
+    }
+    let application = Application::always(Reply::status(302).header("Location", "/login"));
+    let text = text.replace("127.0.0.1:8080", &application.address().to_string());
+    let nginx = site(NAME, &text).start();
     let (key, any) = (LinkKey::new("k1"), ["-", "user_7", "-"]);
     let good = format!("{PATH}?token={}", key.token(ID, 999_999_999_999, any));
     let expired = format!("{PATH}?token={}", key.token(ID, 1, any));
+    let log = |count: usize| {
+        let lines = nginx.log_lines("srv/log/access.log", count);
+        assert_eq!(lines.len(), count, "{lines:?}");
+        assert!(lines.iter().all(|line| line.contains(PATH)), "{lines:?}");
+        assert!(lines.iter().all(|line| !line.contains("1.k1.")), "{lines:?}");
+        lines.into_iter().next_back().expect("a line")
+    };
+
+    // A good link: nothing in front of the recording but nginx.
     let response = nginx.get(&good);
     assert_eq!((response.status, response.body.len()), (200, LONG));
     assert_eq!(response.header("cache-control"), Some("private, no-cache"));
+    assert!(log(1).ends_with(" ok user_7"));
+    assert!(application.take_asked().is_empty());
+    for request in [
+        Request::get(&good).range("bytes=0-9"),
+        Request::get(&good)
+            .header("If-Modified-Since", response.header("last-modified").expect("it")),
+        Request::head(&good),
+    ] {
+        let response = nginx.send(Protocol::Http1, &request);
+        assert!([200, 206, 304].contains(&response.status), "{response:?}");
+        assert_eq!(response.header("referrer-policy"), Some("no-referrer"), "{response:?}");
+    }
     assert_eq!(response.header("referrer-policy"), Some("no-referrer"));
+
+    // Without one the application answers, whatever is the matter, and is told what.
+    for (count, path, status) in
+        [(5, expired.as_str(), "expired"), (6, PATH, "missing"), (7, &format!("{good}x"), "bad")]
+    {
+        let response = nginx.get(path);
+        assert_eq!(response.status, 302, "{path}: {response:?}");
+        assert_eq!(response.header("location"), Some("/login"), "{path}");
+        let asked = application.take_only();
+        assert_eq!(asked.target, path);
+        assert_eq!(asked.header("x-link-status"), Some(status), "{path}");
+        assert!(log(count).ends_with(&format!(" {status} -")), "{path}");
+    }
+
+    // A session takes the place of the link.
     let cookie = response.header("set-cookie").expect("a session");
     let cookie = cookie.split(';').next().expect("a pair");
-    assert_eq!(nginx.get(&expired).text(), format!("app: {expired}"));
-    assert_eq!(nginx.get(PATH).text(), format!("app: {PATH}"));
     let response = nginx.get_with(&expired, "Cookie", cookie);
     assert_eq!((response.status, response.body.len()), (200, LONG));
-    let lines = nginx.log_lines("srv/log/access.log", 4);
-    assert!(lines.iter().all(|line| line.contains(PATH) && !line.contains("token")), "{lines:?}");
-    assert!(lines[0].ends_with(" ok user_7"), "{lines:?}");
-    assert!(lines[3].ends_with(" session user_7"), "{lines:?}");
+    assert!(log(8).ends_with(" session user_7"));
+    assert!(application.take_asked().is_empty());
+
+    // No location is selected for this one.
+    let malformed = format!("GET {good} HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+    assert_eq!(nginx.raw().ask(malformed).status, 400);
+    assert!(log(9).contains("\" 400 "));
 }
 
 #[test]

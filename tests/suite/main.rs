@@ -74,6 +74,9 @@ mod links_attacks;
 /// What `nginx -t` says about links.
 #[cfg(feature = "links")]
 mod links_config;
+/// The key of links is replaced while clients seek.
+#[cfg(feature = "links")]
+mod links_rotation;
 /// Which location a file is served from, by comparison with X-Accel-Redirect to the same URI.
 mod locations;
 /// What others have written, in the module's lines of the error log.
