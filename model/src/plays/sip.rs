@@ -44,15 +44,17 @@ impl Sip {
     /// words of two texts differ, whatever follows, unless their lengths differ by 256 or more.
     pub(super) fn text(&mut self, bytes: &[u8]) {
         let words = bytes.chunks_exact(size_of::<u64>());
-        let mut last = (bytes.len() as u64) << 56;
-        for (at, &byte) in words.remainder().iter().enumerate() {
-            last |= u64::from(byte) << (8 * at);
-        }
+        let rest = match (words.remainder(), bytes.last_chunk()) {
+            ([], _) => 0,
+            // One load of eight bytes, without those that are in the word before.
+            (rest, Some(last)) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+            (rest, None) => rest.iter().rev().fold(0, |word, &byte| (word << 8) | u64::from(byte)),
+        };
         for word in words {
             // They have this length.
             self.word(word.try_into().map_or(0, u64::from_le_bytes));
         }
-        self.word(last);
+        self.word(rest | ((bytes.len() as u64) << 56));
     }
 
     pub(super) fn finish(mut self) -> u64 {
