@@ -7,7 +7,7 @@
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-use super::layout::SPACE_LEN;
+use super::layout::{BASE_LEN, SPACE_LEN};
 use crate::request::{MAX_ID_LEN, SpaceId};
 
 /// The longest name of a space, in bytes.
@@ -16,7 +16,7 @@ pub const MAX_NAME_LEN: usize = MAX_ID_LEN;
 /// How many slots are looked at for a space.
 const PROBES: usize = 64;
 
-// The words of a slot. Two are left for more counts.
+// The words of a slot. One is left for another count.
 const HASH: usize = 0;
 /// Where the name begins in the words of names, shifted, and its length in bytes; 0 if there is none.
 const NAME: usize = 1;
@@ -24,6 +24,8 @@ const REQUESTS: usize = 2;
 const PLAYS: usize = 3;
 const DOWNLOADS: usize = 4;
 const BYTES: usize = 5;
+/// The last pass through the state file that the space was found in.
+const PASS: usize = 6;
 
 const LEN_BITS: u32 = 8;
 
@@ -32,6 +34,8 @@ const LEN_BITS: u32 = 8;
 pub(super) struct Spaces<'z> {
     pub(super) slots: &'z [AtomicU64],
     pub(super) names: &'z [AtomicU64],
+    /// What was counted before the zone was made; empty without a state file.
+    pub(super) bases: &'z [AtomicU64],
     /// How many words of names are in use; it may be more than there are.
     pub(super) names_len: &'z AtomicU64,
     /// How many slots are in use.
@@ -41,9 +45,14 @@ pub(super) struct Spaces<'z> {
 /// What was counted for a space.
 #[derive(Clone, Copy, Debug)]
 pub struct Space<'z> {
+    index: usize,
     slot: &'z [AtomicU64],
     names: &'z [AtomicU64],
+    bases: &'z [AtomicU64],
 }
+
+/// What is counted for a space: requests, plays, downloads and bytes.
+pub(super) type SpaceCounts = [u64; BASE_LEN];
 
 impl<'z> Spaces<'z> {
     /// The slot of a space. A vacant one is claimed for it with `may_claim`.
@@ -53,8 +62,10 @@ impl<'z> Spaces<'z> {
         let start = ((u128::from(hash) * count as u128) >> 64) as usize;
         let (before, from) = self.slots.split_at_checked(start * SPACE_LEN)?;
         let slots = from.chunks_exact(SPACE_LEN).chain(before.chunks_exact(SPACE_LEN));
-        for slot in slots.take(PROBES) {
-            let space = Space { slot, names: self.names };
+        for (slot, index) in slots.take(PROBES).zip(start..) {
+            // Behind the last slot comes the first.
+            let index = if index < count { index } else { index - count };
+            let space = self.space(index, slot);
             let word = space.slot.get(HASH)?;
             let mut found = word.load(Relaxed);
             if found == 0 {
@@ -80,12 +91,17 @@ impl<'z> Spaces<'z> {
     pub(super) fn at(self, index: usize) -> Option<Space<'z>> {
         let start = index.checked_mul(SPACE_LEN)?;
         let slot = self.slots.get(start..start.checked_add(SPACE_LEN)?)?;
-        Some(Space { slot, names: self.names })
+        Some(self.space(index, slot))
     }
 
     /// All slots, vacant ones too.
     pub(super) fn all(self) -> impl Iterator<Item = Space<'z>> {
-        self.slots.chunks_exact(SPACE_LEN).map(move |slot| Space { slot, names: self.names })
+        let slots = self.slots.chunks_exact(SPACE_LEN).enumerate();
+        slots.map(move |(index, slot)| self.space(index, slot))
+    }
+
+    fn space(self, index: usize, slot: &'z [AtomicU64]) -> Space<'z> {
+        Space { index, slot, names: self.names, bases: self.bases }
     }
 
     /// Writes the name of a space that has none. Returns whether it is this space, and not another one
@@ -138,24 +154,69 @@ impl Space<'_> {
         self.add(DOWNLOADS, is_download.into());
     }
 
+    /// What was counted since the zone was made.
+    pub(super) fn own(&self) -> SpaceCounts {
+        [REQUESTS, PLAYS, DOWNLOADS, BYTES].map(|index| self.load(index))
+    }
+
+    /// What was counted before, or by other zones.
+    pub(super) fn base(&self) -> SpaceCounts {
+        let mut counts = SpaceCounts::default();
+        for (count, word) in counts.iter_mut().zip(self.base_words()) {
+            *count = word.load(Relaxed);
+        }
+        counts
+    }
+
+    pub(super) fn set_base(&self, base: SpaceCounts) {
+        self.base_words().iter().zip(base).for_each(|(word, count)| word.store(count, Relaxed));
+    }
+
+    fn base_words(&self) -> &[AtomicU64] {
+        let start = self.index * BASE_LEN;
+        self.bases.get(start..start + BASE_LEN).unwrap_or_default()
+    }
+
+    /// The last pass through the state file that the space was found in.
+    pub(super) fn pass(&self) -> u64 {
+        self.load(PASS)
+    }
+
+    pub(super) fn set_pass(&self, pass: u64) {
+        if let Some(word) = self.slot.get(PASS) {
+            word.store(pass, Relaxed);
+        }
+    }
+
+    /// Since counting has begun: requests, plays, downloads and bytes.
+    fn sums(&self) -> SpaceCounts {
+        let (mut sums, base) = (self.own(), self.base());
+        sums.iter_mut().zip(base).for_each(|(sum, base)| *sum = sum.saturating_add(base));
+        sums
+    }
+
     /// Requests to which something of the recording was sent.
     pub fn requests(&self) -> u64 {
-        self.load(REQUESTS)
+        let [requests, ..] = self.sums();
+        requests
     }
 
     /// Plays.
     pub fn plays(&self) -> u64 {
-        self.load(PLAYS)
+        let [_, plays, ..] = self.sums();
+        plays
     }
 
     /// Downloads.
     pub fn downloads(&self) -> u64 {
-        self.load(DOWNLOADS)
+        let [_, _, downloads, _] = self.sums();
+        downloads
     }
 
     /// Bytes sent of the recording.
     pub fn bytes(&self) -> u64 {
-        self.load(BYTES)
+        let [.., bytes] = self.sums();
+        bytes
     }
 
     fn name_words(&self) -> Option<(&[AtomicU64], usize)> {
