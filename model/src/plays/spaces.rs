@@ -8,6 +8,7 @@ use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use super::layout::{BASE_LEN, SPACE_LEN};
+use super::sip::words;
 use crate::request::{MAX_ID_LEN, SpaceId};
 
 /// The longest name of a space, in bytes.
@@ -119,8 +120,9 @@ impl<'z> Spaces<'z> {
         let start = self.names_len.fetch_add(count as u64, Relaxed);
         let at = usize::try_from(start).unwrap_or(usize::MAX);
         let Some(place) = self.names.get(at..at.saturating_add(count)) else { return true };
-        for (word, bytes) in place.iter().zip(id.as_bytes().chunks(size_of::<u64>())) {
-            word.store(packed(bytes), Relaxed);
+        let (words, rest) = words(id.as_bytes());
+        for (to, word) in place.iter().zip(words.chain([rest])) {
+            to.store(word, Relaxed);
         }
         let name = (start << LEN_BITS) | id.as_bytes().len() as u64;
         match word.compare_exchange(0, name, AcqRel, Acquire) {
@@ -230,28 +232,22 @@ impl Space<'_> {
     /// Whether the space has this id for its name.
     fn is(&self, id: SpaceId<'_>) -> bool {
         let Some((words, len)) = self.name_words() else { return false };
-        let chunks = id.as_bytes().chunks(size_of::<u64>());
-        len == id.as_bytes().len()
-            && words.iter().zip(chunks).all(|(word, bytes)| word.load(Relaxed) == packed(bytes))
+        if len != id.as_bytes().len() {
+            return false;
+        }
+        let (own, rest) = self::words(id.as_bytes());
+        let mut words = words.iter().map(|word| word.load(Relaxed));
+        own.zip(words.by_ref()).all(|(own, word)| own == word) && words.all(|word| word == rest)
     }
 
     /// The space's id, in a buffer; `None` if the zone had no room for it.
     pub fn id<'b>(&self, buffer: &'b mut [u8; MAX_NAME_LEN]) -> Option<SpaceId<'b>> {
         let (words, len) = self.name_words()?;
         for (bytes, word) in buffer.chunks_mut(size_of::<u64>()).zip(words) {
-            for (byte, from) in bytes.iter_mut().zip(word.load(Relaxed).to_ne_bytes()) {
+            for (byte, from) in bytes.iter_mut().zip(word.load(Relaxed).to_le_bytes()) {
                 *byte = from;
             }
         }
         buffer.get(..len).and_then(SpaceId::parse)
     }
-}
-
-/// Up to eight bytes in a word.
-fn packed(bytes: &[u8]) -> u64 {
-    let mut word = [0; size_of::<u64>()];
-    for (to, from) in word.iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    u64::from_ne_bytes(word)
 }
