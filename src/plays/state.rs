@@ -436,9 +436,11 @@ fn report(zone: &StatsZone, state: &State, problem: &Problem, log: Option<Log>) 
     match state.set_aside() {
         Ok(aside) => {
             let aside = Text(aside.as_os_str().as_bytes());
-            let message =
-                format_args!("the state file of zone \"{name}\" was renamed to \"{aside}\"");
-            log.write(Level::Warn, 0, message);
+            log.write(
+                Level::Warn,
+                0,
+                format_args!("the state file of zone \"{name}\" was renamed to \"{aside}\""),
+            );
         }
         Err(why) => log.write(Level::Error, 0, format_args!("{why}")),
     }
