@@ -6,6 +6,7 @@
 mod callgrind;
 mod catalog;
 mod cost;
+mod counting;
 mod growth;
 mod latency;
 mod load;
@@ -31,10 +32,11 @@ use workbench::{Result, Workbench};
 
 /// The parts, by the name that `ONLY` takes and that the file of results has.
 /// Small things first, while this process is small.
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("size", size::measure),
     ("catalog", catalog::measure),
     ("cost", cost::measure),
+    ("counting", counting::measure),
     ("throughput", throughput::measure),
     ("lookups", lookups::measure),
     ("latency", latency::measure),
