@@ -51,6 +51,9 @@ pub(crate) struct CatalogFile {
     /// Borrowed during a call of a handler at most.
     current: RefCell<Option<Box<Catalog>>>,
     version: RefCell<Option<FileVersion>>,
+    /// The path in pages of counts.
+    #[cfg(feature = "plays")]
+    pub(crate) label: Box<str>,
     #[cfg(feature = "plays")]
     pub(crate) health: Health,
 }
@@ -74,6 +77,8 @@ impl CatalogFile {
             threads,
             current: RefCell::default(),
             version: RefCell::default(),
+            #[cfg(feature = "plays")]
+            label: String::from_utf8_lossy(path).into(),
             #[cfg(feature = "plays")]
             health: Health::default(),
         }

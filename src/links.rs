@@ -55,6 +55,12 @@ impl<'r> Verdict<'r> {
         self.result.map_or_else(|why| why, |grant| grant.status())
     }
 
+    /// Why the link was refused; `None` if it is good.
+    #[cfg(feature = "plays")]
+    pub(crate) fn refused(&self) -> Option<Status> {
+        self.result.err()
+    }
+
     /// Whom the link is for; empty if it does not say or is not good.
     pub(crate) fn subject(&self) -> &'r [u8] {
         self.result.map_or(&[], |grant| grant.fields().subject())

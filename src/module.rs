@@ -107,7 +107,13 @@ pub static mut ngx_http_xspace_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const MODULE_CONTEXT).cast_mut().cast(),
     commands: (&raw mut COMMANDS).cast(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
+    #[cfg(feature = "plays")]
+    init_module: Some(init_module),
     init_process: Some(init_process),
+    #[cfg(feature = "plays")]
+    exit_process: Some(exit_process),
+    #[cfg(feature = "plays")]
+    exit_master: Some(exit_master),
     ..ngx_module_t::default()
 };
 
@@ -407,11 +413,49 @@ unsafe extern "C" fn init_conf(cycle: *mut ngx_cycle_t, _: *mut c_void) -> *mut 
         if let (Some(threads), Some(_)) = (threads, lack) {
             threads.remove(cycle);
         }
-        match catalogs::refresh(cycle, &main.catalogs.borrow(), lack) {
+        let checked = catalogs::refresh(cycle, &main.catalogs.borrow(), lack);
+        #[cfg(feature = "plays")]
+        let checked = checked.and_then(|()| plays::state::check(cycle, main));
+        match checked {
             Ok(()) => NGX_CONF_OK,
             Err(Refused) => NGX_CONF_ERROR,
         }
     })
+}
+
+/// Runs `body` with the configuration of a process that begins or ends.
+///
+/// # Safety
+///
+/// nginx passes `cycle` to a function of the module that it calls for a process.
+#[cfg(feature = "plays")]
+unsafe fn with_process(cycle: *mut ngx_cycle_t, body: impl FnOnce(Cycle, &MainConf)) {
+    // SAFETY: by the contract.
+    let Some(cycle) = (unsafe { Cycle::from_raw(cycle) }) else { return };
+    guard::catch(cycle.log_handle(), (), || {
+        if let Some(main) = cycle.main_conf::<MainConf>() {
+            body(cycle, main);
+        }
+    });
+}
+
+#[cfg(feature = "plays")]
+unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function with the cycle that it has made.
+    unsafe { with_process(cycle, plays::state::retire) };
+    OK
+}
+
+#[cfg(feature = "plays")]
+unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
+    // SAFETY: nginx calls the function with the cycle that the process runs with.
+    unsafe { with_process(cycle, plays::state::end_process) };
+}
+
+#[cfg(feature = "plays")]
+unsafe extern "C" fn exit_master(cycle: *mut ngx_cycle_t) {
+    // SAFETY: as in `exit_process`.
+    unsafe { with_process(cycle, plays::state::end_master) };
 }
 
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
@@ -422,6 +466,10 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         #[cfg(feature = "plays")]
         if let Some(main) = cycle.main_conf::<MainConf>().filter(|_| worker::handles_requests()) {
             main.catalogs.borrow().iter().for_each(|file| file.health.begin());
+            if let Err(why) = plays::state::begin(cycle, main) {
+                log_emergency(log, format_args!("could not start a timer for state files: {why}"));
+                return ERROR;
+            }
         }
         let main = cycle.main_conf::<MainConf>().filter(|_| worker::is_worker());
         let Some(main) = main else { return OK };

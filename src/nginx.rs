@@ -25,6 +25,8 @@ pub(crate) mod heap;
 mod job;
 pub(crate) mod layout;
 pub(crate) mod location;
+#[cfg(feature = "plays")]
+pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod module;

@@ -2,6 +2,7 @@
 //!
 //! - `directives`: the directives, and what `nginx -t` checks of them;
 //! - `zone`: the shared memory that everything is counted in;
+//! - `state`: the file that keeps sums over restarts;
 //! - `counting`: the handler of the log phase;
 //! - `status`: the content handler that shows what was counted.
 //!
@@ -11,6 +12,7 @@
 
 pub(crate) mod counting;
 pub(crate) mod directives;
+pub(crate) mod state;
 pub(crate) mod status;
 mod zone;
 

@@ -57,11 +57,14 @@ const PLAIN: usize = 0;
 const BESIDE_CATALOG: usize = 1;
 const CACHED: usize = 2;
 const DEBIAN: usize = 3;
-const ROWS: [Row; 25] = [
+const PACED: usize = 4;
+const ROWS: [Row; 27] = [
     base(variants::STATIC_FILES, PLAIN),
     base(variants::STATIC_BESIDE_CATALOG, BESIDE_CATALOG),
     base(variants::STATIC_CACHED, CACHED),
     row(variants::DEBIAN_STATIC, DEBIAN),
+    base(variants::PACED, PACED),
+    with_goal(variants::PLAYS_COUNTED, PACED, 1.05, 0.0),
     row(variants::TRIED, PLAIN),
     row(variants::AUTHORIZED, PLAIN),
     with_goal(variants::DIRECTORY_FIRST, PLAIN, 1.20, 1.0),

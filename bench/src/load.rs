@@ -148,7 +148,11 @@ impl Running {
 
     /// Processor time of nginx and of the application so far, in nanoseconds.
     fn ran(&self) -> Result<u64> {
-        let mut sum = process::ran(self.nginx.wait_worker())?;
+        self.nginx.wait_worker();
+        let mut sum = 0;
+        for worker in self.nginx.workers() {
+            sum += process::ran(worker)?;
+        }
         if let Some(application) = &self.application {
             for worker in application.wait_workers(WORKERS) {
                 sum += process::ran(worker)?;

@@ -6,6 +6,7 @@
 mod callgrind;
 mod catalog;
 mod cost;
+mod counting;
 mod growth;
 mod latency;
 mod links;
@@ -32,11 +33,12 @@ use workbench::{Result, Workbench};
 
 /// The parts, by the name that `ONLY` takes and that the file of results has.
 /// Small things first, while this process is small.
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("size", size::measure),
     ("catalog", catalog::measure),
     ("cost", cost::measure),
     ("links", links::measure),
+    ("counting", counting::measure),
     ("throughput", throughput::measure),
     ("lookups", lookups::measure),
     ("latency", latency::measure),

@@ -145,6 +145,18 @@ const DIRECTORY: &str = "
 location ^~ /downloads/ { internal; alias {dir}/; }
 location ^~ /download/ { xspace_download /downloads/; }";
 
+/// What is sent never makes a play, so that each request is judged to its end.
+const COUNTED: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; limit_rate 1000m; limit_rate_after 1000m; }
+location ^~ /download/ {
+    xspace_download /downloads/; xspace_stats plays; xspace_play time=4h bytes=1000g;
+}";
+
+/// The same without counting.
+const NOT_COUNTED: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; limit_rate 1000m; limit_rate_after 1000m; }
+location ^~ /download/ { xspace_download /downloads/; }";
+
 const FOURTH: &str = "
 location ^~ /downloads/ { internal; alias {fourth}/; }
 location ^~ /download/ { xspace_download /downloads/; }";
@@ -277,6 +289,8 @@ pub const FLASK_X_ACCEL: Variant =
 pub const FLASK_SEND_FILE: Variant =
     bundled("Flask, send_file", Modules::None, SEND_FILE, "/send-file/1lDxLnrWjwkGm");
 pub const DIRECTORY_FIRST: Variant = ours("directory", DIRECTORY, URI);
+pub const PACED: Variant = ours("directory, limit_rate", NOT_COUNTED, URI);
+pub const PLAYS_COUNTED: Variant = ours("the same, plays counted", COUNTED, URI);
 pub const DIRECTORY_ATTACHMENT: Variant =
     ours("directory, ?attachment=1", DIRECTORY, "/download/1lDxLnrWjwkGm?attachment=1");
 pub const DIRECTORY_FOURTH: Variant = ours("directory, fourth format", FOURTH, URI);
@@ -394,6 +408,9 @@ impl Files {
         };
         if variant.cached {
             site = site.http("open_file_cache max=10000 inactive=1h; open_file_cache_valid 1h;");
+        }
+        if variant.locations.contains("xspace_stats ") {
+            site = site.http("xspace_stats_zone plays:10m;");
         }
         if variant.locations.contains("proxy_cache ") {
             site = site.http("proxy_cache_path {dir}/cache keys_zone=lookup:10m;");

@@ -49,6 +49,10 @@ pub enum Status {
 }
 
 impl Status {
+    /// Those with which a request is refused.
+    pub const REFUSED: [Self; 6] =
+        [Self::Missing, Self::Bad, Self::Key, Self::Expired, Self::Address, Self::Format];
+
     /// The word for the variable.
     pub fn as_str(self) -> &'static str {
         match self {

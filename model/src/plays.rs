@@ -12,7 +12,8 @@
 //! - [`Window`]: when counting starts anew;
 //! - [`Listener`]: for whom, as a keyed hash;
 //! - [`Layout`]: where the tables of a zone are;
-//! - [`Report`]: what was counted, as a text.
+//! - [`Report`]: what was counted, as a text;
+//! - [`StatePass`]: the state file, which keeps sums over restarts.
 
 mod gauges;
 mod layout;
@@ -21,6 +22,7 @@ mod report;
 mod rule;
 mod sip;
 mod spaces;
+mod state;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -30,9 +32,10 @@ mod zone;
 
 pub use self::gauges::{CATALOGS, CatalogHealth};
 pub use self::layout::Layout;
-pub use self::report::{NoMemory, PROMETHEUS_TYPE, Report};
+pub use self::report::{NoMemory, PROMETHEUS_TYPE, Report, Text};
 pub use self::rule::{MAX_TIME, Rule};
 pub use self::spaces::{MAX_NAME_LEN, Space};
+pub use self::state::{StateError, StatePass};
 pub use self::top::{MAX_TOP, Top};
 pub use self::totals::{Count, SLOTS};
 pub use self::window::{MAX_WINDOW, Window};

@@ -225,9 +225,9 @@ directives! {
         (c"xspace_status", LOCATION | NGX_CONF_TAKE12, plays::directives::status);
 
     @repeated
-    /// `xspace_stats_zone name:size [listeners=number];`
+    /// `xspace_stats_zone name:size [listeners=number] [state=path] [save=time];`
     #[cfg(feature = "plays")]
-    (c"xspace_stats_zone", NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE12, plays::directives::zone);
+    (c"xspace_stats_zone", NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE123 | NGX_CONF_TAKE4, plays::directives::zone);
 }
 
 /// `invalid <what> "<argument>" in "<directive>"<why>`.

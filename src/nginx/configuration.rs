@@ -145,7 +145,7 @@ impl Conf<'_> {
     }
 
     /// A time such as `5m`, in seconds.
-    #[cfg(feature = "links")]
+    #[cfg(any(feature = "links", feature = "plays"))]
     pub(crate) fn parse_seconds(value: &[u8]) -> Option<u64> {
         let mut value = string(value);
         // SAFETY: the function only reads the string.

@@ -116,6 +116,7 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_cycle_t, conf_ctx),
     FIELD(ngx_cycle_t, log),
     FIELD(ngx_cycle_t, modules),
+    FIELD(ngx_cycle_t, old_cycle),
     FIELD(ngx_cycle_t, pool),
 
     FIELD(ngx_event_conf_t, use),

@@ -28,6 +28,12 @@ pub(super) fn tag() -> *mut c_void {
     (&raw mut ngx_http_xspace_module).cast()
 }
 
+/// Whether this is the module, as the library that runs has it.
+#[cfg(feature = "plays")]
+pub(super) fn is_own(module: &ngx_module_t) -> bool {
+    ptr::eq(module, &raw const ngx_http_xspace_module)
+}
+
 /// The core module's index in the arrays `main_conf`, `srv_conf` and `loc_conf`.
 pub(super) fn core_index() -> usize {
     // SAFETY: as in `ctx_index`.

@@ -3,6 +3,8 @@
 use core::ffi::CStr;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
+#[cfg(feature = "plays")]
+use std::{fs::File, io};
 
 use super::worker::Cycle;
 
@@ -11,6 +13,8 @@ use super::worker::Cycle;
 pub(crate) struct WorkerUser {
     pub(crate) name: String,
     id: libc::uid_t,
+    #[cfg(feature = "plays")]
+    group: libc::gid_t,
     groups: Vec<libc::gid_t>,
 }
 
@@ -19,6 +23,9 @@ pub(crate) struct WorkerUser {
 pub(crate) enum Permission {
     /// To read a file.
     Read = 0o4,
+    /// To create and remove files in a directory.
+    #[cfg(feature = "plays")]
+    Write = 0o2,
     /// To access the files of a directory.
     Search = 0o1,
 }
@@ -41,8 +48,20 @@ impl WorkerUser {
             let name = CStr::from_ptr(core.username);
             let id = libc::getpwnam(name.as_ptr()).as_ref()?.pw_uid;
             let groups = groups_of(name, core.group);
-            Some(Self { name: name.to_string_lossy().into_owned(), id, groups })
+            Some(Self {
+                name: name.to_string_lossy().into_owned(),
+                id,
+                #[cfg(feature = "plays")]
+                group: core.group,
+                groups,
+            })
         }
+    }
+
+    /// Makes a file the user's.
+    #[cfg(feature = "plays")]
+    pub(crate) fn give(&self, file: &File) -> io::Result<()> {
+        std::os::unix::fs::fchown(file, Some(self.id), Some(self.group))
     }
 
     /// Whether the mode bits of a file grant a permission. Access control lists are not read.

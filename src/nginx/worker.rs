@@ -35,7 +35,8 @@ pub(crate) struct Cycle(ptr::NonNull<ngx_cycle_t>);
 impl Cycle {
     /// # Safety
     ///
-    /// nginx passes `cycle` to a module's `init_process`, or to the `init_conf` of a core module.
+    /// nginx passes `cycle` to a module's `init_module`, `init_process`, `exit_process` or `exit_master`, or
+    /// to the `init_conf` of a core module.
     pub(crate) unsafe fn from_raw(cycle: *mut ngx_cycle_t) -> Option<Self> {
         ptr::NonNull::new(cycle).map(Self)
     }
@@ -83,6 +84,20 @@ impl Cycle {
         unsafe {
             let index = ptr::addr_of!(ngx_http_module.index).read();
             (*(*self.0.as_ptr()).conf_ctx.add(index)).cast::<ngx_http_conf_ctx_t>().as_ref()
+        }
+    }
+
+    /// The configuration that was in use before, if it has this module too. Called while it still
+    /// exists: in `init_module`.
+    #[cfg(feature = "plays")]
+    pub(crate) fn previous(self) -> Option<Self> {
+        // SAFETY: see above; null, or a cycle. The one that nginx starts with has no modules.
+        unsafe {
+            let old = ptr::NonNull::new((*self.0.as_ptr()).old_cycle)?;
+            if (*old.as_ptr()).modules.is_null() || (*old.as_ptr()).conf_ctx.is_null() {
+                return None;
+            }
+            module::all(old.as_ptr()).any(module::is_own).then_some(Self(old))
         }
     }
 

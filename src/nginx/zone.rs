@@ -7,7 +7,7 @@ use core::sync::atomic::AtomicU64;
 
 use nginx_sys::{
     NGX_ERROR, NGX_OK, ngx_int_t, ngx_pagesize, ngx_shared_memory_add, ngx_shm_zone_t,
-    ngx_slab_pool_t, ngx_worker,
+    ngx_slab_pool_t, ngx_test_config, ngx_worker,
 };
 
 use super::configuration::Conf;
@@ -22,9 +22,15 @@ pub(crate) type Words = &'static [AtomicU64];
 
 /// What a zone of shared memory is used for.
 pub(crate) trait ZoneUser: 'static {
-    /// Called when nginx has the memory. `is_new`: it is all 0; otherwise it is that of an earlier
+    /// Called when nginx has the memory. Without `earlier` it is all 0; otherwise it is that of an earlier
     /// configuration, whose workers may still use it. Returns whether it can be used.
-    fn init(&self, words: Words, is_new: bool, log: Option<Log>) -> bool;
+    fn init(&self, words: Words, earlier: Option<&Self>, log: Option<Log>) -> bool;
+}
+
+/// Whether the configuration is only tested (`nginx -t`).
+pub(crate) fn is_test() -> bool {
+    // SAFETY: nginx sets the variable at its start.
+    unsafe { ptr::addr_of!(ngx_test_config).read() != 0 }
 }
 
 /// The smallest zone, as for nginx's own.
@@ -70,7 +76,8 @@ unsafe extern "C" fn init<T: ZoneUser>(zone: *mut ngx_shm_zone_t, old: *mut c_vo
     // the process, or with a single process until a reload removes or resizes the zone (as for the
     // zones of nginx's own modules), and that begins with a slab pool; its pages are all that is
     // behind `start`. Nothing is allocated from the slab, so nobody else writes there. The user is
-    // in the configuration.
+    // in the configuration. `old` is null or the one of the earlier configuration, which still exists
+    // and was passed to `add_zone`: nginx has compared the tags of the zones.
     unsafe {
         let Some(user) = (*zone).data.cast::<T>().as_ref() else { return NGX_ERROR as ngx_int_t };
         let log = Log::from_raw((*zone).shm.log);
@@ -83,7 +90,8 @@ unsafe extern "C" fn init<T: ZoneUser>(zone: *mut ngx_shm_zone_t, old: *mut c_vo
             if is_new && start.cast::<u64>().read() != 0 {
                 ptr::write_bytes(start.cast::<u64>(), 0, len);
             }
-            user.init(slice::from_raw_parts(start.cast::<AtomicU64>(), len), is_new, log)
+            let words = slice::from_raw_parts(start.cast::<AtomicU64>(), len);
+            user.init(words, old.cast::<T>().as_ref(), log)
         });
         if is_done { NGX_OK as ngx_int_t } else { NGX_ERROR as ngx_int_t }
     }

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 use model::disposition::Disposition;
+#[cfg(feature = "links")]
+use model::links::Status;
 use model::play::complete_length;
 use model::plays::{Listener, Sent};
 
@@ -36,6 +38,10 @@ pub(crate) fn log_handler<'r>(
     let Some(tables) = counting.zone.tables() else { return Ok(()) };
     let process = worker_number();
     tables.count_request(process, number_of(record.decided.outcome()));
+    #[cfg(feature = "links")]
+    if let Some(reason) = refused_link(record) {
+        tables.count_link_refused(process, reason);
+    }
     if let Some(milliseconds) = record.decided.lookup().and_then(Lookup::duration) {
         tables.count_lookup(process, milliseconds);
     }
@@ -64,6 +70,14 @@ pub(crate) fn log_handler<'r>(
         record.set_played();
     }
     Ok(())
+}
+
+/// The number of the reason why the request's link was refused. With `satisfy any` another module may
+/// have let it in: then something was decided.
+#[cfg(feature = "links")]
+fn refused_link(record: &Record<'_>) -> Option<u8> {
+    let reason = record.link()?.refused().filter(|_| record.decided.outcome().is_none())?;
+    (0..).zip(Status::REFUSED).find_map(|(number, other)| (other == reason).then_some(number))
 }
 
 /// The number of an outcome among counts; 0 if the module has decided nothing.

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use model::plays::{Layout, MAX_TIME, MAX_WINDOW};
 
 use super::PlaySetting;
+use super::state::{MAX_INTERVAL, State};
 use super::status::{StatusFormat, StatusSetting};
 use super::zone::{Declared, StatsZone};
 use crate::config::check::Refused;
@@ -17,12 +18,12 @@ use crate::config::directives::{DirectiveError, invalid, invalid_parameter};
 use crate::config::{MainConf, Switch};
 use crate::module::status_handler;
 use crate::nginx::Failure;
-use crate::nginx::configuration::Conf;
+use crate::nginx::configuration::{Conf, PathBase};
 use crate::nginx::log::{Level, Text};
 use crate::nginx::value::ComplexValue;
 use crate::nginx::zone::min_size;
 
-/// `xspace_stats_zone name:size [listeners=number];`
+/// `xspace_stats_zone name:size [listeners=number] [state=path] [save=time];`
 pub(crate) fn zone(conf: &Conf<'_>, main: &MainConf) -> Result<(), DirectiveError> {
     let argument = conf.argument(1);
     let colon = argument.iter().position(|&b| b == b':');
@@ -32,25 +33,58 @@ pub(crate) fn zone(conf: &Conf<'_>, main: &MainConf) -> Result<(), DirectiveErro
     };
     let size = Conf::parse_size(size).and_then(|size| usize::try_from(size).ok());
     let size = size.ok_or_else(|| invalid("zone size", conf, ""))?;
-    let mut listeners = None;
+    let (mut listeners, mut state, mut save) = (None, None, None);
     for parameter in conf.arguments().skip(1) {
-        let number = parameter.strip_prefix(b"listeners=");
-        let number = number.and_then(|number| str::from_utf8(number).ok()?.parse::<usize>().ok());
-        match number.filter(|&number| number > 0) {
-            Some(number) => listeners = Some(number),
-            None => return Err(invalid_parameter(parameter, conf)),
+        let invalid = || invalid_parameter(parameter, conf);
+        let at = parameter.iter().position(|&b| b == b'=').ok_or_else(invalid)?;
+        let (name, value) = parameter.split_at(at + 1);
+        let is_first = match name {
+            b"listeners=" => {
+                let number = str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+                let number: usize = number.filter(|&number| number > 0).ok_or_else(invalid)?;
+                listeners.replace(number).is_none()
+            }
+            b"state=" if !value.is_empty() => {
+                state.replace(conf.full_path(value, PathBase::Prefix)?).is_none()
+            }
+            b"save=" => {
+                let time = Conf::parse_time(value).filter(|ms| (1..=MAX_INTERVAL).contains(ms));
+                let time = time.and_then(|ms| usize::try_from(ms).ok());
+                save.replace(time.ok_or_else(invalid)?).is_none()
+            }
+            _ => false,
+        };
+        if !is_first {
+            return Err(invalid());
         }
     }
+    let state = match (state, save) {
+        (None, Some(_)) => return Err(invalid_parameter(b"save=", conf)),
+        (path, save) => path.map(|path| State::new(path, save)),
+    };
+    let layout = match state {
+        Some(_) => Layout::with_state,
+        None => Layout::new,
+    };
     let name_text = Text(name);
     // Some of it is nginx's own: no more than two pages, and what it needs for each page.
     let own = min_size() / 4 + size / 64;
     let words = size.saturating_sub(own) / size_of::<u64>();
-    if size < min_size() || Layout::new(words, listeners).is_none() {
+    if size < min_size() || layout(words, listeners).is_none() {
         return Err(DirectiveError::Invalid(format!("zone \"{name_text}\" is too small")));
+    }
+    if let Some(state) = &state {
+        let mut others = main.zones.borrow().clone().into_iter();
+        if let Some(other) = others.find(|zone| zone.state().is_some_and(|s| s.is_same(state))) {
+            return Err(DirectiveError::Invalid(format!(
+                "the state file of zone \"{name_text}\" is already used by zone \"{}\"",
+                Text(other.name)
+            )));
+        }
     }
     let zone = named(conf, main, name);
     zone.declared
-        .set(Declared { size, listeners })
+        .set(Declared { size, listeners, state })
         .map_err(|_| DirectiveError::Invalid(format!("zone \"{name_text}\" is already declared")))
 }
 
@@ -98,7 +132,7 @@ pub(crate) fn play(conf: &Conf<'_>, _: &MainConf) -> Result<PlaySetting, Directi
                 1
             }
             b"window=" => {
-                let seconds = milliseconds().filter(|ms| ms % 1000 == 0).map(|ms| ms / 1000);
+                let seconds = Conf::parse_seconds(value).filter(|&seconds| seconds > 0);
                 let seconds = seconds.filter(|&seconds| seconds <= MAX_WINDOW.into());
                 setting.rule.window = seconds.ok_or_else(invalid)? as u32;
                 2

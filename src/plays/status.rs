@@ -67,8 +67,9 @@ impl Walk {
             self.top = Some(top);
             return Ok(None);
         }
-        let slots = zone.keep_top(self.limit, top);
-        page(request, self.setting, Some(&slots)).map(Some)
+        zone.keep_top(self.limit, top).map_err(|_| Failure::NO_MEMORY)?;
+        let slots = zone.latest_top(self.limit);
+        page(request, self.setting, slots.as_deref()).map(Some)
     }
 }
 
@@ -99,7 +100,7 @@ pub(crate) fn content_handler<'r>(
         return Ok(Status::Error(400));
     };
     if let Some(slots) = setting.zone()?.latest_top(limit) {
-        return page(request, setting, Some(&slots));
+        return page(request, setting, Some(&*slots));
     }
     let top = Top::new(limit).map_err(|_| Failure::NO_MEMORY)?;
     let mut walk = Walk { setting, limit, top: Some(top) };
@@ -113,17 +114,25 @@ fn page<'r>(
 ) -> Result<Status<'r>, Failure> {
     let zone = setting.zone()?;
     let main = request.main_conf::<MainConf>().ok_or(Failure("no configuration"))?;
-    let outcomes: Vec<&str> =
-        core::iter::once("none").chain(Outcome::ALL.map(Outcome::as_str)).collect();
+    let mut outcomes = ["none"; Outcome::ALL.len() + 1];
+    for (name, outcome) in outcomes.iter_mut().skip(1).zip(Outcome::ALL) {
+        *name = outcome.as_str();
+    }
+    #[cfg(feature = "links")]
+    let reasons = model::links::Status::REFUSED.map(model::links::Status::as_str);
+    #[cfg(not(feature = "links"))]
+    let reasons = [];
     let catalogs = main.catalogs.borrow();
-    let paths: Vec<_> =
-        catalogs.iter().take(CATALOGS).map(|file| file.path().to_string_lossy()).collect();
-    let paths: Vec<&str> = paths.iter().map(|path| &**path).collect();
+    let mut paths = [""; CATALOGS];
+    for (path, file) in paths.iter_mut().zip(catalogs.iter()) {
+        *path = &file.label;
+    }
     let report = Report {
-        name: &String::from_utf8_lossy(zone.name),
+        name: &zone.label,
         zone: zone.tables().ok_or(NO_MEMORY_YET)?,
         outcomes: &outcomes,
-        catalogs: &paths,
+        reasons: &reasons,
+        catalogs: paths.get(..catalogs.len()).unwrap_or(&paths),
         processes: worker_count(),
     };
     let (media_type, page) = match setting.format {

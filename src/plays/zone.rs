@@ -2,22 +2,26 @@
 
 #![forbid(unsafe_code)]
 
-use core::cell::{Cell, OnceCell, RefCell};
+use core::cell::{Cell, OnceCell, Ref, RefCell};
+use core::fmt;
 use std::rc::Rc;
 
-use model::plays::{Layout, Top, Zone};
+use model::plays::{Layout, NoMemory, Top, Zone};
 
+use super::state::State;
 use crate::config::check::Refused;
 use crate::nginx::configuration::{Conf, ConfPosition};
 use crate::nginx::guard::fault_point;
 use crate::nginx::log::{Level, Log, Text};
 use crate::nginx::time::now;
-use crate::nginx::zone::{Words, ZoneUser};
+use crate::nginx::zone::{Words, ZoneUser, is_test};
 
 /// A zone of the configuration.
 #[derive(Debug)]
 pub(crate) struct StatsZone {
     pub(super) name: &'static [u8],
+    /// The name in pages.
+    pub(super) label: Box<str>,
     /// Set by `xspace_stats_zone`.
     pub(super) declared: OnceCell<Declared>,
     /// The first directive that names it.
@@ -36,23 +40,25 @@ struct LatestTop {
     time: u64,
     /// How many were looked for.
     limit: usize,
-    slots: Rc<[usize]>,
+    slots: Vec<usize>,
 }
 
 /// How long they are good for, in seconds.
 const TOP_LIFETIME: u64 = 10;
 
 /// An `xspace_stats_zone`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Declared {
     pub(super) size: usize,
     pub(super) listeners: Option<usize>,
+    pub(super) state: Option<State>,
 }
 
 impl StatsZone {
     pub(super) fn new(name: &'static [u8], position: ConfPosition) -> Self {
         let (declared, zone, top) = Default::default();
-        Self { name, declared, position, is_used: Cell::new(false), zone, top }
+        let label = String::from_utf8_lossy(name).into();
+        Self { name, label, declared, position, is_used: Cell::new(false), zone, top }
     }
 
     /// Whether something is counted or shown.
@@ -64,23 +70,28 @@ impl StatsZone {
         self.is_used.set(true);
     }
 
+    /// The file that keeps sums over restarts.
+    pub(super) fn state(&self) -> Option<&State> {
+        self.declared.get()?.state.as_ref()
+    }
+
     /// The tables; `None` as long as a configuration is read.
     pub(super) fn tables(&self) -> Option<&Zone<'static>> {
         self.zone.get()
     }
 
     /// So many spaces with the most plays, or as many as there are, if they were found just now.
-    pub(super) fn latest_top(&self, limit: usize) -> Option<Rc<[usize]>> {
+    pub(super) fn latest_top(&self, limit: usize) -> Option<Ref<'_, [usize]>> {
         let top = self.top.borrow();
         let is_new = now().saturating_sub(top.time) < TOP_LIFETIME && top.limit == limit;
-        is_new.then(|| Rc::clone(&top.slots))
+        is_new.then(|| Ref::map(top, |top| top.slots.as_slice()))
     }
 
     /// Keeps what was found for so many.
-    pub(super) fn keep_top(&self, limit: usize, top: Top) -> Rc<[usize]> {
-        let slots: Rc<[usize]> = top.into_slots().into();
-        self.top.replace(LatestTop { time: now(), limit, slots: Rc::clone(&slots) });
-        slots
+    pub(super) fn keep_top(&self, limit: usize, top: Top) -> Result<(), NoMemory> {
+        let slots = top.into_slots()?;
+        self.top.replace(LatestTop { time: now(), limit, slots });
+        Ok(())
     }
 
     /// Has nginx share the memory.
@@ -94,29 +105,63 @@ impl StatsZone {
 pub(crate) struct ZoneOfCycle(Rc<StatsZone>);
 
 impl ZoneUser for ZoneOfCycle {
-    fn init(&self, words: Words, is_new: bool, log: Option<Log>) -> bool {
+    fn init(&self, words: Words, earlier: Option<&Self>, log: Option<Log>) -> bool {
         fault_point("zone");
         let Self(stats) = self;
         let name = Text(stats.name);
-        let fail = |message: &str| {
+        let write = |level, message: fmt::Arguments<'_>| {
             if let Some(log) = log {
-                log.write(Level::Emerg, 0, format_args!("zone \"{name}\" {message}"));
+                log.write(level, 0, format_args!("zone \"{name}\" {message}"));
             }
+        };
+        let fail = |message: &str| {
+            write(Level::Emerg, format_args!("{message}"));
             false
         };
-        let listeners = stats.declared.get().and_then(|declared| declared.listeners);
-        let Some(layout) = Layout::new(words.len(), listeners) else {
-            return fail("is too small");
+        let (listeners, state) = match stats.declared.get() {
+            Some(declared) => (declared.listeners, declared.state.as_ref()),
+            None => (None, None),
         };
-        let zone = match is_new {
-            true => Zone::create(words, layout, now(), random),
-            false => Zone::open(words),
+        let layout = match state {
+            Some(_) => Layout::with_state(words.len(), listeners),
+            None => Layout::new(words.len(), listeners),
         };
-        match zone {
-            Some(zone) if zone.layout() == layout => stats.zone.set(zone).is_ok(),
-            Some(_) => fail("cannot get another \"listeners\" without another size"),
-            None => fail("is not usable"),
+        let Some(layout) = layout else { return fail("is too small") };
+        let zone = match earlier {
+            None => Zone::create(words, layout, now(), random),
+            Some(_) => Zone::open(words),
+        };
+        let zone = match zone {
+            Some(zone) if zone.layout() == layout => zone,
+            Some(_) => {
+                return fail("cannot get another \"listeners\" or \"state\" without another size");
+            }
+            None => return fail("is not usable"),
+        };
+        if let Some(state) = state {
+            let loaded = if earlier.is_none() { state.load(&zone) } else { Ok(0) };
+            match loaded {
+                Ok(0) => {}
+                Ok(count) => {
+                    write(
+                        Level::Warn,
+                        format_args!("has no room for {count} spaces of its state file"),
+                    );
+                }
+                Err(why) => {
+                    write(Level::Emerg, format_args!("cannot use its state file: {why}"));
+                    return false;
+                }
+            }
+            let earlier = earlier.and_then(|Self(earlier)| earlier.state());
+            // A test changes nothing.
+            let kept = if is_test() { Ok(()) } else { state.keep_alive(&zone, earlier) };
+            if let Err(why) = kept {
+                write(Level::Emerg, format_args!("cannot lock its state file: {why}"));
+                return false;
+            }
         }
+        stats.zone.set(zone).is_ok()
     }
 }
 

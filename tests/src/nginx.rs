@@ -319,6 +319,15 @@ impl Nginx {
         self.stop_by_and_check(libc::SIGTERM);
     }
 
+    /// Kills the master process and the workers, and looks at nothing afterwards.
+    pub fn crash(mut self) {
+        let workers = self.workers();
+        let mut master = self.master.take().expect("nginx runs");
+        master.kill();
+        workers.iter().for_each(|&pid| send_signal(pid, libc::SIGKILL));
+        assert!(poll(|| workers.iter().all(|&pid| open_files(pid).is_empty())));
+    }
+
     fn stop_and_check(&mut self) {
         self.stop_by_and_check(libc::SIGQUIT);
     }

@@ -107,6 +107,8 @@ mod plays;
 mod plays_config;
 /// The memory of counts, shared by processes that are killed while they count.
 mod plays_memory;
+/// What is counted over restarts.
+mod plays_state;
 /// Keepalive, pipelining, many streams, malformed requests.
 mod protocols;
 /// Byte ranges, against the file.

@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+#[cfg(feature = "links")]
+use xspace_tests::LinkKey;
 use xspace_tests::{
     Application, Nginx, Preload, Protocol, Random, RawConnection, Reply, Request, Site, build,
-    bytes, poll, wait_for,
+    bytes, poll, setting, wait_for,
 };
 
 use crate::common::{FILE, ID, MISSING_PATH, OTHER, PATH, SIZE, assert_recording, recording};
@@ -21,8 +23,8 @@ pub fn counting(download: &str, target: &str) -> Site {
     let rate = if target.contains("limit_rate ") { "" } else { "limit_rate 0;" };
     let site = Site::with_directives(download, &format!("{rate} {target}"))
         .http("xspace_stats_zone plays:1m; xspace_stats plays; xspace_play bytes=100000;")
-        .server("location = /status { access_log off; xspace_status json; }")
-        .server("location = /metrics { access_log off; xspace_status prometheus; }");
+        .server("location = /status { access_log off; xspace_status json zone=plays; }")
+        .server("location = /metrics { access_log off; xspace_status prometheus zone=plays; }");
     site.file(FILE, recording())
 }
 
@@ -381,7 +383,8 @@ fn a_reload_keeps_the_counts() {
 
     write("plays:1m listeners=8;", "xspace_stats plays;");
     nginx.hang_up();
-    let message = "zone \"plays\" cannot get another \"listeners\" without another size";
+    let message =
+        "zone \"plays\" cannot get another \"listeners\" or \"state\" without another size";
     assert!(poll(|| nginx.error_log().contains(message)), "{}", nginx.error_log());
     assert_eq!(sums(&nginx, 2), (1, 0, 2 * SIZE as u64));
 
@@ -562,6 +565,86 @@ fn many_requests_at_once_while_nginx_reloads() {
     assert_eq!(sums(&nginx, (CLIENTS * EACH) as u64), (30, 0, sent));
 }
 
+/// Requests of kept connections while nginx reloads: each is counted once. `XSPACE_TEST_SOAK_REQUESTS`
+/// sets how many; with many of them nginx reloads every five seconds.
+#[test]
+fn totals_of_kept_connections_while_nginx_reloads() {
+    const CLIENTS: u64 = 4;
+    let count = setting("XSPACE_TEST_SOAK_REQUESTS", 6000) / CLIENTS * CLIENTS;
+    let pause = Duration::from_millis(if count > 100_000 { 5000 } else { 100 });
+    let site = counting("xspace_listener $arg_who;", "").workers(2).refuse_errors();
+    let nginx = site.http("keepalive_requests 1000000;").start();
+    let address = nginx.address(Protocol::Http1);
+    let began = Instant::now();
+    let mut reloads = 0;
+    thread::scope(|scope| {
+        let run = |client: u64| {
+            move || {
+                let mut stream = None;
+                for n in 0..count / CLIENTS {
+                    // A connection that waits is closed at a reload: then nothing was responded.
+                    while !ask_kept(
+                        address,
+                        &mut stream,
+                        &format!("{PATH}?who={client}-{}", n % 100),
+                    ) {}
+                }
+            }
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(|client| scope.spawn(run(client))).collect();
+        let mut last = Instant::now();
+        while !clients.iter().all(|client| client.is_finished()) {
+            if last.elapsed() >= pause {
+                nginx.reload();
+                reloads += 1;
+                last = Instant::now();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    println!("{count} requests, {reloads} reloads, {:.1} s", began.elapsed().as_secs_f64());
+    // A minute is 100,000 bytes: of 1000 bytes each, the hundredth request is the play.
+    let each = count / CLIENTS / 100;
+    let plays = if each >= 100 { CLIENTS * 100 } else { 0 };
+    assert_eq!(sums(&nginx, count), (plays, 0, 1000 * count));
+    assert!(reloads > 0);
+}
+
+/// Asks for 1000 bytes on a connection that is kept. `false` if it was closed before the response.
+fn ask_kept(address: SocketAddr, stream: &mut Option<TcpStream>, path: &str) -> bool {
+    let mut kept = stream.take().unwrap_or_else(|| {
+        let kept = TcpStream::connect(address).expect("a connection");
+        kept.set_nodelay(true).expect("a connection");
+        kept
+    });
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-999\r\n\r\n");
+    let (mut response, mut buffer) = (Vec::new(), [0; 4096]);
+    if kept.write_all(request.as_bytes()).is_err() {
+        return false;
+    }
+    loop {
+        let len = match kept.read(&mut buffer) {
+            Ok(len) if len > 0 => len,
+            _ if response.is_empty() => return false,
+            end => panic!("{end:?} in a response: {}", String::from_utf8_lossy(&response)),
+        };
+        response.extend_from_slice(&buffer[..len]);
+        let header = response.windows(4).position(|end| end == b"\r\n\r\n");
+        if header.is_some_and(|at| response.len() >= at + 4 + 1000) {
+            assert!(
+                response.starts_with(b"HTTP/1.1 206 "),
+                "{}",
+                String::from_utf8_lossy(&response)
+            );
+            let text = String::from_utf8_lossy(&response);
+            if !text.contains("\r\nConnection: close\r\n") {
+                *stream = Some(kept);
+            }
+            return true;
+        }
+    }
+}
+
 /// A worker that is killed takes nothing with it but the requests that it had.
 #[test]
 fn workers_are_killed() {
@@ -572,7 +655,11 @@ fn workers_are_killed() {
     let nginx = site.start();
     let (mut done, mut lost) = (0, 0);
     let mut random = Random::new(1);
-    for round in 0..12 {
+    let end = Instant::now() + Duration::from_secs(setting("XSPACE_TEST_FAULT_SECONDS", 0));
+    let mut rounds = 0;
+    while rounds < 12 || Instant::now() < end {
+        let round = rounds;
+        rounds += 1;
         let victim = nginx.wait_worker();
         let address = nginx.address(Protocol::Http1);
         let ask = |who: usize| {
@@ -606,7 +693,7 @@ fn workers_are_killed() {
     // A client may have all of a response whose worker was killed before it was counted.
     let is_counted = poll(|| {
         last = stats_of(&nginx, &format!("/status?space={ID}"));
-        requests(&last) + 12 * 40 >= done
+        requests(&last) + rounds * 40 >= done
     });
     let counted = requests(&last);
     assert!(is_counted && counted <= done + lost, "{counted} of {done} and {lost}: {last}");
@@ -882,5 +969,102 @@ fn one_process() {
     for count in 1..4 {
         assert_recording(&nginx.get(PATH), "served");
         assert_eq!(sums(&nginx, count), (1, 0, count * SIZE as u64));
+    }
+}
+
+/// Links that were refused, by reason. One that another module has let in was not.
+#[cfg(feature = "links")]
+#[test]
+fn links_that_were_refused() {
+    let key = LinkKey::new("k1");
+    let site = counting("xspace_link $arg_token; xspace_link_keys keys;", "")
+        .server(
+            "location ^~ /any/ {
+                 xspace_download /downloads/; xspace_link $arg_token; xspace_link_keys keys;
+                 satisfy any; allow all;
+             }",
+        )
+        .file("keys", key.line());
+    site.chmod("keys", 0o600);
+    let nginx = site.start();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let soon = now.expect("after 1970").as_secs() + 600;
+    let any = ["-", "-", "-"];
+    let other = LinkKey::new("k2");
+    let rows = [
+        (PATH.to_owned(), 403, "missing"),
+        (format!("{PATH}?token=x"), 403, "bad"),
+        (format!("{PATH}?token={}", key.token(OTHER, soon, any)), 403, "bad"),
+        (format!("{PATH}?token={}", other.token(ID, soon, any)), 403, "key"),
+        (format!("{PATH}?token={}", key.token(ID, 1, any)), 403, "expired"),
+        (format!("{PATH}?token={}", key.token(ID, soon, ["-", "-", "0a0000"])), 403, "address"),
+        (format!("{PATH}?token={}", key.token(ID, soon, ["wav", "-", "-"])), 403, "format"),
+        (format!("{PATH}?token={}", key.token(ID, soon, any)), 200, ""),
+        (format!("/any/{ID}"), 200, ""),
+    ];
+    let mut expected = std::collections::BTreeMap::<&str, u64>::new();
+    for (count, (path, status, reason)) in (1..).zip(rows) {
+        assert_eq!(nginx.get(&path).status, status, "{path}");
+        if !reason.is_empty() {
+            *expected.entry(reason).or_default() += 1;
+        }
+        let stats = stats(&nginx, count);
+        for reason in ["missing", "bad", "key", "expired", "address", "format"] {
+            let counted = number(&stats, &format!("/link_refused/{reason}"));
+            assert_eq!(counted, expected.get(reason).copied().unwrap_or(0), "{path}: {stats}");
+        }
+    }
+    let metrics = nginx.get("/metrics").text();
+    let line = "xspace_link_refused_total{reason=\"bad\"} 2";
+    assert!(metrics.lines().any(|own| own == line), "{metrics}");
+}
+
+/// Each allocation of a page fails once: it is 500, and the worker goes on.
+#[test]
+fn pages_without_memory() {
+    if !build().require("preload") {
+        return;
+    }
+    let site = counting("xspace_catalog {dir}/spaces.json;", "")
+        .file("spaces.json", "{}")
+        .server("request_pool_size 128;")
+        .http("xspace_stats_zone large:48m;")
+        .server("location = /large { xspace_status json zone=large; }");
+    let (preload, site) = Preload::new(site);
+    let nginx = site.allow("(12: Cannot allocate memory)").allow("no memory").start();
+    assert_recording(&nginx.get(PATH), "a play");
+    let workers = nginx.workers();
+    for (at, path) in
+        ["/metrics", "/status?space=x", "/status?top=N", "/large?top=N"].iter().enumerate()
+    {
+        let mut asked = 10 * at;
+        let mut ask = || {
+            // Each limit is searched for anew.
+            asked += 1;
+            let path = path.replace('N', &(asked % 1000 + 1).to_string());
+            let mut connection = nginx.raw();
+            connection
+                .write(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+            String::from_utf8_lossy(&connection.read_whatever_comes()).into_owned()
+        };
+        assert!(ask().starts_with("HTTP/1.1 200 "), "{path}");
+        let (mut failed, mut answered) = (0, 0);
+        for number in 1.. {
+            let before = preload.failures();
+            preload.fail_allocation(number);
+            let answer = ask();
+            if preload.failures() == before {
+                preload.fail_allocation(0);
+                break;
+            }
+            failed += 1;
+            let is_error = answer.starts_with("HTTP/1.1 500 ");
+            answered += u64::from(is_error);
+            let is_fine = answer.is_empty() || is_error || answer.starts_with("HTTP/1.1 200 ");
+            assert!(is_fine, "{path}, allocation {number}: {answer}");
+            assert_eq!(nginx.workers(), workers, "{path}, allocation {number}");
+        }
+        assert!(ask().starts_with("HTTP/1.1 200 "), "{path}, afterwards");
+        assert!(failed > 3 && answered > 1, "{path}: {failed} failed, {answered} answered");
     }
 }

@@ -30,6 +30,8 @@ pub struct Report<'a> {
     pub zone: &'a Zone<'a>,
     /// The names of outcomes, by their numbers.
     pub outcomes: &'a [&'a str],
+    /// The names of reasons for which links are refused, by their numbers.
+    pub reasons: &'a [&'a str],
     /// The paths of the catalogs, in the order of their indexes.
     pub catalogs: &'a [&'a str],
     /// How many processes there are.
@@ -66,14 +68,20 @@ impl Metric<'_> {
     }
 }
 
+/// A count of a zone.
+type OfZone = fn(&Zone<'_>, Count) -> u64;
+
 impl Report<'_> {
-    fn metrics(&self) -> Result<Vec<Metric<'_>>, NoMemory> {
+    /// The metrics, with counts since the zone was made ([`Zone::total`]) or since counting has begun
+    /// ([`Zone::sum`]).
+    fn metrics(&self, of: OfZone) -> Result<Vec<Metric<'_>>, NoMemory> {
         let zone = self.zone;
         let one = |name, help, value| Metric { name, help, values: Values::One(value) };
-        let total = |name, help, count| one(name, help, zone.total(count));
+        let total = |name, help, count| one(name, help, of(zone, count));
         let requests = self.outcomes.iter().zip(0..);
-        let requests =
-            requests.map(|(&name, outcome)| (name, zone.total(Count::Requests(outcome))));
+        let requests = requests.map(|(&name, outcome)| (name, of(zone, Count::Requests(outcome))));
+        let refused = self.reasons.iter().zip(0..);
+        let refused = refused.map(|(&name, reason)| (name, of(zone, Count::LinkRefused(reason))));
         let catalogs = |of: fn(&CatalogHealth) -> u64| {
             let health = |index| zone.catalog(index, self.processes);
             let each = self.catalogs.iter().zip(0..);
@@ -103,9 +111,14 @@ impl Report<'_> {
                 Count::SpacesDiscarded,
             ),
             Metric {
+                name: "xspace_link_refused_total",
+                help: "Requests whose link was refused, by reason.",
+                values: Values::Labelled("reason", collected(refused)?),
+            },
+            Metric {
                 name: "xspace_lookup_duration_seconds",
                 help: "How long lookups took.",
-                values: self.lookups()?,
+                values: self.lookups(of)?,
             },
             one(
                 "xspace_listeners_limit",
@@ -138,8 +151,8 @@ impl Report<'_> {
         collected(metrics.into_iter().filter(|metric| !metric.is_empty()))
     }
 
-    fn lookups(&self) -> Result<Values<'_>, NoMemory> {
-        let of_bucket = |bucket| self.zone.total(Count::Lookups(bucket));
+    fn lookups(&self, of: OfZone) -> Result<Values<'_>, NoMemory> {
+        let of_bucket = |bucket| of(self.zone, Count::Lookups(bucket));
         let mut count = 0;
         let buckets = LOOKUP_BOUNDS.iter().zip(0..).map(|((_, bound), bucket)| {
             count += of_bucket(bucket);
@@ -147,7 +160,7 @@ impl Report<'_> {
         });
         let buckets = collected(buckets)?;
         count += of_bucket(LOOKUP_BOUNDS.len() as u8);
-        Ok(Values::Histogram(buckets, count, self.zone.total(Count::LookupTime)))
+        Ok(Values::Histogram(buckets, count, of(self.zone, Count::LookupTime)))
     }
 
     /// The text format of Prometheus, version 0.0.4.
@@ -157,7 +170,7 @@ impl Report<'_> {
     /// There is no memory.
     pub fn prometheus(&self) -> Result<String, NoMemory> {
         let mut text = Text::default();
-        for metric in self.metrics()? {
+        for metric in self.metrics(|zone, count| zone.total(count))? {
             let (name, help) = (metric.name, metric.help);
             let kind = match metric.values {
                 Values::Histogram(..) => "histogram",
@@ -195,8 +208,8 @@ impl Report<'_> {
         top: Option<&[usize]>,
     ) -> Result<String, NoMemory> {
         let (mut text, zone) = (Text::default(), self.zone);
-        write!(text, "{{\"zone\":{}", JsonString(self.name))?;
-        for metric in self.metrics()? {
+        write!(text, "{{\"zone\":{},\"since\":{}", JsonString(self.name), zone.since())?;
+        for metric in self.metrics(|zone, count| zone.sum(count))? {
             write!(text, ",\"{}\":", metric.key())?;
             match metric.values {
                 Values::One(value) => write!(text, "{value}")?,
@@ -220,7 +233,7 @@ impl Report<'_> {
         }
         let [requests, bytes, plays, downloads] =
             [Count::SpacesDiscarded, Count::OtherBytes, Count::OtherPlays, Count::OtherDownloads]
-                .map(|count| zone.total(count));
+                .map(|count| zone.sum(count));
         write!(text, ",\"other\":{}", Counts { requests, plays, downloads, bytes })?;
         if let Some(id) = space {
             let counts = zone.space(id).map_or(Counts::default(), Counts::of);
@@ -296,8 +309,20 @@ fn collected<T>(values: impl Iterator<Item = T>) -> Result<Vec<T>, NoMemory> {
 }
 
 /// A text whose memory is allocated fallibly.
-#[derive(Default)]
-struct Text(String);
+#[derive(Debug, Default)]
+pub struct Text(String);
+
+impl Text {
+    /// What was written.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// Makes room for another text.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
 
 impl Write for Text {
     fn write_str(&mut self, piece: &str) -> fmt::Result {

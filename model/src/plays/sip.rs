@@ -3,6 +3,19 @@
 //! std has it with a random or a fixed key only, and its `SipHasher`, deprecated, makes twice the
 //! rounds: with it, a request takes 700 instructions more.
 
+/// The words of a text, and what is left of it: up to seven bytes, 0 if there are none.
+pub(super) fn words(bytes: &[u8]) -> (impl Iterator<Item = u64>, u64) {
+    let words = bytes.chunks_exact(size_of::<u64>());
+    let rest = match (words.remainder(), bytes.last_chunk()) {
+        ([], _) => 0,
+        // One load of eight bytes, without those that are in the word before.
+        (rest, Some(last)) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+        (rest, None) => rest.iter().rev().fold(0, |word, &byte| (word << 8) | u64::from(byte)),
+    };
+    // They have this length.
+    (words.map(|word| word.try_into().map_or(0, u64::from_le_bytes)), rest)
+}
+
 /// A hash under way.
 pub(super) struct Sip {
     v0: u64,
@@ -43,16 +56,9 @@ impl Sip {
     /// Adds bytes as SipHash ends a message: the last word has their number in its highest byte. The
     /// words of two texts differ, whatever follows, unless their lengths differ by 256 or more.
     pub(super) fn text(&mut self, bytes: &[u8]) {
-        let words = bytes.chunks_exact(size_of::<u64>());
-        let mut last = (bytes.len() as u64) << 56;
-        for (at, &byte) in words.remainder().iter().enumerate() {
-            last |= u64::from(byte) << (8 * at);
-        }
-        for word in words {
-            // They have this length.
-            self.word(word.try_into().map_or(0, u64::from_le_bytes));
-        }
-        self.word(last);
+        let (words, rest) = words(bytes);
+        words.for_each(|word| self.word(word));
+        self.word(rest | ((bytes.len() as u64) << 56));
     }
 
     pub(super) fn finish(mut self) -> u64 {

@@ -187,8 +187,8 @@ fn layouts() {
         (fixed + 20, Some(0), Some((8, 1)), "without listeners"),
         (fixed + 20, Some(9), None, "one listener too many"),
         (fixed + 20, Some(usize::MAX), None, "far too many"),
-        (1 << 17, None, Some((32_104, 8026)), "a megabyte"),
-        (1 << 24, Some(1 << 17), Some((1 << 17, 1_386_957)), "128 megabytes"),
+        (1 << 17, None, Some((32_096, 8024)), "a megabyte"),
+        (1 << 24, Some(1 << 17), Some((1 << 17, 1_386_954)), "128 megabytes"),
     ];
     for (words, listeners, expected, what) in rows {
         let layout = Layout::new(words, listeners);
@@ -565,7 +565,7 @@ fn threads_claim_slots_at_once() {
         (0..TABLES).map(|_| [words(2 * SPACE_LEN), words(16), words(2)]).collect();
     let spaces = |table: usize| {
         let [slots, names, counts] = &tables[table];
-        Spaces { slots, names, names_len: &counts[0], count: &counts[1] }
+        Spaces { slots, names, bases: &[], names_len: &counts[0], count: &counts[1] }
     };
     // Both names begin at the same slot, in half of the tables at the other one.
     let slot = |table: usize, name: usize, may_claim| {
@@ -687,6 +687,7 @@ fn reports() {
     count(&zone, &Sent { is_attachment: true, bytes: 1_000_000, ..*HOUR }, "me", NOON);
     (0..7).for_each(|_| zone.count_request(65, 1));
     zone.count_request(2, 2);
+    zone.count_link_refused(4, 1);
     for time in [0, 5, 6, 20, 99, 10_000, 10_001, 3_600_000] {
         zone.count_lookup(3, time);
     }
@@ -698,6 +699,7 @@ fn reports() {
         name: "plays",
         zone: &zone,
         outcomes: &OUTCOMES,
+        reasons: &["missing", "bad"],
         catalogs: &catalogs,
         processes: 2,
     };
@@ -725,6 +727,10 @@ xspace_listeners_discarded_total 0
 # HELP xspace_spaces_discarded_total Requests for spaces that the zone has no room for.
 # TYPE xspace_spaces_discarded_total counter
 xspace_spaces_discarded_total 0
+# HELP xspace_link_refused_total Requests whose link was refused, by reason.
+# TYPE xspace_link_refused_total counter
+xspace_link_refused_total{reason=\"missing\"} 0
+xspace_link_refused_total{reason=\"bad\"} 1
 # HELP xspace_lookup_duration_seconds How long lookups took.
 # TYPE xspace_lookup_duration_seconds histogram
 xspace_lookup_duration_seconds_bucket{le=\"0.005\"} 2
@@ -768,6 +774,7 @@ xspace_catalog_last_success_timestamp_seconds{catalog=\"/srv/a \\\"b\\\"\\\\\\n\
     assert_eq!((&json["plays"], &json["downloads"]), (&1.into(), &1.into()));
     assert_eq!(json["sent_bytes"], 2_920_000);
     assert_eq!(json["catalog_entries"][catalogs[0]], 5);
+    assert_eq!((&json["link_refused"]["bad"], &json["since"]), (&1.into(), &NOON.into()));
     assert_eq!(json["space"]["id"], "space");
     let counts = r#"{"requests": 2, "plays": 1, "downloads": 1, "sent_bytes": 2920000}"#;
     assert_eq!(json["space"]["counts"], reported(counts));
@@ -782,8 +789,9 @@ xspace_catalog_last_success_timestamp_seconds{catalog=\"/srv/a \\\"b\\\"\\\\\\n\
         assert!(!json[key.trim_end_matches("_total")].is_null(), "{key}");
     }
 
-    let report = Report { catalogs: &[], ..report };
-    assert!(!report.prometheus().unwrap().contains("catalog"), "nothing without values");
+    let report = Report { catalogs: &[], reasons: &[], ..report };
+    let prometheus = report.prometheus().unwrap();
+    assert!(!prometheus.contains("catalog") && !prometheus.contains("link"), "without values");
     let unknown = reported(&report.json(Some(id("unknown")), None).unwrap());
     assert_eq!(unknown["space"]["counts"], reported(none));
     assert!(reported(&report.json(None, None).unwrap()).get("space").is_none());
@@ -837,14 +845,14 @@ fn the_most_plays() {
             count += 1;
         }
         assert_eq!(count, (3000_usize.div_ceil(steps)).saturating_sub(1), "{limit}");
-        let slots = top.into_slots();
+        let slots = top.into_slots().unwrap();
         assert_eq!(slots.len(), limit.min(MAX_TOP), "{limit}");
         for (slot, (plays, bytes, _)) in slots.iter().zip(&all) {
             let space = zone.slot(*slot).unwrap();
             assert_eq!((space.plays(), space.bytes()), (*plays, *bytes), "{limit}");
         }
-        let report =
-            Report { name: "z", zone: &zone, outcomes: &OUTCOMES, catalogs: &[], processes: 1 };
+        let (outcomes, reasons, catalogs) = (&OUTCOMES, &[], &[]);
+        let report = Report { name: "z", zone: &zone, outcomes, reasons, catalogs, processes: 1 };
         let json = reported(&report.json(None, Some(&slots)).unwrap());
         let listed = json["top"].as_array().unwrap();
         assert_eq!(listed.len(), slots.len());
@@ -855,4 +863,285 @@ fn the_most_plays() {
         }
     }
     assert!(zone.slot(3000).is_none() && zone.slot(usize::MAX).is_none());
+}
+
+/// Reads a state file in pieces of a random size and writes the next version, or only reads it. Ends
+/// after so many pieces, as a process that is killed does.
+fn pass(
+    zone: &Zone<'_>,
+    file: Option<&[u8]>,
+    alive: &[u64],
+    random: &Random,
+    pieces: usize,
+) -> Result<Option<Vec<u8>>, StateError> {
+    let (mut pass, mut next) = (StatePass::new(zone), Text::default());
+    let mut left = pieces;
+    if let Some(mut rest) = file {
+        while !rest.is_empty() {
+            if left == 0 {
+                return Ok(None);
+            }
+            left -= 1;
+            let (piece, others) = rest.split_at((1 + random.below(300) as usize).min(rest.len()));
+            pass.read(piece, Some(&mut next), |id| alive.contains(&id))?;
+            rest = others;
+        }
+        pass.end()?;
+    }
+    while left > 0 {
+        left -= 1;
+        if pass.append(1 + random.below(9) as usize, &mut next)? {
+            return Ok(Some(next.as_bytes().to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+fn load(zone: &Zone<'_>, file: &[u8]) -> Result<u64, StateError> {
+    let mut pass = StatePass::new(zone);
+    pass.read(file, None, |_| true)?;
+    pass.end().map(|()| pass.without_slot())
+}
+
+fn state_memory(spaces: usize) -> (Vec<AtomicU64>, Layout) {
+    let len = FIXED_LEN + BUCKET_LEN + spaces * 16;
+    (words(len), Layout::with_state(len, Some(1)).unwrap())
+}
+
+/// How many bytes were counted for each space.
+type Counted = HashMap<u64, u64>;
+
+/// Zones come and go, die in the middle of a pass, and count for one file. The file always has for
+/// each of them what it had counted at its last pass, and a zone shows that, and its own counts.
+#[test]
+fn state_files_have_each_count_once() {
+    const SPACES: u64 = 12;
+    for seed in 0..60 {
+        let random = Random::new(seed);
+        let memories: Vec<_> =
+            (0..30).map(|n| state_memory(if n % 5 == 4 { 6 } else { 40 })).collect();
+        let mut unused = memories.iter();
+        // The zones that are alive, what each has counted, and what of it was in its last pass.
+        let mut alive: Vec<(Zone<'_>, Counted, Counted)> = Vec::new();
+        let mut gone: HashMap<u64, u64> = HashMap::new();
+        let mut file: Option<Vec<u8>> = None;
+        for _ in 0..400 {
+            let at = random.below(alive.len().max(1) as u64) as usize;
+            match random.below(20) {
+                0 if alive.len() < 3 => {
+                    let Some((words, layout)) = unused.next() else { break };
+                    let zone = Zone::create(words, *layout, 5, || random.next()).unwrap();
+                    if let Some(file) = &file {
+                        load(&zone, file).unwrap();
+                    }
+                    alive.push((zone, HashMap::new(), HashMap::new()));
+                }
+                1 if alive.len() > 1 => {
+                    let (.., written) = alive.swap_remove(at);
+                    written.into_iter().for_each(|(space, n)| *gone.entry(space).or_default() += n);
+                }
+                2..=5 if !alive.is_empty() => {
+                    let ids: Vec<u64> = alive.iter().map(|(zone, ..)| zone.id()).collect();
+                    let (zone, counted, written) = &mut alive[at];
+                    let pieces =
+                        if random.below(3) == 0 { random.below(9) as usize } else { 10_000 };
+                    let next = pass(zone, file.as_deref(), &ids, &random, pieces).unwrap();
+                    if let Some(next) = next {
+                        file = Some(next);
+                        *written = counted.clone();
+                    }
+                }
+                _ if !alive.is_empty() => {
+                    let (zone, counted, _) = &mut alive[at];
+                    let (space, bytes) = (random.below(SPACES), 1 + random.below(1000));
+                    let name = format!("space-{space}");
+                    let sent = Sent { space: id(&name), bytes, ..*HOUR };
+                    count(zone, &sent, "x", NOON);
+                    *counted.entry(space).or_default() += bytes;
+                }
+                _ => {}
+            }
+            let Some(file) = &file else { continue };
+            // A zone with room for all of them, which only reads.
+            let (words, layout) = state_memory(40);
+            let reader = Zone::create(&words, layout, 5, || 5).unwrap();
+            assert_eq!(load(&reader, file), Ok(0), "{seed}");
+            let mut total = 0;
+            for space in 0..SPACES {
+                let written = alive.iter().map(|(.., written)| written.get(&space).unwrap_or(&0));
+                let expected = gone.get(&space).unwrap_or(&0) + written.sum::<u64>();
+                let found = reader.space(id(&format!("space-{space}")));
+                // One without a slot in the zone that has counted it is in the totals only.
+                let found = found.map_or(0, |space| space.bytes());
+                assert!(found <= expected, "{seed}: {found}, {expected}");
+                total += expected;
+            }
+            assert_eq!(reader.sum(Count::Bytes), total, "{seed}");
+            assert_eq!(reader.total(Count::Bytes), 0);
+        }
+    }
+}
+
+/// As above, with room for all spaces: each of them is exact, and shown as it is.
+#[test]
+fn state_of_each_space() {
+    let random = Random::new(1);
+    let memories: Vec<_> = (0..3).map(|_| state_memory(40)).collect();
+    let zones: Vec<_> = memories
+        .iter()
+        .map(|(words, layout)| Zone::create(words, *layout, 1000, || random.next()).unwrap())
+        .collect();
+    let names: Vec<String> = (0..20).map(|n| format!("space-{n}")).collect();
+    let send = |zone: &Zone<'_>, name: &str, bytes| {
+        count(zone, &Sent { space: id(name), bytes, ..*HOUR }, "x", NOON);
+    };
+    let bytes = |zone: &Zone<'_>, name: &str| zone.space(id(name)).map_or(0, |space| space.bytes());
+    names.iter().for_each(|name| send(&zones[0], name, 7));
+    let first = pass(&zones[0], None, &[], &random, 1000).unwrap().unwrap();
+    assert!(first.starts_with(b"xspace-counts: 1\nsince: 1000\npast: 0 "));
+    load(&zones[1], &first).unwrap();
+    assert_eq!((zones[1].since(), zones[1].spaces_in_use()), (1000, 20));
+    // Both go on, and the first ends.
+    send(&zones[0], &names[0], 100);
+    send(&zones[1], &names[0], 1000);
+    send(&zones[1], &names[1], 1000);
+    assert_eq!((bytes(&zones[1], &names[0]), bytes(&zones[1], &names[2])), (1007, 7));
+    let both = [zones[0].id(), zones[1].id()];
+    let second = pass(&zones[1], Some(&first), &both, &random, 1000).unwrap().unwrap();
+    let third = pass(&zones[0], Some(&second), &both, &random, 1000).unwrap().unwrap();
+    assert_eq!(bytes(&zones[0], &names[0]), 1107, "the other one's, too");
+    assert_eq!(third.iter().filter(|&&b| b == b'\n').count(), 20 + 6);
+    let fourth = pass(&zones[1], Some(&third), &both[1..], &random, 1000).unwrap().unwrap();
+    assert_eq!(fourth.iter().filter(|&&b| b == b'\n').count(), 20 + 5, "one column less");
+    let again = pass(&zones[1], Some(&fourth), &both[1..], &random, 1000).unwrap().unwrap();
+    assert_eq!(again, fourth, "nothing is added twice");
+    load(&zones[2], &again).unwrap();
+    for zone in &zones[1..] {
+        assert_eq!((bytes(zone, &names[0]), bytes(zone, &names[1])), (1107, 1007));
+        assert_eq!(zone.sum(Count::Bytes), 20 * 7 + 2100);
+        assert_eq!(zone.space(id(&names[0])).unwrap().requests(), 3);
+    }
+    // A file that was deleted is written again, with all that is known.
+    let anew = pass(&zones[1], None, &[], &random, 1000).unwrap().unwrap();
+    assert_eq!(anew.len(), again.len());
+    let text = String::from_utf8(again).unwrap();
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&String::from_utf8(anew).unwrap()), sorted(&text));
+}
+
+/// Spaces that a smaller zone has no room for stay in the file.
+#[test]
+fn a_smaller_zone_keeps_the_state_of_all_spaces() {
+    let random = Random::new(2);
+    let [(large, layout), (small, less), (other, _)] = [40, 6, 40].map(state_memory);
+    let zone = Zone::create(&large, layout, 5, || random.next()).unwrap();
+    let names: Vec<String> = (0..30).map(|n| format!("space-{n}")).collect();
+    names.iter().for_each(|name| {
+        count(&zone, &Sent { space: id(name), bytes: 7, ..*HOUR }, "x", NOON);
+    });
+    let file = pass(&zone, None, &[], &random, 1000).unwrap().unwrap();
+    let smaller = Zone::create(&small, less, 5, || random.next()).unwrap();
+    assert_eq!(load(&smaller, &file), Ok(24));
+    assert_eq!(smaller.sum(Count::Bytes), 210);
+    let file = pass(&smaller, Some(&file), &[], &random, 1000).unwrap().unwrap();
+    let larger = Zone::create(&other, layout, 5, || random.next()).unwrap();
+    assert_eq!(load(&larger, &file), Ok(0));
+    assert!(names.iter().all(|name| larger.space(id(name)).unwrap().bytes() == 7));
+}
+
+#[test]
+fn damaged_state_files() {
+    let random = Random::new(3);
+    let (memory, layout) = state_memory(8);
+    let zone = Zone::create(&memory, layout, 5, || random.next()).unwrap();
+    for name in ["a", "b", "a-longer-one"] {
+        count(&zone, &Sent { space: id(name), ..*HOUR }, "x", NOON);
+    }
+    let file = pass(&zone, None, &[], &random, 1000).unwrap().unwrap();
+    let check = |file: &[u8]| {
+        let (words, layout) = state_memory(8);
+        load(&Zone::create(&words, layout, 5, || 9).unwrap(), file)
+    };
+    assert_eq!(check(&file), Ok(0));
+    for end in 0..file.len() {
+        assert!(check(&file[..end]).is_err(), "cut off at {end}");
+    }
+    // Whatever changes: the file is refused, or has other numbers or another name.
+    for at in 0..file.len() {
+        for bit in 0..8 {
+            let mut damaged = file.clone();
+            damaged[at] ^= 1 << bit;
+            if check(&damaged).is_ok() {
+                let is_fine =
+                    damaged[at].is_ascii_alphanumeric() || matches!(damaged[at], b'-' | b'_');
+                assert!(is_fine, "{at}, bit {bit}: {}", damaged[at]);
+            }
+        }
+    }
+    let text = String::from_utf8(file).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let [name, since, past, zone, a, ..] = lines[..] else { panic!("{text}") };
+    let end = |n: u64| format!("end: {n}\n");
+    let id_line = a.split(' ').next().unwrap();
+    let header = format!("{name}{since}{past}{zone}");
+    for (file, expected) in [
+        (String::new(), StateError::Invalid("unexpected end of file", 1)),
+        ("{}\n".into(), StateError::Invalid("not a state file: unknown format", 1)),
+        ("xspace-counts: 2\n".into(), StateError::Version),
+        (format!("{name}since: x\n"), StateError::Invalid("invalid time", 2)),
+        (format!("{name}{since}past: 1 2\n"), StateError::Invalid("invalid totals", 3)),
+        (format!("{name}{since}{past}zone: g{past}"), StateError::Invalid("invalid zone", 4)),
+        (format!("{header}{zone}"), StateError::Invalid("duplicate zone", 5)),
+        (format!("{header}{a}{a}"), StateError::Invalid("duplicate space", 6)),
+        (format!("{header}{id_line} 1 2 3\n"), StateError::Invalid("invalid counts", 5)),
+        (format!("{header}{} 1\n", a.trim_end()), StateError::Invalid("invalid counts", 5)),
+        (format!("{header}a.b 1 2 3 4\n"), StateError::Invalid("invalid space", 5)),
+        (format!("{header}{a}{}", end(2)), StateError::Invalid("wrong number of spaces", 6)),
+        (format!("{text}x\n"), StateError::Invalid("a line after the end", 9)),
+        (format!("{text}x"), StateError::Invalid("unexpected end of file", 9)),
+        (format!("{header}{}", "9".repeat(20_000)), StateError::Invalid("too long a line", 5)),
+    ] {
+        assert_eq!(check(file.as_bytes()), Err(expected), "{file:.300}");
+    }
+    let zone_line = |n| format!("zone: {n:x}{}", past.strip_prefix("past:").unwrap());
+    let many = (0..33).map(zone_line).collect::<Vec<_>>().concat();
+    let too_many = StateError::Invalid("too many zones", 36);
+    assert_eq!(check(format!("{name}{since}{past}{many}").as_bytes()), Err(too_many));
+    // Sums stay what they can be.
+    let most = u64::MAX;
+    let saturated = format!("{header}a {most} 1 1 {most} 5 5 5 5\n{}", end(1));
+    assert_eq!(check(saturated.as_bytes()), Ok(0));
+}
+
+/// Whatever the bytes, nothing panics.
+#[test]
+fn state_files_of_random_lines() {
+    let random = Random::new(4);
+    let (memory, layout) = state_memory(8);
+    let zone = Zone::create(&memory, layout, 5, || random.next()).unwrap();
+    count(&zone, &HOUR, "x", NOON);
+    let file = pass(&zone, None, &[], &random, 1000).unwrap().unwrap();
+    let (words, layout) = state_memory(8);
+    let reader = Zone::create(&words, layout, 5, || 7).unwrap();
+    for _ in 0..20_000 {
+        let mut damaged = file.clone();
+        for _ in 0..1 + random.below(4) {
+            let at = random.below(damaged.len() as u64) as usize;
+            match random.below(4) {
+                0 => damaged[at] = random.next() as u8,
+                1 => damaged.truncate(at + 1),
+                2 => damaged.insert(at, b" \n09az:-"[random.below(8) as usize]),
+                _ => {
+                    let end = at + random.below((damaged.len() - at) as u64) as usize;
+                    let copy = damaged[at..end].to_vec();
+                    damaged.splice(at..at, copy);
+                }
+            }
+        }
+        let _ = pass(&reader, Some(&damaged), &[zone.id()], &random, 1000);
+    }
 }

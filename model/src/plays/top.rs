@@ -50,9 +50,16 @@ impl Top {
     }
 
     /// The slots that were found, the best one first.
-    pub fn into_slots(self) -> Vec<usize> {
-        // Sorted and taken apart in place.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory.
+    pub fn into_slots(self) -> Result<Vec<usize>, NoMemory> {
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(self.best.len()).map_err(|_| NoMemory)?;
+        // Sorted in place.
         let sorted = self.best.into_sorted_vec().into_iter();
-        sorted.map(|Reverse((.., Reverse(slot)))| slot).collect()
+        slots.extend(sorted.map(|Reverse((.., Reverse(slot)))| slot));
+        Ok(slots)
     }
 }

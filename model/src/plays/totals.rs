@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::Relaxed;
 pub const SLOTS: usize = 64;
 
 /// The words of a slot: four cache lines.
-const SLOT_LEN: usize = 32;
+pub(super) const SLOT_LEN: usize = 32;
 
 pub(super) const LEN: usize = SLOTS * SLOT_LEN;
 
@@ -17,6 +17,9 @@ pub(super) const LEN: usize = SLOTS * SLOT_LEN;
 pub enum Count {
     /// Requests whose outcome has this number, less than [`Count::OUTCOMES`].
     Requests(u8),
+    /// Requests whose link was refused, for the reason with this number, less than
+    /// [`Count::REASONS`].
+    LinkRefused(u8),
     /// Bytes sent of recordings.
     Bytes,
     /// Plays.
@@ -45,11 +48,15 @@ pub(super) const LOOKUP_BOUNDS: [(u64, &str); 6] =
 
 impl Count {
     /// How many outcomes there can be.
-    pub const OUTCOMES: usize = 16;
+    pub const OUTCOMES: usize = 10;
+
+    /// How many reasons there can be.
+    pub const REASONS: usize = 6;
 
     fn index(self) -> usize {
         match self {
             Self::Requests(outcome) => usize::from(outcome).min(Self::OUTCOMES - 1),
+            Self::LinkRefused(reason) => 10 + usize::from(reason).min(Self::REASONS - 1),
             Self::Bytes => 16,
             Self::Plays => 17,
             Self::Downloads => 18,
@@ -74,6 +81,17 @@ impl Totals<'_> {
         if let Some(word) = self.0.get(process % SLOTS * SLOT_LEN + count.index()) {
             word.fetch_add(value, Relaxed);
         }
+    }
+
+    /// Each count's sum over all processes.
+    pub(super) fn sums(self) -> [u64; SLOT_LEN] {
+        let mut sums = [0_u64; SLOT_LEN];
+        for slot in self.0.chunks(SLOT_LEN) {
+            for (sum, word) in sums.iter_mut().zip(slot) {
+                *sum = sum.wrapping_add(word.load(Relaxed));
+            }
+        }
+        sums
     }
 
     /// The sum over all processes.

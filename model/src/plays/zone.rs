@@ -26,15 +26,24 @@ const NAMES: usize = 3;
 const CREATED: usize = 4;
 /// For the hashes of ids, of which nothing has to be kept secret.
 const ID_SEED: usize = 5;
+/// Tells the zone from others, in the state file.
+const ZONE_ID: usize = 6;
+const BASES: usize = 7;
 /// The latest time that was seen.
 const LATEST: usize = 8;
 const SPACES_COUNT: usize = 16;
 const NAMES_LEN: usize = 17;
+/// When counting has begun, in seconds since 1970: the zone, or one before.
+const SINCE: usize = 18;
+/// How many passes through the state file have begun.
+const PASSES: usize = 19;
+/// Not 0: the master process has given the zone up.
+const RETIRED: usize = 20;
 /// Keys of the hashes of listeners: two days with two words each.
 const KEYS: usize = 24;
 
 /// Changes with what a zone consists of.
-const MAGIC_VALUE: u64 = u64::from_le_bytes(*b"xspace\x01\0");
+const MAGIC_VALUE: u64 = u64::from_le_bytes(*b"xspace\x02\0");
 
 /// How many days have a key.
 const KEY_DAYS: u64 = 2;
@@ -45,6 +54,8 @@ const KEY_LEN: usize = 2;
 pub struct Zone<'z> {
     header: &'z [AtomicU64],
     totals: Totals<'z>,
+    /// The totals before the zone was made.
+    base: Totals<'z>,
     gauges: Gauges<'z>,
     listeners: Listeners<'z>,
     spaces: Spaces<'z>,
@@ -93,7 +104,11 @@ impl<'z> Zone<'z> {
         set(BUCKETS, layout.buckets as u64)?;
         set(SPACES, layout.spaces as u64)?;
         set(NAMES, layout.names as u64)?;
+        set(BASES, layout.bases as u64)?;
         set(CREATED, created)?;
+        set(SINCE, created)?;
+        // It is an offset in a file, behind the first byte.
+        set(ZONE_ID, (random() >> 2).max(1))?;
         set(ID_SEED, random())?;
         header.get(MAGIC)?.store(MAGIC_VALUE, Release);
         Self::open(words)
@@ -106,16 +121,21 @@ impl<'z> Zone<'z> {
             return None;
         }
         let get = |index: usize| usize::try_from(header.get(index)?.load(Relaxed)).ok();
-        let layout = Layout { buckets: get(BUCKETS)?, spaces: get(SPACES)?, names: get(NAMES)? };
+        let (buckets, spaces) = (get(BUCKETS)?, get(SPACES)?);
+        let layout = Layout { buckets, spaces, names: get(NAMES)?, bases: get(BASES)? };
         layout.len().filter(|&len| len <= words.len())?;
         let (totals, rest) = rest.split_at_checked(totals::LEN)?;
+        let (base, rest) = rest.split_at_checked(totals::SLOT_LEN)?;
         let (gauges, rest) = rest.split_at_checked(gauges::LEN)?;
         let (listeners, rest) = rest.split_at_checked(layout.buckets * BUCKET_LEN)?;
         let (slots, rest) = rest.split_at_checked(layout.spaces * SPACE_LEN)?;
+        let (names, rest) = rest.split_at_checked(layout.names)?;
+        let bases = rest.get(..layout.bases)?;
         let (names_len, count) = (header.get(NAMES_LEN)?, header.get(SPACES_COUNT)?);
-        let spaces = Spaces { slots, names: rest.get(..layout.names)?, names_len, count };
-        let (totals, gauges) = (Totals(totals), Gauges(gauges));
-        Some(Self { header, totals, gauges, listeners: Listeners(listeners), spaces, layout })
+        let spaces = Spaces { slots, names, bases, names_len, count };
+        let (totals, base, gauges) = (Totals(totals), Totals(base), Gauges(gauges));
+        let listeners = Listeners(listeners);
+        Some(Self { header, totals, base, gauges, listeners, spaces, layout })
     }
 
     /// Where the tables are.
@@ -133,9 +153,59 @@ impl<'z> Zone<'z> {
         self.word(SPACES_COUNT)
     }
 
+    /// When counting has begun, in seconds since 1970: the zone, or one before.
+    pub fn since(&self) -> u64 {
+        self.word(SINCE)
+    }
+
+    /// Tells the zone from others: 1 to 2⁶² - 1.
+    pub fn id(&self) -> u64 {
+        self.word(ZONE_ID)
+    }
+
+    /// Notes that the master process has given the zone up: its processes are the last.
+    pub fn retire(&self) {
+        self.set_word(RETIRED, 1);
+    }
+
+    /// Whether the master process has given the zone up.
+    pub fn is_retired(&self) -> bool {
+        self.word(RETIRED) != 0
+    }
+
     /// The sum of a count over all processes.
     pub fn total(&self, count: Count) -> u64 {
         self.totals.sum(count)
+    }
+
+    /// The sum of a count since counting has begun.
+    pub fn sum(&self, count: Count) -> u64 {
+        self.total(count).saturating_add(self.base.sum(count))
+    }
+
+    /// Each total since the zone was made.
+    pub(super) fn totals(&self) -> [u64; totals::SLOT_LEN] {
+        self.totals.sums()
+    }
+
+    /// Each total before, and of other zones.
+    pub(super) fn base(&self) -> [u64; totals::SLOT_LEN] {
+        self.base.sums()
+    }
+
+    pub(super) fn set_base(&self, since: u64, base: [u64; totals::SLOT_LEN]) {
+        self.base.0.iter().zip(base).for_each(|(word, total)| word.store(total, Relaxed));
+        self.set_word(SINCE, since);
+    }
+
+    /// Begins a pass through the state file, and returns its number.
+    pub(super) fn begin_pass(&self) -> u64 {
+        self.header.get(PASSES).map_or(0, |word| word.fetch_add(1, Relaxed) + 1)
+    }
+
+    /// The slot of a space, claimed for it if there is room.
+    pub(super) fn claim(&self, id: SpaceId<'_>) -> Option<Space<'z>> {
+        self.spaces.slot(self.hash_of_id(id), id, true)
     }
 
     /// What was counted for a space.
@@ -168,6 +238,11 @@ impl<'z> Zone<'z> {
     /// Counts a request with its outcome. `process` is the number of the worker process.
     pub fn count_request(&self, process: usize, outcome: u8) {
         self.totals.add(process, Count::Requests(outcome), 1);
+    }
+
+    /// Counts a request whose link was refused, with the number of the reason.
+    pub fn count_link_refused(&self, process: usize, reason: u8) {
+        self.totals.add(process, Count::LinkRefused(reason), 1);
     }
 
     /// Counts a lookup that took so long, in milliseconds.
@@ -286,9 +361,13 @@ impl<'z> Zone<'z> {
     }
 
     fn hash_of_id(&self, id: SpaceId<'_>) -> u64 {
-        let mut hasher = FixedState::with_seed(self.word(ID_SEED)).build_hasher();
-        hasher.write(id.as_bytes());
-        hasher.finish()
+        hash_of(id.as_bytes(), self.word(ID_SEED))
+    }
+
+    fn set_word(&self, index: usize, value: u64) {
+        if let Some(word) = self.header.get(index) {
+            word.store(value, Relaxed);
+        }
     }
 
     fn word(&self, index: usize) -> u64 {
@@ -300,6 +379,13 @@ fn is_of_day(word: u64, day: u64) -> bool {
     word != 0 && word as u16 == day as u16
 }
 
+/// A fast hash, for what need not be secret.
+fn hash_of(bytes: &[u8], seed: u64) -> u64 {
+    let mut hasher = FixedState::with_seed(seed).build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
 /// Who has heard what, in a window.
 fn hash_of_listener(
     key: [u64; KEY_LEN],
@@ -307,19 +393,25 @@ fn hash_of_listener(
     listener: Listener<'_>,
     window: Window,
 ) -> u64 {
-    let (kind, address, text) = match listener {
-        Listener::Value(value) => (0, 0, value),
-        Listener::Client(address, agent) => match address.map(|address| address.to_canonical()) {
-            None => (1, 0, agent),
-            Some(IpAddr::V4(address)) => (2, u64::from(address.to_bits()), agent),
-            Some(IpAddr::V6(address)) => (3, (address.to_bits() >> 64) as u64, agent),
+    let (kind, address) = match listener {
+        Listener::Value(_) => (0, 0),
+        Listener::Client(address, _) => match address.map(|address| address.to_canonical()) {
+            None => (1, 0),
+            Some(IpAddr::V4(address)) => (2, u64::from(address.to_bits())),
+            Some(IpAddr::V6(address)) => (3, (address.to_bits() >> 64) as u64),
         },
     };
-    let mut hash = Sip::new(key);
-    hash.word(window.start());
-    hash.word((u64::from(window.length()) << 32) | (kind << 1) | u64::from(sent.is_attachment));
+    let (mut hash, [seed, _]) = (Sip::new(key), key);
+    // A length has 17 bits, and the time 44 until it is the year 500,000.
+    let length = u64::from(window.length()) << 3;
+    hash.word((window.start() << 20) | length | (kind << 1) | u64::from(sent.is_attachment));
     hash.text(sent.space.as_bytes());
     hash.word(address);
-    hash.text(text);
+    match listener {
+        Listener::Value(value) => hash.text(value),
+        // A name of a browser has a hundred bytes, for which SipHash alone takes 300 instructions. Two
+        // names with the same hash could only be taken for one client of one address.
+        Listener::Client(_, agent) => hash.word(hash_of(agent, seed)),
+    }
     hash.finish()
 }
