@@ -5,5 +5,7 @@
 mod database;
 /// Plays in the log that nginx-conf/plays-to-sql brings into a database.
 mod plays_to_sql;
+/// Prometheus.
+mod prometheus;
 /// The site whose plays are counted.
 mod site;
