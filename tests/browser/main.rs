@@ -18,3 +18,5 @@ mod page;
 mod seeks;
 /// The site, its recordings, and the browser.
 mod site;
+/// The page of counts.
+mod status;

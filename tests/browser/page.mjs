@@ -1,6 +1,7 @@
 // The demonstration's page: what it shows, by keyboard, on a phone, in the dark.
 
 import { open, require, run, settings } from "./browser.mjs";
+import { contrastsOf, fitsPhone } from "./look.mjs";
 
 await run(async (context) => {
   const { page, account } = await open(context);
@@ -17,22 +18,9 @@ await run(async (context) => {
   await byKeyboard(page);
   await byMouse(page);
 
-  await page.setViewportSize({ width: 360, height: 740 });
-  const wide = await page.evaluate(() => [...document.querySelectorAll("body *")]
-    .filter((element) => element.getClientRects().length > 0
-      && !element.closest(".plyr__sr-only, .plyr__tooltip")
-      && element.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
-    .map((element) => element.outerHTML.slice(0, 100)));
-  require(wide.length === 0, `wider than a phone: ${wide.join("\n")}`);
-  const scrolls = await page.evaluate(() =>
-    document.documentElement.scrollWidth > document.documentElement.clientWidth);
-  require(!scrolls, "the page scrolls sideways on a phone");
-
-  const contrasts = {};
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    contrasts[colorScheme] = await page.evaluate(contrast);
-  }
+  await fitsPhone(page);
+  const contrasts =
+    await contrastsOf(page, "h1, h2, p, nav a, header a, .plyr--audio .plyr__time");
 
   require(account.failed().length === 0, JSON.stringify(account.failed()));
   require(account.complaints.length === 0, account.complaints.join("\n"));
@@ -42,12 +30,13 @@ await run(async (context) => {
   return { shown, contrasts };
 });
 
-// From the top of the page with the tabulator: the first player, its buttons, its download links.
+// From the top of the page with the tabulator: the link to the counts, the first player, its buttons,
+// its download links.
 async function byKeyboard(page) {
   const first = await page.locator("article audio").first().elementHandle();
 
   const seen = [];
-  for (let i = 0; i < 8; i++) {
+  for (let i = 0; i < 9; i++) {
     await page.keyboard.press("Tab");
     seen.push(await page.evaluate(() => {
       const { localName, dataset, href } = document.activeElement;
@@ -70,7 +59,7 @@ async function byKeyboard(page) {
         !element.seeking && element.currentTime - place > 5 + (performance.now() - time) / 1000,
         [first, start]);
     }
-    if (seen.at(-1) === "link") {
+    if (seen.at(-1) === "link" && seen.includes("play")) {
       break;
     }
   }
@@ -96,29 +85,4 @@ async function byMouse(page) {
     const [first, second] = document.querySelectorAll("audio, video");
     return first.paused && !second.paused && second.currentTime > 0;
   });
-}
-
-// The smallest contrast of text with what is behind it (WCAG 2).
-function contrast() {
-  const rgb = (color) => {
-    const canvas = new OffscreenCanvas(1, 1).getContext("2d");
-    canvas.fillStyle = color;
-    canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const luminance = (color) => rgb(color).slice(0, 3).map((value) => {
-    const part = value / 255;
-    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-  }).reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
-  const behind = (element) => {
-    const color = getComputedStyle(element).backgroundColor;
-    return rgb(color)[3] === 255 || !element.parentElement ? color : behind(element.parentElement);
-  };
-  const ratios = [...document.querySelectorAll("h1, h2, p, nav a, .plyr--audio .plyr__time")]
-    .filter((element) => element.getClientRects().length > 0)
-    .map((element) => {
-      const [a, b] = [getComputedStyle(element).color, behind(element)].map(luminance);
-      return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    });
-  return Math.min(...ratios);
 }
