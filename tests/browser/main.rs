@@ -8,6 +8,11 @@
 mod application;
 /// The browser's own cache.
 mod caches;
+/// What is counted for it.
+mod clients;
+/// The table of clients in the documentation.
+#[path = "../counts/clients_table.rs"]
+mod clients_table;
 /// Links that save a file.
 mod downloads;
 /// A page of another origin.

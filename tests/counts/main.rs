@@ -1,6 +1,10 @@
 //! What happens to counts outside of nginx: databases, readers of logs, Prometheus. All of them are
 //! the real servers (`make suite-counts`).
 
+/// What is counted for players, download programs and robots.
+mod clients;
+/// The table of clients in the documentation.
+mod clients_table;
 /// MariaDB, PostgreSQL, SQLite.
 mod database;
 /// Plays in the log that nginx-conf/plays-to-sql brings into a database.
@@ -9,3 +13,5 @@ mod plays_to_sql;
 mod prometheus;
 /// The site whose plays are counted.
 mod site;
+/// Plays that go to syslog.
+mod syslog;
