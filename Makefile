@@ -117,7 +117,7 @@ run: build demo-packages application-packages build/npm/demo/installed ## Serve 
 	@demo/run $(PORT) $(TLS_PORT)
 
 .PHONY: test
-test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-signers suite-browser bench-quick ## Run everything that must pass
+test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-signers suite-counts suite-browser bench-quick ## Run everything that must pass
 
 # The module's debug profile checks for overflow, and what debug_assert! does. It is built with the
 # points of fault injection, which do nothing until XSPACE_FAULT names one.
@@ -177,6 +177,22 @@ suite-debian: debian-module test-packages ## Run the test suite on Debian's own 
 .PHONY: suite-signers
 suite-signers: build test-packages node-packages signers-packages ## Run the signers of docs/links.md in PHP, JavaScript and Go
 	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/$(MODULE),,signers of links,--ignored link_signers::)
+
+# Databases, a reader of syslog and Prometheus, all of them the real servers.
+.PHONY: suite-counts
+suite-counts: build test-packages counts-packages ## Bring plays into databases, and scrape metrics, with the real servers
+	@echo "== Counts outside of nginx"
+	$(FOR_TESTS) XSPACE_TEST_NGINX=$(CURDIR)/build/nginx XSPACE_TEST_MODULE=$(CURDIR)/build/$(MODULE) \
+	    cargo test --locked --manifest-path tests/Cargo.toml --test counts -- $(TESTS)
+
+# The players, download programs and Chromium whose requests suite-counts replays.
+.PHONY: clients-test
+clients-test: build test-packages clients-packages browser-packages $(BROWSER_MODULES) ## Count what real players and download programs fetch (docs/counting.md)
+	@set -e; for test in counts browser; do \
+	    $(FOR_TESTS) XSPACE_TEST_NGINX=$(CURDIR)/build/nginx XSPACE_TEST_MODULE=$(CURDIR)/build/$(MODULE) \
+	        cargo test --locked --manifest-path tests/Cargo.toml --test $$test -- \
+	            --nocapture --ignored clients::; \
+	done
 
 # NGINX without all that can be left out, and the module for it. What needs more is passed over. A
 # module that was built for an NGINX with nothing but --with-compat loads into one with threads too,
@@ -461,7 +477,7 @@ build/npm/%/installed: %/package.json %/package-lock.json | node-packages
 rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
-PACKAGES := $(addsuffix -packages,application bench browser build deb debian demo fuzz image lint \
+PACKAGES := $(addsuffix -packages,application bench browser build clients counts deb debian demo fuzz image lint \
                 matrix memory nginx-tests node quick rpm signers test tree)
 .PHONY: $(PACKAGES) packages
 ifdef LIST_PACKAGES

@@ -53,11 +53,7 @@ pub fn measure(bench: &Workbench) -> Result<()> {
                 (Some(application("old_application:app", &environment)), String::new())
             }
             Asks::New => {
-                let plays = bench.dir.join("plays.log");
-                let environment = [
-                    ("SECRET_KEY", OsStr::new("only for measurements")),
-                    ("PLAYS_LOG", plays.as_os_str()),
-                ];
+                let environment = [("SECRET_KEY", OsStr::new("only for measurements"))];
                 let application = application("app:application", &environment);
                 let cookie = log_in(&application)?;
                 (Some(application), cookie)

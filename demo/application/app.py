@@ -8,14 +8,19 @@ lookup-cached.conf and auth-request.conf:
     SECRET_KEY=$(openssl rand -hex 32) \\
         gunicorn --chdir demo/application --bind 127.0.0.1:8080 app:application
 
-PLAYS_LOG is the path of the log of plays written by nginx-conf/access-log.conf.
+PLAYS_DB is the path of the SQLite database of plays. nginx writes them to a log, and this adds them
+to the database:
+
+    touch plays.db
+    nginx-conf/plays-to-sql --create sqlite:plays.db
+    nginx-conf/plays-to-sql sqlite:plays.db /srv/xspace/log/plays.log
 """
 
 import hmac
-import json
 import os
-import threading
-from collections import Counter
+import sqlite3
+from contextlib import closing
+from urllib.parse import quote
 
 from flask import Flask, abort, jsonify, redirect, request, session
 
@@ -23,7 +28,9 @@ application = Flask(__name__)
 application.secret_key = os.environ["SECRET_KEY"]
 application.config.update(SESSION_COOKIE_SAMESITE="Lax", SESSION_COOKIE_HTTPONLY=True)
 
-# A real site has a database.
+PLAYS_DB = quote(os.environ.get("PLAYS_DB", "/srv/xspace/plays.db"))
+
+# A real site has these in its database, too.
 USERS = {"alice": "wonderland", "bob": "builder"}
 
 # "listeners" are the users who may listen; without it, everyone may. The title becomes part of the
@@ -90,39 +97,10 @@ def auth():
     return "", 204
 
 
-class Plays:
-    """Counts the lines of the log; reads only new ones."""
-
-    def __init__(self, path):
-        self.path = path
-        self.lock = threading.Lock()
-        self.inode = None
-        self.position = 0
-        self.counts = Counter()
-
-    def read(self):
-        with self.lock:
-            try:
-                log = open(self.path, "rb")
-            except FileNotFoundError:
-                return dict(self.counts)
-            with log:
-                inode = os.fstat(log.fileno()).st_ino
-                if inode != self.inode or os.fstat(log.fileno()).st_size < self.position:
-                    self.inode, self.position = inode, 0
-                log.seek(self.position)
-                for line in log:
-                    if not line.endswith(b"\n"):
-                        break
-                    self.position += len(line)
-                    self.counts[json.loads(line)["space"]] += 1
-            return dict(self.counts)
-
-
-plays = Plays(os.environ.get("PLAYS_LOG", "/srv/xspace/log/plays.log"))
-
-
 @application.get("/plays")
 def count_plays():
-    """Returns the number of plays per space: the log has one line per play, not per seek."""
-    return jsonify(plays.read())
+    """Returns the number of plays per space, which nginx-conf/plays-to-sql adds up."""
+    # Not created if it is missing.
+    with closing(sqlite3.connect(f"file:{PLAYS_DB}?mode=ro", uri=True)) as database:
+        rows = database.execute("SELECT space_id, SUM(plays) FROM plays GROUP BY space_id")
+        return jsonify({space_id: plays for space_id, plays in rows if plays})

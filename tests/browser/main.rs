@@ -8,6 +8,11 @@
 mod application;
 /// The browser's own cache.
 mod caches;
+/// What is counted for it.
+mod clients;
+/// The table of clients in the documentation.
+#[path = "../counts/clients_table.rs"]
+mod clients_table;
 /// Links that save a file.
 mod downloads;
 /// Links that end while a listener pauses.
@@ -20,3 +25,5 @@ mod page;
 mod seeks;
 /// The site, its recordings, and the browser.
 mod site;
+/// The page of counts.
+mod status;

@@ -1,7 +1,7 @@
 // The demonstration's page: what it shows, by keyboard, on a phone, in the dark.
 
 import { open, require, run, settings } from "./browser.mjs";
-import { contrastsOf, fitsAPhone } from "./layout.mjs";
+import { contrastsOf, fitsPhone } from "./look.mjs";
 
 await run(async (context) => {
   const { page, account } = await open(context);
@@ -18,8 +18,9 @@ await run(async (context) => {
   await byKeyboard(page);
   await byMouse(page);
 
-  await fitsAPhone(page);
-  const contrasts = await contrastsOf(page);
+  await fitsPhone(page);
+  const contrasts =
+    await contrastsOf(page, "h1, h2, p, nav a, header a, .plyr--audio .plyr__time");
 
   require(account.failed().length === 0, JSON.stringify(account.failed()));
   require(account.complaints.length === 0, account.complaints.join("\n"));
@@ -29,12 +30,13 @@ await run(async (context) => {
   return { shown, contrasts };
 });
 
-// From the top of the page with the tabulator: the first player, its buttons, its download links.
+// From the top of the page with the tabulator: the link to the counts, the first player, its buttons,
+// its download links.
 async function byKeyboard(page) {
   const first = await page.locator("article audio").first().elementHandle();
 
   const seen = [];
-  for (let i = 0; i < 8; i++) {
+  for (let i = 0; i < 9; i++) {
     await page.keyboard.press("Tab");
     seen.push(await page.evaluate(() => {
       const { localName, dataset, href } = document.activeElement;
@@ -57,7 +59,7 @@ async function byKeyboard(page) {
         !element.seeking && element.currentTime - place > 5 + (performance.now() - time) / 1000,
         [first, start]);
     }
-    if (seen.at(-1) === "link") {
+    if (seen.at(-1) === "link" && seen.includes("play")) {
       break;
     }
   }

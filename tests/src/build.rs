@@ -89,7 +89,6 @@ impl Build {
             "plain_nginx" => self.plain_nginx.is_some(),
             // A checker of memory has allocation functions of its own.
             "preload" => env::var_os("XSPACE_TEST_NO_PRELOAD").is_none(),
-            "promtool" => Command::new("promtool").arg("--version").output().is_ok(),
             "http2_directive" => self.version >= (1, 25, 1),
             "add_header_inherit" => self.version >= (1, 29, 3),
             "early_hints" => self.version >= (1, 29, 0),

@@ -157,6 +157,18 @@ impl Program {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Ends it and its children at once.
+    pub fn kill(&mut self) {
+        let children = children(self.process.id());
+        self.process.kill();
+        for &child in &children {
+            send_signal(child, libc::SIGKILL);
+        }
+        // What they shared can be used again only when they are gone. A zombie has no program.
+        let is_gone = |pid| fs::read_link(format!("/proc/{pid}/exe")).is_err();
+        poll(|| children.iter().all(is_gone));
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: libc::c_int) {
         send_signal(self.process.id(), signal);

@@ -3,9 +3,10 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::process::Command;
 
 use xspace_tests::{
-    Nginx, Program, Protocol, Request, Response, Site, bytes, project_dir, same_bytes,
+    Nginx, Program, Protocol, Request, Response, Site, bytes, poll, project_dir, same_bytes,
 };
 
 use crate::asking::own_errors;
@@ -38,9 +39,9 @@ impl Running {
             .file(&format!("srv/downloads/{OPEN}.mp3"), bytes(4, LONG))
             .file(&format!("srv/downloads/{UNKNOWN}.mp3"), bytes(5, LONG))
             .file(&format!("srv/downloads/{MISSING}.mp3"), bytes(6, LONG));
-        let log = site.dir().join("srv/log/plays.log");
+        let plays = site.dir().join("plays.db");
         let environment =
-            [("SECRET_KEY", OsStr::new("of the test")), ("PLAYS_LOG", log.as_os_str())];
+            [("SECRET_KEY", OsStr::new("of the test")), ("PLAYS_DB", plays.as_os_str())];
         let application = Program::gunicorn(
             &project_dir().join("demo/application"),
             "app",
@@ -171,29 +172,56 @@ fn ranges_and_head_pass_flask_by() {
     assert_eq!(site.send(request, Some(&alice)).status, 405);
 }
 
+/// Nothing is lost or counted twice when the log is rotated and everything is started anew.
 #[test]
 fn plays_are_counted_from_the_log() {
     let site = Running::start("lookup.conf");
     let alice = site.log_in("alice", "wonderland");
-    let plays = || site.get_text("/plays");
-    assert_eq!(plays().trim(), "{}");
+    let dir = site.nginx.dir().to_owned();
+    let (database, log) = (dir.join("plays.db"), dir.join("srv/log/plays.log"));
+    let url = format!("sqlite:{}", database.display());
+    let run = |arguments: &[&OsStr]| {
+        let script = project_dir().join("nginx-conf/plays-to-sql");
+        let status = Command::new("/usr/bin/python3").arg(script).args(arguments).status();
+        assert!(status.expect("Python can be run").success(), "{arguments:?}");
+    };
+    fs::write(&database, "").expect("an empty database");
+    run(&["--create", &url].map(OsStr::new));
+    let assert_plays = |site: &Running, expected: &str| {
+        run(&[OsStr::new("--once"), OsStr::new(&url), log.as_os_str()]);
+        // Two processes answer.
+        for _ in 0..6 {
+            let text: String = site.get_text("/plays").split_whitespace().collect();
+            assert_eq!(text, expected);
+        }
+    };
+    assert_plays(&site, "{}");
     let path = format!("/download/{ID}");
-    for range in ["bytes=0-", "bytes=0-1", "bytes=700000-", "bytes=-5", "bytes=0-99999"] {
+    // A minute is 960,000 bytes, and all of them are of one listener.
+    for range in ["bytes=0-1", "bytes=700000-", "bytes=-5", "bytes=0-99999", "bytes=0-", "bytes=0-"]
+    {
         site.send(Request::get(&path).range(range), Some(&alice));
     }
     site.send(Request::head(&path), Some(&alice));
     site.get(ID, None);
     site.get(OPEN, None);
+    site.nginx.log_lines("srv/log/plays.log", 2);
+    assert_plays(&site, &format!("{{\"{OPEN}\":1,\"{ID}\":1}}"));
+
+    let play = |site: &Running, agent: &str| {
+        site.send(Request::get(&format!("/download/{OPEN}")).header("User-Agent", agent), None);
+    };
+    play(&site, "before");
     site.nginx.log_lines("srv/log/plays.log", 3);
-    // Two processes answer: each has read all of the log.
-    for _ in 0..6 {
-        let text: String = plays().split_whitespace().collect();
-        assert_eq!(text, format!("{{\"{OPEN}\":1,\"{ID}\":2}}"));
-    }
-    site.get(OPEN, None);
-    site.nginx.log_lines("srv/log/plays.log", 4);
-    let text: String = plays().split_whitespace().collect();
-    assert_eq!(text, format!("{{\"{OPEN}\":2,\"{ID}\":2}}"));
+    fs::rename(&log, dir.join("srv/log/plays.log.1")).expect("the log is there");
+    play(&site, "to the renamed log");
+    site.nginx.reopen_logs();
+    // Its workers are started anew.
+    site.application.signal(libc::SIGHUP);
+    assert!(poll(|| log.exists()));
+    play(&site, "to the new log");
+    site.nginx.log_lines("srv/log/plays.log", 1);
+    assert_plays(&site, &format!("{{\"{OPEN}\":4,\"{ID}\":1}}"));
 }
 
 #[test]

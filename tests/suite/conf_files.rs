@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use xspace_tests::{
-    Application, LinkKey, Nginx, Program, Protocol, Reply, Request, Site, build, bytes,
+    Application, LinkKey, Nginx, Program, Protocol, Reply, Request, Site, build, bytes, poll,
     project_dir, same_bytes,
 };
 
@@ -73,6 +73,8 @@ pub fn site(name: &str, text: &str) -> Site {
         .replace("/etc/ssl/xspace/privkey.pem", "{dir}/key.pem")
         .replace(" listen 80;", " listen 127.0.0.1:{port};")
         .replace(" listen 443 ", " listen 127.0.0.1:{tls} ")
+        // Tests fetch more than the beginning, and do not wait for it.
+        .replace("limit_rate_after 512k;", "limit_rate_after 100m;")
         .replace("127.0.0.1:8080", "127.0.0.1:{other}")
         .replace("127.0.0.1:11211", "unix:{dir}/memcached.sock");
     let main = "{user} daemon off; worker_processes 1; pid {dir}/nginx.pid;
@@ -278,7 +280,7 @@ fn links_are_renewed_by_the_application_and_not_logged() {
 }
 
 #[test]
-fn plays_log_counts_plays() {
+fn access_log_has_beginnings() {
     let Some(nginx) = start("access-log.conf") else { return };
     nginx.get(PATH);
     nginx.get_with(PATH, "Range", "bytes=5000-");
@@ -288,6 +290,62 @@ fn plays_log_counts_plays() {
     let lines = nginx.log_lines("srv/log/plays.log", 2);
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines.iter().all(|line| line.contains(ID)), "{lines:?}");
+}
+
+/// Where plays are logged, the target has the log of all requests, too: an `access_log` there replaces
+/// that of the outer level. What a player fetches in advance is limited in all of them.
+#[test]
+fn each_limits_the_rate_and_writes_both_logs() {
+    for (name, text) in conf_files() {
+        if !is_for_this_nginx(&name, &text) {
+            continue;
+        }
+        let target = text.split_once("location ^~ /downloads/ {").expect("a target").1;
+        let (target, _) = target.split_once("\n        }\n").expect("its end");
+        for directive in ["limit_rate_after ", "limit_rate "] {
+            let is_there = target.lines().any(|line| line.trim().starts_with(directive));
+            assert!(is_there, "{name} has no {directive}");
+        }
+        if name == "minimal.conf" {
+            assert!(!text.contains("access_log /"), "{name} leaves all logs as they are");
+            continue;
+        }
+        let nginx = site(&name, &text).start();
+        // links.conf lets nobody in.
+        if !name.starts_with("links")
+            && text.contains(" listen 80;")
+            && !text.contains("return 301")
+        {
+            let path = if text.contains("location ^~ /download/") {
+                PATH.to_owned()
+            } else {
+                format!("/spaces/{ID}/download")
+            };
+            let _memcached = text
+                .contains("memcached_pass")
+                .then(|| Program::memcached(&nginx.dir().join("memcached.sock")));
+            assert_eq!(nginx.get(&path).status, 200, "{name}");
+            assert_eq!(nginx.get_with(&path, "Range", "bytes=5-9").status, 206, "{name}");
+            // The application of the test writes to the same log.
+            let all = || {
+                let log = fs::read_to_string(nginx.dir().join("srv/log/access.log"));
+                let log = log.expect("the log");
+                log.lines().filter(|line| line.contains(&format!("GET {path} "))).count()
+            };
+            assert!(poll(|| all() == 2), "{name}: {} lines", all());
+            let plays = nginx.log_lines("srv/log/plays.log", 1);
+            assert!(plays.len() == 1 && plays[0].contains(ID), "{name}: {plays:?}");
+        } else {
+            let logs: Vec<&str> =
+                target.lines().filter(|line| line.contains("access_log ")).collect();
+            assert!(
+                logs.len() == 2
+                    && !logs[0].contains("if=")
+                    && logs[1].contains("if=$xspace_played"),
+                "{name}: {logs:?}"
+            );
+        }
+    }
 }
 
 /// Neither request has a minute of the recording; both together have.

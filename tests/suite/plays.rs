@@ -501,26 +501,6 @@ fn the_pages() {
     }
 }
 
-/// The format is what Prometheus expects, by its own tool (Debian's package `prometheus`).
-#[test]
-fn prometheus_accepts_the_metrics() {
-    if !build().require("promtool") {
-        return;
-    }
-    let site = counting("xspace_catalog {dir}/spaces.json;", "").file("spaces.json", "{}");
-    let nginx = site.start();
-    assert_recording(&nginx.get(PATH), "a play");
-    stats(&nginx, 1);
-    let file = nginx.site().write("metrics", nginx.get("/metrics").text());
-    let output = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(fs::File::open(file).expect("the metrics"))
-        .output()
-        .expect("promtool can be run");
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
-}
-
 /// Several workers, none of which disturbs another: sums are exact.
 #[test]
 fn many_requests_at_once_while_nginx_reloads() {

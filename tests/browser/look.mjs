@@ -1,8 +1,9 @@
-// What every page of the demonstration has to be: readable on a phone, in light and dark colors.
+// How a page looks: on a phone, in the light and in the dark.
 
 import { require } from "./browser.mjs";
 
-export async function fitsAPhone(page) {
+// Leaves the page at the size of a phone.
+export async function fitsPhone(page) {
   await page.setViewportSize({ width: 360, height: 740 });
   const wide = await page.evaluate(() => [...document.querySelectorAll("body *")]
     .filter((element) => element.getClientRects().length > 0
@@ -15,17 +16,18 @@ export async function fitsAPhone(page) {
   require(!scrolls, "the page scrolls sideways on a phone");
 }
 
-export async function contrastsOf(page) {
+// The smallest contrast of these elements, in each color scheme.
+export async function contrastsOf(page, selector) {
   const contrasts = {};
   for (const colorScheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme });
-    contrasts[colorScheme] = await page.evaluate(contrast);
+    contrasts[colorScheme] = await page.evaluate(contrast, selector);
   }
   return contrasts;
 }
 
 // The smallest contrast of text with what is behind it (WCAG 2).
-function contrast() {
+function contrast(selector) {
   const rgb = (color) => {
     const canvas = new OffscreenCanvas(1, 1).getContext("2d");
     canvas.fillStyle = color;
@@ -40,7 +42,7 @@ function contrast() {
     const color = getComputedStyle(element).backgroundColor;
     return rgb(color)[3] === 255 || !element.parentElement ? color : behind(element.parentElement);
   };
-  const ratios = [...document.querySelectorAll("h1, h2, p, p a, nav a, .plyr--audio .plyr__time")]
+  const ratios = [...document.querySelectorAll(selector)]
     .filter((element) => element.getClientRects().length > 0)
     .map((element) => {
       const [a, b] = [getComputedStyle(element).color, behind(element)].map(luminance);

@@ -1,0 +1,196 @@
+//! MariaDB, PostgreSQL, SQLite.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use xspace_tests::{Address, Program, is_root, wait_for};
+
+use crate::site::SPACES;
+
+/// A kind of database.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    Sqlite,
+    Postgresql,
+    Mariadb,
+}
+
+/// A database with a name, in a directory of its own.
+pub struct Database {
+    kind: Kind,
+    dir: PathBuf,
+    server: Option<Program>,
+}
+
+impl Database {
+    /// A new, empty database, which is running.
+    pub fn start(kind: Kind, dir: &Path) -> Self {
+        let dir = dir.join("database");
+        fs::create_dir(&dir).expect("a directory");
+        match kind {
+            Kind::Sqlite => {}
+            Kind::Postgresql => {
+                if is_root() {
+                    run(Command::new("chown").arg("postgres:").arg(&dir));
+                }
+                run(postgresql("initdb")
+                    .args(["--auth=trust", "--username=site", "--no-sync", "--pgdata"])
+                    .arg(dir.join("data")));
+            }
+            Kind::Mariadb => {
+                run(Command::new("mariadb-install-db")
+                    .args(["--no-defaults", "--auth-root-authentication-method=normal"])
+                    .args(["--skip-test-db", user()])
+                    .arg(format!("--datadir={}", dir.join("data").display())));
+                let socket = dir.join("socket");
+                let options = format!(
+                    "[client]\nuser = root\ndatabase = site\nsocket = {}\n",
+                    socket.display()
+                );
+                fs::write(dir.join("options"), options).expect("a file of options");
+            }
+        }
+        let mut database = Self { kind, dir, server: None };
+        database.resume();
+        match kind {
+            Kind::Sqlite => drop(fs::File::create(database.dir.join("site.db"))),
+            Kind::Postgresql => drop(database.query("postgres", "CREATE DATABASE site")),
+            Kind::Mariadb => drop(database.query("mysql", "CREATE DATABASE site")),
+        }
+        database
+    }
+
+    /// What plays-to-sql is told of it.
+    pub fn url(&self) -> String {
+        match self.kind {
+            Kind::Sqlite => format!("sqlite:{}", self.dir.join("site.db").display()),
+            Kind::Postgresql => format!("postgresql://site@/site?host={}", self.dir.display()),
+            Kind::Mariadb => format!("mariadb:{}", self.dir.join("options").display()),
+        }
+    }
+
+    /// Ends the server at once; the file of SQLite gets another name.
+    pub fn kill(&mut self) {
+        match self.server.take() {
+            Some(mut server) => server.kill(),
+            None => fs::rename(self.dir.join("site.db"), self.dir.join("away.db"))
+                .expect("the database is there"),
+        }
+    }
+
+    /// Starts it.
+    pub fn resume(&mut self) {
+        let (command, socket) = match self.kind {
+            Kind::Sqlite => {
+                // There is none the first time.
+                let _ = fs::rename(self.dir.join("away.db"), self.dir.join("site.db"));
+                return;
+            }
+            Kind::Postgresql => {
+                let mut command = postgresql("postgres");
+                command
+                    .args(["-c", "listen_addresses=", "-c", "shared_buffers=16MB"])
+                    // It is killed, but the machine is not.
+                    .args(["-c", "fsync=off", "-D"])
+                    .arg(self.dir.join("data"))
+                    .arg("-k")
+                    .arg(&self.dir);
+                (command, ".s.PGSQL.5432")
+            }
+            Kind::Mariadb => {
+                let mut command = Command::new("/usr/sbin/mariadbd");
+                command
+                    .args(["--no-defaults", "--skip-networking", user()])
+                    .arg(format!("--datadir={}", self.dir.join("data").display()))
+                    .arg(format!("--pid-file={}", self.dir.join("pid").display()))
+                    .arg(format!("--socket={}", self.dir.join("socket").display()));
+                (command, "socket")
+            }
+        };
+        let socket = self.dir.join(socket);
+        // One that was killed has left it.
+        let _ = fs::remove_file(&socket);
+        self.server = Some(Program::start(command, Address::from(&*socket)));
+    }
+
+    /// Plays and downloads of each space.
+    pub fn counts(&self) -> BTreeMap<String, (u64, u64)> {
+        let query = "SELECT space_id, SUM(plays), SUM(downloads) FROM plays GROUP BY space_id";
+        let text = self.query("site", query);
+        let line = |line: &str| {
+            let fields: Vec<&str> = line.split(['|', '\t']).collect();
+            let [space, plays, downloads] = fields[..] else { panic!("{text}") };
+            assert!(SPACES.contains(&space), "{text}");
+            let number = |text: &str| text.parse().expect("a number");
+            (space.to_owned(), (number(plays), number(downloads)))
+        };
+        text.lines().map(line).collect()
+    }
+
+    /// What the database's own client prints.
+    fn query(&self, name: &str, text: &str) -> String {
+        // A server that has just started may refuse a client; a writer may have locked a file.
+        wait_for(|| {
+            let mut command = match self.kind {
+                Kind::Sqlite => {
+                    let mut command = Command::new("sqlite3");
+                    command.args(["-cmd", ".timeout 10000"]).arg(self.dir.join("site.db"));
+                    command.arg(text);
+                    command
+                }
+                Kind::Postgresql => {
+                    let mut command = Command::new("psql");
+                    command.args(["-XAtU", "site", name, "-c", text, "-h"]).arg(&self.dir);
+                    command
+                }
+                Kind::Mariadb => {
+                    let mut command = Command::new("mariadb");
+                    command
+                        .arg(format!("--defaults-file={}", self.dir.join("options").display()))
+                        .args(["-BNe", text, name]);
+                    command
+                }
+            };
+            let output = command.stdin(Stdio::null()).output().expect("the client can be run");
+            output.status.success().then(|| String::from_utf8(output.stdout).expect("UTF-8"))
+        })
+        .unwrap_or_else(|| panic!("{:?} refuses {text}", self.kind))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // Nobody needs what it would write.
+        if let Some(server) = &mut self.server {
+            server.kill();
+        }
+    }
+}
+
+/// A program of PostgreSQL, which refuses to run as root.
+fn postgresql(name: &str) -> Command {
+    let dirs = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed").flatten();
+    let newest = dirs.map(|entry| entry.path()).max().expect("a version");
+    let program = newest.join("bin").join(name);
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+    command
+}
+
+/// Root's is the only name that MariaDB refuses to run with unless it is told to.
+fn user() -> &'static str {
+    if is_root() { "--user=root" } else { "--console" }
+}
+
+#[track_caller]
+fn run(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let (said, stderr) = (String::from_utf8_lossy(&output.stdout), output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}{}", String::from_utf8_lossy(&stderr));
+}
