@@ -6,7 +6,7 @@ use model::disposition::Disposition;
 #[cfg(feature = "links")]
 use model::links::Status;
 use model::play::complete_length;
-use model::plays::{Listener, Sent};
+use model::plays::{Listener, Sent, Zone};
 
 use super::Counting;
 use super::zone::random;
@@ -37,7 +37,6 @@ pub(crate) fn log_handler<'r>(
     fault_point("log");
     let Some(tables) = counting.zone.tables() else { return Ok(()) };
     let process = worker_number();
-    tables.count_request(process, number_of(record.decided.outcome()));
     #[cfg(feature = "links")]
     if let Some(reason) = refused_link(record) {
         tables.count_link_refused(process, reason);
@@ -45,7 +44,20 @@ pub(crate) fn log_handler<'r>(
     if let Some(milliseconds) = record.decided.lookup().and_then(Lookup::duration) {
         tables.count_lookup(process, milliseconds);
     }
+    let counted = count_recording(request, record, counting, tables, process);
+    // At last: where the request is in the sums, all of it is.
+    tables.count_request(process, number_of(record.decided.outcome()));
+    counted
+}
 
+/// Counts what a request has sent of its recording, if it has.
+fn count_recording<'r>(
+    request: &Request<'r>,
+    record: &'r Record<'r>,
+    counting: Counting<'_>,
+    tables: &Zone<'_>,
+    process: usize,
+) -> Result<(), Failure> {
     let is_recording = record.added.is_recording();
     let Some(redirect) = record.decided.redirect().filter(|_| is_recording) else { return Ok(()) };
     let bytes = request.content_sent();
@@ -76,7 +88,10 @@ pub(crate) fn log_handler<'r>(
 /// have let it in: then something was decided.
 #[cfg(feature = "links")]
 fn refused_link(record: &Record<'_>) -> Option<u8> {
-    let reason = record.link()?.refused().filter(|_| record.decided.outcome().is_none())?;
+    let reason = record.link()?.refused()?;
+    if record.decided.outcome() != Some(Outcome::BadLink) {
+        return None;
+    }
     (0..).zip(Status::REFUSED).find_map(|(number, other)| (other == reason).then_some(number))
 }
 
