@@ -2,7 +2,7 @@
 // the server's clock, and seeks.
 
 import { open, protocolsRead, require, run, settings } from "./browser.mjs";
-import { contrastsOf, fitsAPhone } from "./layout.mjs";
+import { contrastsOf, fitsPhone } from "./look.mjs";
 
 await run(async (context) => ({
   withSession: await pauseAndSeek(context, "with-session"),
@@ -18,8 +18,8 @@ async function pauseAndSeek(context, name) {
   const seek = (place) => page.evaluate((place) => probe.seek(place), place);
 
   await page.goto(`${settings.origin}/links.html`);
-  const contrasts = await contrastsOf(page);
-  await fitsAPhone(page);
+  const contrasts = await contrastsOf(page, "h1, h2, p, p a, nav a, header a, .plyr--audio .plyr__time");
+  await fitsPhone(page);
   const article = page.locator(`[id="${name}"]`);
   const text = article.locator(".link");
   const media = await article.locator("audio").elementHandle();
