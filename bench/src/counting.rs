@@ -50,12 +50,12 @@ fn of_a_request(bench: &Workbench) -> Result<Value> {
     let (mut rows, mut first) = (Vec::new(), None);
     for variant in VARIANTS {
         let count = |agent: Agent| {
-            let request = request(variant.uri, LEN, agent);
+            let request = request(variant.uri, variant.cookie, LEN, agent);
             let site = files.site(bench, &variant, None, 0)?.http1_only();
             callgrind::instructions(site, |connection, _| files.ask(connection, &request, LEN))
         };
         let (curl, browser) = (count(Agent::Curl)?, count(Agent::Browser)?);
-        let request = request(variant.uri, LEN, Agent::Curl);
+        let request = request(variant.uri, variant.cookie, LEN, Agent::Curl);
         let site = files.site(bench, &variant, None, 0)?.http1_only();
         let ask = |connection: &mut RawConnection, _| files.ask(connection, &request, LEN);
         let (calls, _) = strace::calls(site, ask)?;
