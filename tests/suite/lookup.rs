@@ -865,9 +865,9 @@ fn max_headers_counts_the_fields_of_the_client_alone() {
         return;
     }
     let application = Application::always(Reply::json(ENTRY));
-    let added: String =
+    let added: Vec<String> =
         (0..9).map(|number| format!("proxy_set_header X-Added{number} v;")).collect();
-    let nginx = asking(&application, "", &added)
+    let nginx = asking(&application, "", &added.concat())
         .server("max_headers 6;")
         .file("downloads/2025/06/talk.mp3", TALK)
         .start();
