@@ -15,9 +15,13 @@ fi
 # nothing has, and then nothing is linked again. It is asked in the module's directory, because
 # its configuration files and rust-toolchain.toml are looked for there. The library has no
 # tables for nginx to look up (no feature export-modules): NGINX's build makes these, in C.
+#
+# The empty command has make look at the library again. Without one it goes by the time from before
+# cargo ran, and links the earlier one.
 cat << END                                                    >> $NGX_MAKEFILE
 
 $xspace_library:	xspace-cargo
+	@:
 
 .PHONY:	xspace-cargo
 xspace-cargo:
