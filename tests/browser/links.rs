@@ -55,6 +55,8 @@ fn start() -> (Nginx, Program, Application) {
         ("root ../../demo/www;", "root {dir}/html;"),
         ("root .;", "root {dir}/html;"),
         ("alias ../npm/demo/node_modules/plyr/dist/;", "alias {dir}/html/plyr/;"),
+        ("limit_rate_after 512k;", ""),
+        ("limit_rate $rate;", ""),
         ("alias recordings/;", &format!("alias {{dir}}/downloads/; {SLOW}")),
         ("unix:links.sock:", "unix:{dir}/links.sock:"),
     ] {

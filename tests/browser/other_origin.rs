@@ -67,9 +67,15 @@ fn a_page_of_another_origin_plays_seeks_and_reads_content_range() {
     }
 }
 
-/// The locations of a configuration with one server, for this test's site.
+/// The locations of a configuration with one server, for this test's site, which has a log and a
+/// rate of its own.
 fn locations_of(conf: &str) -> String {
     let start = conf.find("location ^~").expect("a location");
     let without = |text: &str| text.trim_end().strip_suffix('}').expect("a brace").to_owned();
-    without(&without(&conf[start..])).replace("/srv/xspace/", "{dir}/")
+    let is_of_the_site = |line: &&str| {
+        let line = line.trim_start();
+        line.starts_with("access_log ") || line.starts_with("limit_rate")
+    };
+    let text = without(&without(&conf[start..])).replace("/srv/xspace/", "{dir}/");
+    text.lines().filter(|line| !is_of_the_site(line)).collect::<Vec<_>>().join("\n")
 }
