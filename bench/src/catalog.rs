@@ -6,9 +6,7 @@ mod instructions;
 mod memory;
 mod refresh;
 
-use serde_json::{Map, Value};
-
-use crate::workbench::{Result, Workbench};
+use crate::workbench::{Measurement, Result, Workbench};
 
 /// The part's name.
 const PART: &str = "catalog";
@@ -18,8 +16,6 @@ const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
 
 /// The largest of them.
 const MILLION: u32 = 1_000_000;
-
-type Measurement = fn(&Workbench) -> Result<Value>;
 
 /// The measurements. The one of `nginx -t` comes first, while this process is small.
 const MEASUREMENTS: [(&str, Measurement); 4] = [
@@ -31,12 +27,5 @@ const MEASUREMENTS: [(&str, Measurement); 4] = [
 
 /// Measures all, or what is wanted of it.
 pub fn measure(bench: &Workbench) -> Result<()> {
-    let mut results = Map::new();
-    results.insert("machine".into(), bench.machine());
-    for (name, measure) in MEASUREMENTS {
-        if bench.has(PART, name) {
-            results.insert(name.into(), measure(bench).map_err(|e| format!("{PART}/{name}: {e}"))?);
-        }
-    }
-    bench.keep(PART, &Value::Object(results))
+    bench.measure(PART, &MEASUREMENTS)
 }

@@ -16,7 +16,7 @@ use crate::site::site;
 use crate::strace;
 use crate::throughput;
 use crate::variants::{self, Agent, Files, Variant, request};
-use crate::workbench::{Result, Workbench};
+use crate::workbench::{Measurement, Result, Workbench};
 
 /// The part's name.
 const PART: &str = "counting";
@@ -27,21 +27,12 @@ const LEN: usize = 4096;
 /// What is compared; the first one is what the other is compared with.
 const VARIANTS: [Variant; 2] = [variants::PACED, variants::PLAYS_COUNTED];
 
-type Measurement = fn(&Workbench) -> Result<Value>;
-
 const MEASUREMENTS: [(&str, Measurement); 3] =
     [("request", of_a_request), ("workers", workers), ("spaces", spaces)];
 
 /// Measures all, or what is wanted of it.
 pub fn measure(bench: &Workbench) -> Result<()> {
-    let mut results = Map::new();
-    results.insert("machine".into(), bench.machine());
-    for (name, measure) in MEASUREMENTS {
-        if bench.has(PART, name) {
-            results.insert(name.into(), measure(bench).map_err(|e| format!("{PART}/{name}: {e}"))?);
-        }
-    }
-    bench.keep(PART, &Value::Object(results))
+    bench.measure(PART, &MEASUREMENTS)
 }
 
 fn of_a_request(bench: &Workbench) -> Result<Value> {

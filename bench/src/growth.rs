@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use xspace_tests::median;
 
 use crate::catalog::data;
@@ -13,7 +13,7 @@ use crate::process::{self, Memory};
 use crate::report::{Table, grouped};
 use crate::site::site;
 use crate::variants::{self, Agent, Files, Variant};
-use crate::workbench::{Result, Workbench};
+use crate::workbench::{Measurement, Result, Workbench};
 
 /// The part's name.
 const PART: &str = "growth";
@@ -21,22 +21,13 @@ const PART: &str = "growth";
 /// More than are opened: nginx closes connections that wait when fewer than a sixteenth are left.
 const MANY_CONNECTIONS: u32 = 15_000;
 
-type Measurement = fn(&Workbench) -> Result<Value>;
-
 const MEASUREMENTS: [(&str, Measurement); 4] =
     [("connections", connections), ("idle", idle), ("files", files), ("entries", entries)];
 
 /// Measures all, or what is wanted of it.
 pub fn measure(bench: &Workbench) -> Result<()> {
-    let mut results = Map::new();
-    results.insert("machine".into(), bench.machine());
     process::allow_many_files()?;
-    for (name, measure) in MEASUREMENTS {
-        if bench.has(PART, name) {
-            results.insert(name.into(), measure(bench).map_err(|e| format!("{PART}/{name}: {e}"))?);
-        }
-    }
-    bench.keep(PART, &Value::Object(results))
+    bench.measure(PART, &MEASUREMENTS)
 }
 
 /// What is compared; the first one is what the others are compared with.

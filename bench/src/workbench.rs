@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use xspace_tests::{build, project_dir};
 
 use crate::plot;
@@ -15,6 +15,9 @@ const QUICK_PART: &str = "cost";
 
 /// Whatever goes wrong ends the run.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// A measurement of a part.
+pub type Measurement = fn(&Workbench) -> Result<Value>;
 
 /// What is to be measured, and where to put things.
 #[derive(Debug)]
@@ -75,6 +78,19 @@ impl Workbench {
             Some(None) => self.has_part(part),
             None => true,
         }
+    }
+
+    /// Takes the measurements of a part, or what is wanted of them, and keeps their results.
+    pub fn measure(&self, part: &str, measurements: &[(&str, Measurement)]) -> Result<()> {
+        let mut results = Map::new();
+        results.insert("machine".into(), self.machine());
+        for (name, measure) in measurements {
+            if self.has(part, name) {
+                let result = measure(self).map_err(|e| format!("{part}/{name}: {e}"))?;
+                results.insert((*name).into(), result);
+            }
+        }
+        self.keep(part, &Value::Object(results))
     }
 
     /// Keeps the results of a part: in `bench/results`, which is part of the project, or, if not
