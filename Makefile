@@ -317,13 +317,23 @@ format: rust lint-packages
 # may not use is in the configuration that tools/clippy-conf writes.
 CLIPPY_MODULE := $(FOR_BUNDLED) CLIPPY_CONF_DIR=$(CURDIR)/build/clippy \
                  cargo clippy --locked --workspace --all-targets
+
+# Cargo features that a build can leave out. Linted with all of them, with none, with each alone and
+# with all but one.
+ROOMS := links plays
+define lint_rooms
+	$(CLIPPY_MODULE) --no-default-features --features "export-modules $(1)" -- -D warnings
+
+endef
 .PHONY: lint
 lint: build/bundled/objs/Makefile lint-packages
 	$(FOR_BUNDLED) cargo check --locked --package nginx-sys
 	@tools/clippy-conf build/target/bundled build/clippy
 	$(CLIPPY_MODULE) -- -D warnings
 	$(CLIPPY_MODULE) --all-features -- -D warnings
-	$(CLIPPY_MODULE) --no-default-features --features export-modules -- -D warnings
+	$(call lint_rooms)
+	$(foreach room,$(ROOMS),$(call lint_rooms,$(room)))
+	$(foreach room,$(if $(word 3,$(ROOMS)),$(ROOMS)),$(call lint_rooms,$(filter-out $(room),$(ROOMS))))
 	$(FOR_TESTS) cargo clippy --locked --all-targets --manifest-path tests/Cargo.toml -- -D warnings
 	$(FOR_MIRI) cargo clippy --locked --all-targets --manifest-path tests/miri/Cargo.toml -- -D warnings
 	$(FOR_TESTS) cargo clippy --locked --manifest-path bench/Cargo.toml -- -D warnings

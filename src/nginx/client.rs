@@ -7,7 +7,7 @@ use super::request::Request;
 use super::request::bytes;
 
 // SAFETY of this block's calls: as for the other methods of `Request`.
-impl<'r> Request<'r> {
+impl Request<'_> {
     /// The address of the client, after the realip module; `None` on a Unix socket.
     pub(crate) fn client_address(&self) -> Option<IpAddr> {
         // SAFETY: see above; a connection has the address of its client, which begins with the
@@ -28,9 +28,13 @@ impl<'r> Request<'r> {
             }
         }
     }
+}
 
+/// What is recorded with a play.
+// SAFETY of this block's calls: as for the other methods of `Request`.
+#[cfg(feature = "plays")]
+impl<'r> Request<'r> {
     /// The value of User-Agent.
-    #[cfg(feature = "plays")]
     pub(crate) fn user_agent(&self) -> &'r [u8] {
         // SAFETY: see above; null or a field in the list of the request's, whose bytes stay.
         unsafe {
@@ -40,14 +44,12 @@ impl<'r> Request<'r> {
     }
 
     /// When the request has begun, in seconds since 1970.
-    #[cfg(feature = "plays")]
     pub(crate) fn started(&self) -> u64 {
         // SAFETY: see above.
         u64::try_from(unsafe { (*self.as_raw()).start_sec }).unwrap_or(0)
     }
 
     /// How many bytes of content were sent, as `$body_bytes_sent`.
-    #[cfg(feature = "plays")]
     pub(crate) fn content_sent(&self) -> u64 {
         // SAFETY: see above.
         unsafe {
