@@ -36,6 +36,8 @@ pub struct Build {
     pub fault_module: Option<PathBuf>,
     /// An nginx of the same version that was built without threads and without TLS.
     pub plain_nginx: Option<PathBuf>,
+    /// Other modules that each nginx loads, those before the module and those after it.
+    pub neighbours: [Vec<PathBuf>; 2],
     version: (u32, u32, u32),
     arguments: String,
 }
@@ -61,7 +63,11 @@ impl Build {
         let fault_module = path_in("XSPACE_TEST_FAULT_MODULE");
         let plain_nginx = path_in("XSPACE_TEST_PLAIN_NGINX");
 
-        for path in module.iter().chain(&fault_module).chain(&plain_nginx) {
+        let paths_in = |name| env::var_os(name).iter().flat_map(env::split_paths).collect();
+        let neighbours: [Vec<_>; 2] = ["XSPACE_TEST_BEFORE", "XSPACE_TEST_AFTER"].map(paths_in);
+
+        let named = module.iter().chain(&fault_module).chain(&plain_nginx);
+        for path in named.chain(neighbours.iter().flatten()) {
             assert!(path.is_file(), "there is nothing at {}", path.display());
         }
 
@@ -73,7 +79,7 @@ impl Build {
         let version = parse_version(&text)
             .unwrap_or_else(|| panic!("{} -V names no version: {text}", nginx.display()));
 
-        Self { nginx, module, fault_module, plain_nginx, version, arguments: text }
+        Self { nginx, module, fault_module, plain_nginx, neighbours, version, arguments: text }
     }
 
     /// The version of this nginx, (1, 28, 3) say.

@@ -459,12 +459,12 @@ impl Site {
         if bad.is_empty() { Ok(()) } else { Err(format!("the error log has {}", bad.join("\n"))) }
     }
 
-    /// `load_module` for the module under test; empty if it is compiled in.
+    /// `load_module` for the module under test, if it is not compiled in, and its neighbours. One
+    /// line, so that messages name the same lines with all of them.
     fn load_module(&self) -> String {
-        match &self.module {
-            Some(path) => format!("load_module \"{}\";", path.display()),
-            None => String::new(),
-        }
+        let [before, after] = &build().neighbours;
+        let all = before.iter().chain(&self.module).chain(after);
+        all.map(|path| format!("load_module \"{}\"; ", path.display())).collect()
     }
 
     fn render(&self) -> String {
