@@ -40,7 +40,7 @@ impl Database {
                     .arg(dir.join("data")));
             }
             Kind::Mariadb => {
-                run(Command::new("mariadb-install-db")
+                run(mariadb("mariadb-install-db", &dir)
                     .args(["--no-defaults", "--auth-root-authentication-method=normal"])
                     .args(["--skip-test-db", user()])
                     .arg(format!("--datadir={}", dir.join("data").display())));
@@ -100,7 +100,7 @@ impl Database {
                 (command, ".s.PGSQL.5432")
             }
             Kind::Mariadb => {
-                let mut command = Command::new("/usr/sbin/mariadbd");
+                let mut command = mariadb("/usr/sbin/mariadbd", &self.dir);
                 command
                     .args(["--no-defaults", "--skip-networking", user()])
                     .arg(format!("--datadir={}", self.dir.join("data").display()))
@@ -179,6 +179,14 @@ fn postgresql(name: &str) -> Command {
     }
     let mut command = Command::new("setpriv");
     command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+    command
+}
+
+/// A program of MariaDB with a directory of its own for temporary files: a server that starts removes
+/// those of another one.
+fn mariadb(name: &str, dir: &Path) -> Command {
+    let mut command = Command::new(name);
+    command.env("TMPDIR", dir);
     command
 }
 
