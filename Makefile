@@ -180,7 +180,7 @@ suite-signers: build test-packages node-packages signers-packages ## Run the sig
 
 # Databases, a reader of syslog and Prometheus, all of them the real servers.
 .PHONY: suite-counts
-suite-counts: build test-packages counts-packages ## Bring plays into databases, and scrape metrics, with the real servers
+suite-counts: build test-packages counts-packages ## Bring plays into databases, make catalogs of them, scrape metrics, with the real servers
 	@echo "== Counts outside of nginx"
 	$(FOR_TESTS) XSPACE_TEST_NGINX=$(CURDIR)/build/nginx XSPACE_TEST_MODULE=$(CURDIR)/build/$(MODULE) \
 	    cargo test --locked --manifest-path tests/Cargo.toml --test counts -- $(TESTS)

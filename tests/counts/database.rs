@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use xspace_tests::{Address, Program, is_root, wait_for};
+use xspace_tests::{Address, Program, is_root, project_dir, wait_for};
 
 use crate::site::SPACES;
 
@@ -36,7 +36,8 @@ impl Database {
                     run(Command::new("chown").arg("postgres:").arg(&dir));
                 }
                 run(postgresql("initdb")
-                    .args(["--auth=trust", "--username=site", "--no-sync", "--pgdata"])
+                    .args(["--auth=trust", "--username=site", "--encoding=UTF8", "--no-locale"])
+                    .args(["--no-sync", "--pgdata"])
                     .arg(dir.join("data")));
             }
             Kind::Mariadb => {
@@ -69,6 +70,19 @@ impl Database {
             Kind::Postgresql => format!("postgresql://site@/site?host={}", self.dir.display()),
             Kind::Mariadb => format!("mariadb:{}", self.dir.join("options").display()),
         }
+    }
+
+    /// The script in nginx-conf/ that writes a catalog from such a database, and what it is told of
+    /// this one.
+    pub fn catalog_from(&self) -> (PathBuf, String) {
+        let (kind, url) = match self.kind {
+            Kind::Sqlite => ("sqlite", self.dir.join("site.db").display().to_string()),
+            Kind::Postgresql => {
+                ("postgresql", format!("host={} user=site dbname=site", self.dir.display()))
+            }
+            Kind::Mariadb => ("mysql", self.dir.join("options").display().to_string()),
+        };
+        (project_dir().join(format!("nginx-conf/catalog-from-{kind}")), url)
     }
 
     /// Ends the server at once; the file of SQLite gets another name.
@@ -130,7 +144,7 @@ impl Database {
     }
 
     /// What the database's own client prints.
-    fn query(&self, name: &str, text: &str) -> String {
+    pub fn query(&self, name: &str, text: &str) -> String {
         // A server that has just started may refuse a client; a writer may have locked a file.
         wait_for(|| {
             let mut command = match self.kind {

@@ -1,6 +1,8 @@
-//! What happens to counts outside of nginx: databases, readers of logs, Prometheus. All of them are
-//! the real servers (`make suite-counts`).
+//! What happens outside of nginx: counts in databases, readers of logs and Prometheus, and catalogs from
+//! databases. All of them are the real servers (`make suite-counts`).
 
+/// Catalogs that the scripts in nginx-conf/ write from a database.
+mod catalog_from_sql;
 /// What is counted for players, download programs and robots.
 mod clients;
 /// The table of clients in the documentation.

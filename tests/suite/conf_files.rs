@@ -430,8 +430,8 @@ fn sqlite(database: &Path, text: &str) {
 
 fn write_catalog(database: &Path, catalog: &Path) -> bool {
     let script = project_dir().join("nginx-conf/catalog-from-sqlite");
-    let output = Command::new("sh").arg(script).arg(database).arg(catalog).output();
-    output.expect("sh can be run").status.success()
+    let output = Command::new(script).arg(database).arg(catalog).output();
+    output.expect("bash can be run").status.success()
 }
 
 #[test]
