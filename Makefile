@@ -117,7 +117,7 @@ run: build demo-packages application-packages build/npm/demo/installed ## Serve 
 	@demo/run $(PORT) $(TLS_PORT)
 
 .PHONY: test
-test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-signers suite-counts suite-browser bench-quick ## Run everything that must pass
+test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-signers suite-frameworks suite-counts suite-browser bench-quick ## Run everything that must pass
 
 # The module's debug profile checks for overflow, and what debug_assert! does. It is built with the
 # points of fault injection, which do nothing until XSPACE_FAULT names one.
@@ -177,6 +177,11 @@ suite-debian: debian-module test-packages ## Run the test suite on Debian's own 
 .PHONY: suite-signers
 suite-signers: build test-packages node-packages signers-packages ## Run the signers of docs/links.md in PHP, JavaScript and Go
 	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/$(MODULE),,signers of links,--ignored link_signers::)
+
+# These need frameworks, and are ignored elsewhere as well.
+.PHONY: suite-frameworks
+suite-frameworks: build test-packages node-packages frameworks-packages build/npm/tests/frameworks/installed ## Run the routes of docs/coming-from-others.md in Django, Rails, PHP, Laravel and Express
+	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/$(MODULE),,routes of other frameworks,--ignored frameworks::)
 
 # Databases, a reader of syslog and Prometheus, all of them the real servers.
 .PHONY: suite-counts
@@ -487,8 +492,8 @@ build/npm/%/installed: %/package.json %/package-lock.json | node-packages
 rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
-PACKAGES := $(addsuffix -packages,application bench browser build clients counts deb debian demo fuzz image lint \
-                matrix memory nginx-tests node quick rpm signers test tree)
+PACKAGES := $(addsuffix -packages,application bench browser build clients counts deb debian demo frameworks fuzz image \
+                lint matrix memory nginx-tests node quick rpm signers test tree)
 .PHONY: $(PACKAGES) packages
 ifdef LIST_PACKAGES
 $(PACKAGES):
@@ -511,4 +516,4 @@ clean: ## Remove everything that was made, sample recordings too
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile

@@ -9,6 +9,7 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, T
 use xspace_tests::{LinkKey, Nginx, Request, Response, Site, build, project_dir, wait_for};
 
 use crate::common::{FILE, ID, MISSING, OTHER};
+use crate::frameworks::FASTCGI_PARAMS;
 use crate::plays;
 
 const REFERENCE: &str = "docs/reference.md";
@@ -752,6 +753,7 @@ fn around(block: &str) -> Site {
     if text.contains("xspace_status ") && !text.contains("xspace_stats_zone ") {
         site = site.http("xspace_stats_zone plays:1m;");
     }
+    site.write("fastcgi_params", FASTCGI_PARAMS);
     site.make_dir("srv/downloads");
     site.make_dir("srv/old-downloads");
     site.make_dir("srv/log");

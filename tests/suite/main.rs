@@ -48,6 +48,8 @@ mod docs;
 mod faults;
 /// Which of several files of a space is served.
 mod formats;
+/// Routes of other frameworks in the documentation, before and after.
+mod frameworks;
 /// Malformed and hostile requests, made up from a seed.
 mod fuzz_server;
 /// A panic stays a failed request.
