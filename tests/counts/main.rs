@@ -9,6 +9,8 @@ mod clients;
 mod clients_table;
 /// MariaDB, PostgreSQL, SQLite.
 mod database;
+/// A site of the replaced kind, before and after.
+mod migration;
 /// Plays in the log that nginx-conf/plays-to-sql brings into a database.
 mod plays_to_sql;
 /// Prometheus.
