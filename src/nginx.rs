@@ -13,6 +13,7 @@
 
 use core::fmt;
 
+pub(crate) mod access_log;
 #[cfg(any(feature = "links", feature = "plays"))]
 pub(crate) mod client;
 pub(crate) mod configuration;

@@ -60,6 +60,11 @@ impl Part {
     }
 }
 
+/// The part that it is nested in, if that serves files too.
+fn outer_of<'a>(part: &Part, serving: &'a [Part]) -> Option<&'a Part> {
+    serving.iter().find(|outer| Some(outer.location) == part.outer)
+}
+
 struct Check<'a> {
     conf: &'a Conf<'a>,
     download: &'a Download,
@@ -94,6 +99,8 @@ impl Check<'_> {
         )?;
         for part in &serving {
             self.internal(part, &serving);
+            self.access_log(part, &serving);
+            self.public_directory(part);
             self.trailing_slash(part);
             self.arguments(part.location, seek_handlers);
         }
@@ -324,11 +331,59 @@ impl Check<'_> {
 
     /// `serving` are all parts that serve files. Nested locations inherit `internal`.
     fn internal(&self, part: &Part, serving: &[Part]) {
-        let is_reported =
-            part.outer.is_some_and(|outer| serving.iter().any(|part| part.location == outer));
+        let is_reported = outer_of(part, serving).is_some();
         if !part.location.is_internal() && !is_reported {
             self.warn(format_args!(
                 "target location {} of \"xspace_download\" is not \"internal\"",
+                part.location
+            ));
+        }
+    }
+
+    /// An `access_log` here replaces those of the server. If each has a condition and goes elsewhere,
+    /// most requests for recordings are in no log.
+    fn access_log(&self, part: &Part, serving: &[Part]) {
+        let of = |location| self.conf.access_logs(location);
+        let (logs, logs_of_server) = (of(part.location), of(self.download.server));
+        let is_reported =
+            outer_of(part, serving).is_some_and(|outer| logs.are_those(of(outer.location)));
+        if is_reported || !logs.are_conditional() {
+            return;
+        }
+        if let Some(file) = logs_of_server.file_missing_in(logs) {
+            self.warn(format_args!(
+                "target location {} replaces \"access_log\" \"{}\" of the server by others that all \
+                 have \"if=\"",
+                part.location,
+                Text(file)
+            ));
+        }
+    }
+
+    /// A public location like the target's, but for the slash at its end, has lost all of its files
+    /// to the target if it is a directory.
+    fn public_directory(&self, part: &Part) {
+        let Some(name) = part.location.name().strip_suffix(b"/") else { return };
+        if part.location.is_exact() || part.location.is_regex() || !part.location.is_internal() {
+            return;
+        }
+        // No name has this byte: the longest prefix is the location that would have these files.
+        let server = self.download.server;
+        let Some(public) = server.select_prefix(&[name, b"\x01"].concat()).location else { return };
+        let root = public.root();
+        let is_of_others = public.is_internal()
+            || public.name() != name
+            || LocationConf::is_on_in(public)
+            || public.has_content_handler()
+            || root.has_variables
+            || root == server.root()
+            || self.conf.has_directive_of(c"ngx_http_try_files_module", public)
+            || self.conf.has_directive_of(c"ngx_http_rewrite_module", public);
+        let rest = name.get(root.alias.unwrap_or(0)..).unwrap_or_default();
+        let path = [root.path, rest].concat();
+        if !is_of_others && std::path::Path::new(OsStr::from_bytes(&path)).is_dir() {
+            self.warn(format_args!(
+                "target location {} takes all files of public location {public}",
                 part.location
             ));
         }

@@ -248,17 +248,21 @@ impl Conf<'_> {
     /// The pointer that a module's configuration of a location, or of a server outside of its
     /// locations, begins with; null if there is no such module.
     pub(super) fn first_pointer(&self, module_name: &CStr, location: Location) -> *mut c_void {
+        let conf: *mut *mut c_void = self.conf_of(module_name, location).cast();
+        // SAFETY: see above; the configuration of one of this name is null or begins with a pointer.
+        unsafe { conf.as_ref().map_or(ptr::null_mut(), |first| *first) }
+    }
+
+    /// A module's configuration of a location, or of a server outside of its locations; null if
+    /// there is no such module.
+    pub(super) fn conf_of(&self, module_name: &CStr, location: Location) -> *mut c_void {
         let Some(module) = self.module(module_name) else { return ptr::null_mut() };
         let loc_conf = Some(location.loc_conf()).filter(|loc_conf| !loc_conf.is_null());
         let Some(loc_conf) = loc_conf.or_else(|| self.loc_conf_of_server(location)) else {
             return ptr::null_mut();
         };
-        // SAFETY: see above; the array has an element for each HTTP module, and the configuration
-        // of one of this name is null or begins with a pointer.
-        unsafe {
-            let conf: *mut *mut c_void = (*loc_conf.add(module.ctx_index)).cast();
-            conf.as_ref().map_or(ptr::null_mut(), |first| *first)
-        }
+        // SAFETY: see above; the array has an element for each HTTP module.
+        unsafe { *loc_conf.add(module.ctx_index) }
     }
 
     /// The configurations of all HTTP modules in a server outside of its locations. nginx has them

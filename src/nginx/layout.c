@@ -67,6 +67,7 @@ BITS(ngx_open_file_info_t, test_only)
 const xspace_record_t  xspace_records[] = {
     FIELD(ngx_array_t, elts),
     FIELD(ngx_array_t, nelts),
+    FIELD(ngx_array_t, size),
 
     FIELD(ngx_buf_t, file_last),
     FIELD(ngx_buf_t, file_pos),
@@ -336,6 +337,8 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_open_file_info_t, read_ahead),
     FIELD(ngx_open_file_info_t, size),
     FIELD(ngx_open_file_info_t, valid),
+
+    FIELD(ngx_open_file_t, name),
 
     SIZE(ngx_pool_cleanup_t),
     FIELD(ngx_pool_cleanup_t, data),

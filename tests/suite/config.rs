@@ -1035,6 +1035,97 @@ fn open_location_that_serves_no_file_of_the_target_is_not_warned_of() {
     );
 }
 
+/// The server's log, and what is in the target.
+fn logged(server: &str, target: &str) -> Site {
+    Site::new().http("access_log {dir}/http.log;").server(&format!(
+        "{server}
+         location ^~ /download/ {{\nxspace_download /downloads/; #!\n}}
+         location ^~ /downloads/ {{ internal; alias {{dir}}/downloads/; {target} }}"
+    ))
+}
+
+#[test]
+fn log_of_the_target_has_all_requests_or_that_of_the_server_has() {
+    const PLAYS: &str = "access_log {dir}/plays.log combined if=$xspace_counted;";
+    for (server, target, file) in [
+        ("", PLAYS, "http.log"),
+        ("access_log {dir}/server.log;", PLAYS, "server.log"),
+        (
+            "access_log {dir}/some.log combined if=$arg_a; access_log {dir}/all.log;",
+            PLAYS,
+            "all.log",
+        ),
+        ("access_log {dir}/always.log combined if=1;", PLAYS, "always.log"),
+        (
+            "",
+            "access_log {dir}/a.log combined if=$arg_a; access_log {dir}/b.log combined if=0;",
+            "http.log",
+        ),
+        ("", "access_log syslog:server=127.0.0.1 combined if=$xspace_counted;", "http.log"),
+        ("", &format!("limit_rate 1m; {PLAYS} location ~ mp4 {{ expires 1h; }}"), "http.log"),
+    ] {
+        let message = format!(
+            "target location \"/downloads/\" replaces \"access_log\" \"{{dir}}/{file}\" of the server \
+             by others that all have \"if=\""
+        );
+        expect_site("warn", target, logged(server, target), &message);
+        let output = logged(server, target).check().output;
+        assert_eq!(output.matches("[warn]").count(), 1, "{output}");
+    }
+    for (server, target) in [
+        ("", ""),
+        ("", "access_log off;"),
+        ("", "access_log {dir}/recordings.log;"),
+        ("", &format!("access_log {{dir}}/http.log; {PLAYS}")),
+        ("", "access_log {dir}/http.log combined if=$xspace_counted;"),
+        ("", &format!("access_log {{dir}}/http.log combined if=0; {PLAYS}")),
+        ("", &format!("access_log {{dir}}/all.log combined if=1; {PLAYS}")),
+        ("access_log off;", PLAYS),
+        ("access_log {dir}/x.log; access_log off;", PLAYS),
+        ("access_log /dev/null;", PLAYS),
+        ("access_log {dir}/some.log combined if=$arg_a;", PLAYS),
+        // The names are not known yet.
+        ("access_log {dir}/$host.log;", PLAYS),
+        ("", "access_log {dir}/$host.log combined if=$xspace_counted;"),
+    ] {
+        let mut site = logged(server, target);
+        let checked = site.check();
+        assert!(checked.ok && !checked.output.contains("[warn]"), "{target}: {}", checked.output);
+    }
+}
+
+#[test]
+fn target_does_not_take_the_files_of_a_public_location() {
+    const DOWNLOAD: &str = "location ^~ /download/ {\nxspace_download /downloads/; #!\n}
+                            location ^~ /downloads/ { internal; alias {dir}/html/; }";
+    const MESSAGE: &str =
+        "target location \"/downloads/\" takes all files of public location \"/downloads\"";
+    for public in [
+        "location /downloads { alias {dir}/downloads; }",
+        "location ^~ /downloads { root {dir}; autoindex on; }",
+        "location /downloads { alias {dir}/downloads; location ~ mp4 { expires 1h; } }",
+    ] {
+        warning(public, &format!("{DOWNLOAD}\n{public}"), MESSAGE);
+        assert_eq!(warnings(&format!("{DOWNLOAD}\n{public}").replace("#!", "")), 1, "{public}");
+    }
+    for public in [
+        "location / { root {dir}; }",
+        // A page with this address.
+        "location = /downloads { alias {dir}/downloads; }",
+        "location /downloads { proxy_pass http://127.0.0.1:{other}; }",
+        "location /downloads { return 301 /page; }",
+        "location /downloads { alias {dir}/downloads; if ($arg_a) { return 403; } }",
+        "location /downloads { alias {dir}/downloads; try_files $uri /page; }",
+        "location /downloads { alias {dir}/html/page.html; }",
+        "location /downloads { add_header X-Own yes; }",
+        "location /downloads { internal; alias {dir}/downloads; }",
+        "location /download { alias {dir}/downloads; }",
+        "location /downloads-of-others { alias {dir}/downloads; }",
+    ] {
+        fine(public, &format!("{DOWNLOAD}\n{public}").replace("#!", ""));
+    }
+}
+
 #[test]
 fn alias_of_each_part_is_compared_with_its_own_location() {
     for (name, more) in [
