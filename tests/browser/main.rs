@@ -17,6 +17,8 @@ mod clients_table;
 mod downloads;
 /// Links that end while a listener pauses.
 mod links;
+/// A page of the replaced application, before and after.
+mod migration;
 /// A page of another origin.
 mod other_origin;
 /// What the page shows, by keyboard, on a phone, in the dark.

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread;
 
 use xspace_tests::{
-    Address, Nginx, Program, Protocol, Request, Site, bytes, gunicorn, project_dir,
+    Address, Nginx, Program, Protocol, Request, Response, Site, bytes, gunicorn, project_dir,
 };
 
 use crate::database::{Database, Kind};
@@ -101,7 +101,8 @@ impl Migration {
     /// The application, and an nginx that passes everything to it but what `server` has. It shares
     /// the recordings with all others.
     fn run(&self, site: Site, sends: &str, server: &str) -> (Nginx, Program) {
-        for name in [(ID, "mp3"), (ID, "mp4"), (UNTITLED, "m4a"), (FOREIGN, "wav"), (FOREIGN, "mp3")]
+        for name in
+            [(ID, "mp3"), (ID, "mp4"), (UNTITLED, "m4a"), (FOREIGN, "wav"), (FOREIGN, "mp3")]
         {
             let file = format!("downloads/{}.{}", name.0, name.1);
             site.share(&self.site.dir().join(&file), &file);
@@ -120,9 +121,8 @@ impl Migration {
             ],
         );
         let application = Program::start(application, address);
-        let site = site
-            .http("access_log {dir}/log/access.log;")
-            .server(&format!("{server}\n{SERVER}"));
+        let site =
+            site.http("access_log {dir}/log/access.log;").server(&format!("{server}\n{SERVER}"));
         (site.start(), application)
     }
 
@@ -233,11 +233,14 @@ fn only_differences_of_the_table_are_found() {
         assert_eq!(status, 1, "{sends}");
 
         // What is to be decided is decided as the page says: the rest is right.
-        let (kept, _kept) = migration.after(sends, match sends {
-            // It never had other fields of the application on a recording.
-            "x-accel" => &KEPT[..1],
-            _ => &KEPT,
-        });
+        let (kept, _kept) = migration.after(
+            sends,
+            match sends {
+                // It never had other fields of the application on a recording.
+                "x-accel" => &KEPT[..1],
+                _ => &KEPT,
+            },
+        );
         let (status, right) = compare(&old, &kept, &[UNTITLED, FOREIGN], &["--missing", MISSING]);
         assert_eq!(status, 0, "{sends}");
         assert!(rows().filter(|row| !row.is_right).all(|row| !right.contains(&row.name)));
@@ -254,4 +257,96 @@ fn only_differences_of_the_table_are_found() {
             scope.spawn(move || check(sends, seen));
         }
     });
+}
+
+/// Logs in, and gives the session's cookie.
+fn log_in(nginx: &Nginx) -> String {
+    let request = Request::new("POST", "/login")
+        .header("Content-Type", "application/x-www-form-urlencoded")
+        .body(b"user=alice");
+    cookie(&nginx.send(Protocol::Http1, &request))
+}
+
+#[track_caller]
+fn cookie(response: &Response) -> String {
+    let cookie = response.header("set-cookie").unwrap_or_else(|| panic!("no cookie: {response:?}"));
+    cookie.split(';').next().expect("a pair").to_owned()
+}
+
+/// The page's location for players.
+fn players() -> String {
+    let page = page();
+    let (_, block) = page.split_once("```nginx\nlocation ~ ^/audio/").expect("the location");
+    let (block, _) = block.split_once("```").expect("its end");
+    format!("location ~ ^/audio/{block}")
+}
+
+#[test]
+fn site_is_as_before_and_counts_plays() {
+    let migration = Migration::start();
+    pages_and_sessions_are_as_before(&migration);
+    counts_are_of_plays_and_both_logs_are_written(&migration);
+    players_pages_get_any_audio_format(&migration);
+}
+
+fn pages_and_sessions_are_as_before(migration: &Migration) {
+    let (old, _old) = migration.before("x-accel");
+    let (new, _new) = migration.after("x-accel", &[]);
+    for nginx in [&old, &new] {
+        for path in [format!("/download/{MISSING}"), format!("/spaces/{MISSING}/download")] {
+            let response = nginx.get_with(&path, "Cookie", &log_in(nginx));
+            assert_eq!(response.status, 302, "{response:?}");
+            let location = response.header("location").expect("a location").to_owned();
+            assert_eq!(location, format!("/spaces/{MISSING}"));
+            let page = nginx.get_with(&location, "Cookie", &cookie(&response)).text();
+            assert!(page.contains("Space file not found"), "{page}");
+            assert!(page.contains("Signed in as alice"), "{page}");
+        }
+        for path in [format!("/download/{ID}"), format!("/spaces/{ID}/download")] {
+            let response = nginx.get_with(&path, "Range", "bytes=500-599");
+            assert_eq!((response.status, &*response.body), (206, &bytes(1, LONG)[500..600]));
+        }
+        // It is public, and still is.
+        let response = nginx.get_with(&format!("/downloads/{ID}.mp4"), "Range", "bytes=0-9");
+        assert_eq!((response.status, &*response.body), (206, &bytes(2, LONG)[..10]));
+        assert_eq!(nginx.get(&format!("/_xspace_downloads/{ID}.mp3")).status, 404);
+    }
+    let response = new.get_with(&format!("/download/{ID}"), "Range", "bytes=0-9");
+    assert_eq!(response.header("x-frame-options"), Some("SAMEORIGIN"), "that of the server");
+}
+
+fn counts_are_of_plays_and_both_logs_are_written(migration: &Migration) {
+    const SEEKS: usize = 10;
+
+    let (old, _old) = migration.before("by-hand");
+    // Nobody waits here for a recording to be played.
+    let (new, _new) =
+        migration.after("by-hand", &[("limit_rate_after 512k;", "limit_rate_after 100m;")]);
+    let path = format!("/download/{ID}");
+    for (nginx, counted) in [(&old, SEEKS as u64 + 1), (&new, 0)] {
+        let before = migration.downloads();
+        assert_eq!(nginx.get(&path).body.len(), LONG);
+        for seek in 0..SEEKS {
+            let range = format!("bytes={}-", LONG - 100 * (seek + 1));
+            assert_eq!(nginx.get_with(&path, "Range", &range).status, 206);
+        }
+        assert_eq!(migration.downloads() - before, counted);
+        let lines = nginx.log_lines("log/access.log", SEEKS + 1);
+        assert_eq!(lines.len(), SEEKS + 1, "{lines:?}");
+    }
+    let plays = new.log_lines("log/plays.log", 1);
+    assert!(plays.len() == 1 && plays[0].contains(ID), "{plays:?}");
+}
+
+fn players_pages_get_any_audio_format(migration: &Migration) {
+    let before = migration.downloads();
+    let end = "location @replaced_application {";
+    let (new, _new) = migration.after("send-file", &[(end, &format!("{}\n{end}", players()))]);
+    for (id, media_type, seed) in [(ID, "audio/mpeg", 1), (UNTITLED, "audio/mp4", 3)] {
+        let response = new.get_with(&format!("/audio/{id}.mp3"), "Range", "bytes=0-99");
+        assert_eq!((response.status, &*response.body), (206, &bytes(seed, LONG)[..100]), "{id}");
+        assert_eq!(response.header("content-type"), Some(media_type));
+    }
+    assert_eq!(new.get(&format!("/audio/{MISSING}.mp3")).status, 302, "of the application");
+    assert_eq!(migration.downloads(), before);
 }

@@ -318,7 +318,8 @@ fn page_turns_the_old_route_into_a_lookup() {
     let python = code_blocks("docs/coming-from-flask.md", "python");
     let [old, new] = &python[..] else { panic!("two pieces of Python: {python:#?}") };
     let nginx = code_blocks("docs/coming-from-flask.md", "nginx");
-    let [_, configuration] = &nginx[..] else { panic!("two configurations: {nginx:#?}") };
+    let configuration = nginx.iter().find(|block| block.contains("xspace_lookup"));
+    let configuration = configuration.expect("a lookup");
     let socket = "unix:{dir}/app.sock";
     let configuration = configuration
         .replace("/srv/xspace/", "{dir}/")

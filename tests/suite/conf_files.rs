@@ -1,7 +1,8 @@
 //! Every file of nginx-conf/ is accepted by `nginx -t`, and does what it says.
 //!
 //! The first line of each tells the features of NGINX that it is for: `# nginx: any` or
-//! `# nginx: http_v3`.
+//! `# nginx: http_v3`. Of those with `# nginx: include`, `NAME-http.conf` is included in `http`, and
+//! `NAME.conf` in a server that passes all else to an application.
 
 use std::fs;
 use std::path::Path;
@@ -30,9 +31,42 @@ fn conf_files() -> Vec<(String, String)> {
             (name, fs::read_to_string(&path).expect("UTF-8 text"))
         })
         .collect();
+    let (included, mut files): (Vec<_>, Vec<_>) =
+        files.drain(..).partition(|(_, text)| text.starts_with("# nginx: include\n"));
+    for (name, http) in &included {
+        let Some(stem) = name.strip_suffix("-http.conf") else { continue };
+        let server = included.iter().find(|(name, _)| *name == format!("{stem}.conf"));
+        let (name, server) = server.unwrap_or_else(|| panic!("{name} stands alone"));
+        files.push((name.clone(), around(http, server)));
+    }
+    assert_eq!(included.len() % 2, 0, "{included:?}");
     files.sort();
     assert!(files.len() >= 6, "{files:?}");
     files
+}
+
+/// The configuration of an operator that includes these.
+fn around(http: &str, server: &str) -> String {
+    let server: String = server.lines().map(|line| format!("        {line}\n")).collect();
+    format!(
+        "# nginx: any
+load_module modules/ngx_http_xspace_module.so;
+events {{
+}}
+http {{
+    access_log /var/log/nginx/access.log combined;
+    add_header X-Frame-Options SAMEORIGIN;
+{http}
+    server {{
+        listen 80;
+{server}
+        location / {{
+            proxy_pass http://127.0.0.1:8080;
+        }}
+    }}
+}}
+"
+    )
 }
 
 /// The catalog of files that name one; all tests but those of it ask for other spaces.
@@ -69,6 +103,7 @@ pub fn site(name: &str, text: &str) -> Site {
     let text = text
         .replace(LOAD, "{load_module}")
         .replace("/srv/xspace/", "{dir}/srv/")
+        .replace("/var/log/nginx/", "{dir}/srv/log/")
         .replace("/etc/ssl/xspace/fullchain.pem", "{dir}/cert.pem")
         .replace("/etc/ssl/xspace/privkey.pem", "{dir}/key.pem")
         .replace(" listen 80;", " listen 127.0.0.1:{port};")
@@ -203,13 +238,51 @@ fn cors_headers_are_on_every_answer() {
 
 #[test]
 fn replaced_applications_routes_are_served() {
-    let Some(nginx) = start("replaced-application.conf") else { return };
-    for path in [PATH.to_owned(), format!("/spaces/{ID}/download")] {
-        let response = nginx.get_with(&path, "Range", "bytes=0-1");
-        assert_eq!((response.status, response.body.len()), (206, 2), "{path}");
+    const NAME: &str = "replaced-application.conf";
+    let text = conf_file(NAME);
+    if !is_for_this_nginx(NAME, &text) {
+        return;
     }
-    for path in [MISSING_PATH.to_owned(), format!("/spaces/{MISSING}/download"), "/".to_owned()] {
-        assert_eq!(nginx.get(&path).text(), format!("app: {path}"), "{path}");
+    let application = Application::start(|asked| {
+        Reply::status(302).header("Location", &format!("/app{}", asked.target))
+    });
+    let text = text.replace("127.0.0.1:8080", &application.address().to_string());
+    let nginx = site(NAME, &text).file(&format!("srv/downloads/{ID}.mp4"), bytes(2, LONG)).start();
+    for path in [PATH.to_owned(), format!("/spaces/{ID}/download")] {
+        // Formats that the old application did not know were ignored.
+        for (argument, media_type) in [
+            ("", "audio/mpeg"),
+            ("?format=mp4", "video/mp4"),
+            ("?format=MP4", "video/mp4"),
+            ("?format=Audio", "audio/mpeg"),
+            ("?format=wav", "audio/mpeg"),
+            ("?format=other", "audio/mpeg"),
+        ] {
+            let response = nginx.get_with(&format!("{path}{argument}"), "Range", "bytes=0-1");
+            assert_eq!((response.status, response.body.len()), (206, 2), "{path}{argument}");
+            assert_eq!(response.header("content-type"), Some(media_type), "{path}{argument}");
+            assert_eq!(response.header("cache-control"), Some("no-cache"), "{path}{argument}");
+            assert_eq!(response.header("x-frame-options"), Some("SAMEORIGIN"), "{path}{argument}");
+        }
+    }
+    assert!(application.take_asked().is_empty());
+    for path in [MISSING_PATH.to_owned(), format!("/spaces/{MISSING}/download?a=b")] {
+        let response = nginx.get_with(&path, "Host", "www.example.com");
+        assert_eq!(response.status, 302, "{response:?}");
+        let location = response.header("location").expect("a location");
+        assert!(location.ends_with(&format!("/app{path}")), "{location}");
+        let asked = application.take_only();
+        assert_eq!(asked.target, path);
+        for (name, value) in [
+            ("host", "www.example.com"),
+            ("x-real-ip", "127.0.0.1"),
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-proto", "http"),
+        ] {
+            assert_eq!(asked.header(name), Some(value), "{asked:?}");
+        }
+        // HTTP/1.1: 1.0 would have "Connection: close".
+        assert_eq!(asked.header("connection"), None, "{asked:?}");
     }
 }
 
@@ -300,7 +373,8 @@ fn each_limits_the_rate_and_writes_both_logs() {
         if !is_for_this_nginx(&name, &text) {
             continue;
         }
-        let target = text.split_once("location ^~ /downloads/ {").expect("a target").1;
+        let (before, target) = text.split_once("internal;\n            alias ").expect("a target");
+        assert!(before.trim_end().ends_with("downloads/ {"), "{name}");
         let (target, _) = target.split_once("\n        }\n").expect("its end");
         for directive in ["limit_rate_after ", "limit_rate "] {
             let is_there = target.lines().any(|line| line.trim().starts_with(directive));

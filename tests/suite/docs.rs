@@ -734,7 +734,7 @@ fn around(block: &str) -> Site {
                 text.replace("load_module modules/ngx_http_xspace_module.so;", "{load_module}");
             Site::new().whole(&format!("{text} {{user}} pid {{dir}}/nginx.pid; events {{}} http {{ {{temp_paths}} access_log off; server {{ }} }}"))
         }
-        "log_format" | "map" | "upstream" | "server" | "xspace_stats_zone" => {
+        "limit_req_zone" | "log_format" | "map" | "upstream" | "server" | "xspace_stats_zone" => {
             Site::simple().http(&text)
         }
         _ if is_in_location => Site::with_directives(&text, ""),
@@ -749,6 +749,16 @@ fn around(block: &str) -> Site {
         |words: &str, has: &str| first == "location" && text.contains(words) && !text.contains(has);
     if needs("xspace_download /downloads/", "location ^~ /downloads/") {
         site = site.server("location ^~ /downloads/ { internal; alias {dir}/srv/downloads/; }");
+    }
+    if text.contains("/_xspace_downloads/") && !text.contains("location ^~ /_xspace_downloads/") {
+        site = site.server(
+            "location ^~ /_xspace_downloads/ {
+                internal; alias {dir}/srv/downloads/; limit_rate 32k;
+            }",
+        );
+    }
+    if text.contains("xspace_stats ") && first == "location" {
+        site = site.http("xspace_stats_zone plays:1m;");
     }
     if text.contains("xspace_status ") && !text.contains("xspace_stats_zone ") {
         site = site.http("xspace_stats_zone plays:1m;");

@@ -32,6 +32,8 @@ mod catalog_memory;
 mod catalog_refresh;
 /// Values that refer to themselves through the module's variables.
 mod circles;
+/// `tools/compare` finds each kind of difference.
+mod compare;
 /// If-None-Match, If-Modified-Since, If-Range, If-Match.
 mod conditional;
 /// Every file of nginx-conf/ is accepted by `nginx -t`.
