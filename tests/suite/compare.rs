@@ -44,7 +44,7 @@ fn same_sites_do_not_differ() {
 }
 
 /// Directives in `/download/` and in the target of the old site and of the new one, and what is found.
-const KINDS: [(&str, [&str; 2], [&str; 2]); 13] = [
+const KINDS: [(&str, [&str; 2], [&str; 2]); 16] = [
     ("no response", ["if ($request_method = POST) { return 444; }", ""], ["", ""]),
     ("rate limit", ["if ($request_method = POST) { return 429; }", ""], ["", ""]),
     ("access", ["if ($arg_format = mp3) { return 403; }", ""], ["", ""]),
@@ -62,6 +62,10 @@ const KINDS: [(&str, [&str; 2], [&str; 2]); 13] = [
     ("lost field", ["", "add_header X-Own yes;"], ["", ""]),
     ("added field", ["", ""], ["", "add_header X-Own yes;"]),
     ("not explained", ["", ""], ["if ($arg_utm_source) { return 500; }", ""]),
+    // Nothing of this is right.
+    ("not explained", ["", ""], ["if ($http_if_range) { return 500; }", ""]),
+    ("not explained", ["", ""], ["if ($http_range ~ ,) { return 500; }", ""]),
+    ("access", ["if ($http_if_range) { return 401; }", ""], ["", ""]),
 ];
 
 #[test]
