@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use xspace_tests::{
     Address, Nginx, Program, Protocol, Request, Response, Site, bytes, gunicorn, project_dir,
@@ -311,6 +312,10 @@ fn pages_and_sessions_are_as_before(migration: &Migration) {
         assert_eq!((response.status, &*response.body), (206, &bytes(2, LONG)[..10]));
         assert_eq!(nginx.get(&format!("/_xspace_downloads/{ID}.mp3")).status, 404);
     }
+    // What is saved is not paced: it would take 21 seconds.
+    let begin = Instant::now();
+    assert_eq!(new.get(&format!("/download/{ID}?attachment=1")).body.len(), LONG);
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
     let response = new.get_with(&format!("/download/{ID}"), "Range", "bytes=0-9");
     assert_eq!(response.header("x-frame-options"), Some("SAMEORIGIN"), "that of the server");
 }

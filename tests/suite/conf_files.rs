@@ -47,7 +47,7 @@ fn conf_files() -> Vec<(String, String)> {
 
 /// The configuration of an operator that includes these.
 fn around(http: &str, server: &str) -> String {
-    let server: String = server.lines().map(|line| format!("        {line}\n")).collect();
+    let server = server.replace('\n', "\n        ");
     format!(
         "# nginx: any
 load_module modules/ngx_http_xspace_module.so;
@@ -59,7 +59,7 @@ http {{
 {http}
     server {{
         listen 80;
-{server}
+        {server}
         location / {{
             proxy_pass http://127.0.0.1:8080;
         }}
