@@ -322,7 +322,8 @@ def authorized(request, space_id):
 fn django(site: &Site, code: &str, downloads: &Path) -> Program {
     site.write("app/views.py", format!("{}{code}", fill_in(DJANGO, downloads)));
     let address = Address::from(&*site.dir().join("app.sock"));
-    let options = ["--workers", "2"];
+    // gunicorn listens before its workers have imported the application, unless that is preloaded.
+    let options = ["--workers", "2", "--preload"];
     start(gunicorn(&options, &site.dir().join("app"), "views:application", &address, &[]), site)
 }
 
