@@ -5,12 +5,14 @@
 #![warn(missing_docs)]
 
 mod catalog;
+mod credentials;
 mod disposition;
 mod links;
 mod lookup;
 mod request;
 
 pub use catalog::{catalog, catalog_memory};
+pub use credentials::credentials;
 pub use disposition::disposition;
 pub use links::links;
 pub use lookup::lookup;

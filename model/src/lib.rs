@@ -17,6 +17,7 @@
 //! - [`caching`]: the fields for caches;
 //! - [`play`]: which responses count as the start of a play;
 //! - [`plays`]: what is counted of plays, in memory that processes share;
+//! - `s3` (feature `s3`): requests to an object store, and what becomes of its responses;
 //! - [`text`]: hidden characters, messages, and text that is written in pieces.
 
 #![forbid(unsafe_code)]
@@ -35,4 +36,6 @@ pub mod lookup;
 pub mod play;
 pub mod plays;
 pub mod request;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod text;
