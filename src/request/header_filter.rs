@@ -63,6 +63,10 @@ pub(crate) fn run(request: &Request<'_>) -> Result<(), Failure> {
             if ptr::eq(request.content_type(), redirect.format.media_type().as_bytes()) {
                 request.clear_content_type();
             }
+            if request.status() == 304 && request.has_upstream() {
+                // A cache would have it in the place of that of the 200.
+                request.remove_fields(|field| field.is(CONTENT_DISPOSITION));
+            }
             Ok(())
         }
     }

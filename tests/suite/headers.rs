@@ -1,6 +1,6 @@
 //! Where the module's headers appear, and where they do not.
 
-use xspace_tests::{Protocol, Request, Response, Site, build};
+use xspace_tests::{Application, Protocol, Reply, Request, Response, Site, build};
 
 use crate::common::{
     FILE, ID, MISSING_PATH, OTHER, PATH, SIZE, assert_no_recording, assert_recording,
@@ -304,6 +304,30 @@ fn headers_of_a_proxied_target_are_replaced_not_doubled() {
         assert_eq!(part.header("content-type"), Some("audio/mpeg"), "{what}");
         let disposition = part.header("content-disposition");
         assert_eq!(disposition, Some("inline; filename=\"1lDxLnrWjwkGm.mp3\""), "{what}");
+    }
+}
+
+/// A cache would have the field in the place of that of the 200 (RFC 9111, section 3.2).
+#[test]
+fn a_304_of_a_proxied_target_has_no_disposition() {
+    if !build().require("http_proxy") {
+        return;
+    }
+    let origin = Application::always(Reply::raw(
+        "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Disposition: attachment\r\n\r\n",
+    ));
+    let nginx = Site::with_download("xspace_directory {dir}/downloads;")
+        .server(&format!(
+            "location ^~ /downloads/ {{ internal; proxy_pass http://{}; }}",
+            origin.address()
+        ))
+        .file(FILE, recording())
+        .start();
+    for protocol in nginx.protocols() {
+        let request = Request::get(PATH).header("If-None-Match", "\"x\"");
+        let response = nginx.send(protocol, &request);
+        assert_no_recording(&response, 304, &format!("{protocol:?}"));
+        assert_eq!(response.header("etag"), Some("\"x\""));
     }
 }
 
