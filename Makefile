@@ -395,7 +395,7 @@ fault-module: module
 	@$(call install,build/target/fault/release/libnginx_xspace.so,build/fault/$(MODULE))
 
 # An NGINX in which the module finds no threads, and one without all that can be left out; the module for
-# the latter has no links and no counts of plays.
+# the latter has no links, no counts of plays and no object stores.
 .PHONY: nginx-plain
 nginx-plain: build/plain/objs/nginx
 build/plain/objs/Makefile build/poorest/objs/Makefile: build/%/objs/Makefile: $(BUNDLED_FILES) | rust build-packages

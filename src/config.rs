@@ -26,6 +26,8 @@ use crate::nginx::threads::ThreadPool;
 use crate::nginx::value::ComplexValue;
 #[cfg(feature = "plays")]
 use crate::plays::{Counting, StatsZone, StatusSetting};
+#[cfg(feature = "s3")]
+use crate::s3::{S3Conf, Store};
 
 /// The module's configuration of `http {}`.
 #[derive(Debug, Default)]
@@ -49,6 +51,9 @@ pub(crate) struct MainConf {
     /// Every `xspace_status`.
     #[cfg(feature = "plays")]
     pub(crate) statuses: RefCell<Vec<Rc<StatusSetting>>>,
+    /// The directives of object stores.
+    #[cfg(feature = "s3")]
+    pub(crate) s3: S3Conf,
 }
 
 impl MainConf {
@@ -265,6 +270,12 @@ impl LocationConf {
             session: self.settings.link_session.as_ref(),
             needs_net: self.settings.link_address,
         })
+    }
+
+    /// `xspace_s3`.
+    #[cfg(feature = "s3")]
+    pub(crate) fn store(&self) -> Option<&Store> {
+        self.settings.s3.as_deref()
     }
 
     /// The value of `xspace_filename`, if it is set.

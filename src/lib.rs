@@ -10,6 +10,7 @@
 //! - `catalog`: the catalogs, and the files that they are read from;
 //! - `plays`: counts of plays, and the status page (cargo feature `plays`);
 //! - `links`: signed links and sessions, with the feature of that name;
+//! - `s3`: recordings in an object store, with the feature of that name;
 //! - `variables`: the values of the module's variables;
 //! - `nginx`: the edge, the only place besides `module` with `unsafe` code;
 //! - the crate `model`: what a request means, without nginx.
@@ -23,4 +24,6 @@ mod nginx;
 #[cfg(feature = "plays")]
 mod plays;
 mod request;
+#[cfg(feature = "s3")]
+mod s3;
 mod variables;

@@ -10,6 +10,8 @@ use core::{fmt, ptr};
 
 #[cfg(feature = "links")]
 use nginx_sys::ngx_http_phases_NGX_HTTP_ACCESS_PHASE;
+#[cfg(feature = "s3")]
+use nginx_sys::ngx_http_post_subrequest_t;
 use nginx_sys::{
     NGX_AGAIN, NGX_CORE_MODULE, NGX_DECLINED, NGX_ERROR, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MODULE,
     NGX_HTTP_VAR_NOCACHEABLE, NGX_OK, ngx_chain_t, ngx_command_t, ngx_conf_t, ngx_core_module_t,
@@ -47,6 +49,8 @@ use crate::request::header_filter;
 use crate::request::resolve;
 use crate::request::state::Record;
 use crate::request::{Action, PhaseResult};
+#[cfg(feature = "s3")]
+use crate::s3::{self, response::Sent};
 use crate::variables::{self, Variable};
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
@@ -351,8 +355,15 @@ fn set_up(conf: &Conf<'_>) -> Result<(), Refused> {
     if plays::set_up(conf, main)? {
         conf.add_first_log_handler(Some(log_handler)).map_err(failed)?;
     }
+    #[cfg(feature = "s3")]
+    if main.s3.is_used() {
+        s3::check::directives(conf, main)?;
+        conf.add_phase_handler(ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, Some(object_handler))
+            .map_err(failed)?;
+    }
     if downloads.is_empty() {
-        // Requests are not affected by the module.
+        // No other request is affected by the module.
+        add_store_filter(main);
         return Ok(());
     }
 
@@ -366,6 +377,7 @@ fn set_up(conf: &Conf<'_>) -> Result<(), Refused> {
             ngx_http_top_body_filter = Some(body_filter);
         }
     }
+    add_store_filter(main);
     let handlers: [(_, ngx_http_handler_pt); 3] = [
         (ngx_http_phases_NGX_HTTP_REWRITE_PHASE, Some(rewrite_handler)),
         (ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, Some(preaccess_handler)),
@@ -378,6 +390,21 @@ fn set_up(conf: &Conf<'_>) -> Result<(), Refused> {
             .map_err(failed)?;
     }
     handlers.try_for_each(|(phase, handler)| conf.add_phase_handler(phase, handler)).map_err(failed)
+}
+
+/// Adds the filter of responses of object stores. It runs before `header_filter`, which then sees an
+/// error in the place of a store's page.
+fn add_store_filter(main: &MainConf) {
+    #[cfg(feature = "s3")]
+    if main.s3.is_used() {
+        // SAFETY: as in `set_up`.
+        unsafe {
+            NEXT_STORE_FILTER = ngx_http_top_header_filter;
+            ngx_http_top_header_filter = Some(store_filter);
+        }
+    }
+    #[cfg(not(feature = "s3"))]
+    let _ = main;
 }
 
 fn log_emergency(log: Option<Log>, message: fmt::Arguments<'_>) -> Refused {
@@ -416,6 +443,8 @@ unsafe extern "C" fn init_conf(cycle: *mut ngx_cycle_t, _: *mut c_void) -> *mut 
         let checked = catalogs::refresh(cycle, &main.catalogs.borrow(), lack);
         #[cfg(feature = "plays")]
         let checked = checked.and_then(|()| plays::state::check(cycle, main));
+        #[cfg(feature = "s3")]
+        s3::check::refresh(cycle, main);
         match checked {
             Ok(()) => NGX_CONF_OK,
             Err(Refused) => NGX_CONF_ERROR,
@@ -487,6 +516,8 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
 
 static mut NEXT_HEADER_FILTER: ngx_http_output_header_filter_pt = None;
 static mut NEXT_CACHE_FILTER: ngx_http_output_header_filter_pt = None;
+#[cfg(feature = "s3")]
+static mut NEXT_STORE_FILTER: ngx_http_output_header_filter_pt = None;
 static mut NEXT_BODY_FILTER: ngx_http_output_body_filter_pt = None;
 
 /// Runs a phase handler inside the guard. nginx calls it for requests of all locations, and again
@@ -557,6 +588,12 @@ unsafe extern "C" fn precontent_handler(r: *mut ngx_http_request_t) -> ngx_int_t
     }
 }
 
+#[cfg(feature = "s3")]
+unsafe extern "C" fn object_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function as a phase handler.
+    unsafe { phase(r, s3::request::skips_precontent, s3::request::precontent_handler) }
+}
+
 /// Runs a header filter inside the guard, unless it is idle, then the next one.
 ///
 /// # Safety
@@ -587,6 +624,57 @@ unsafe fn filter(
 unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls the function as a header filter.
     unsafe { filter(r, NEXT_HEADER_FILTER, |_| false, header_filter::run) }
+}
+
+#[cfg(feature = "s3")]
+unsafe extern "C" fn store_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx calls the function as a header filter.
+    unsafe {
+        if let Some(request) = Request::from_raw(r) {
+            let store = request.location_conf::<LocationConf>().and_then(LocationConf::store);
+            if let Some(store) = store {
+                let run = || {
+                    fault_point("store_filter");
+                    Ok(s3::response::header_filter(&request, store))
+                };
+                match guard::catch(request.log_handle(), Err(()), run) {
+                    Ok(Sent::Object) if !request.is_main() => {
+                        request.set_post_subrequest(&raw mut SLICE_END);
+                    }
+                    Ok(Sent::Object | Sent::Other) => {}
+                    // nginx answers with this status instead, as with the 416 of the range filter.
+                    Ok(Sent::Error(status)) => return status.into(),
+                    // As in `filter`. Of the store's header nothing is left.
+                    Err(()) if request.error_state().0 == 0 => {
+                        request.remove_fields(|_| true);
+                        return INTERNAL_SERVER_ERROR.into();
+                    }
+                    Err(()) => {}
+                }
+            }
+        }
+        NEXT_STORE_FILTER.map_or(OK, |next| next(r))
+    }
+}
+
+/// What nginx calls at the end of a slice. A `static mut`, because it has a pointer; nothing writes to
+/// it.
+#[cfg(feature = "s3")]
+static mut SLICE_END: ngx_http_post_subrequest_t =
+    ngx_http_post_subrequest_t { handler: Some(slice_done), data: ptr::null_mut() };
+
+#[cfg(feature = "s3")]
+unsafe extern "C" fn slice_done(
+    r: *mut ngx_http_request_t,
+    _: *mut c_void,
+    rc: ngx_int_t,
+) -> ngx_int_t {
+    // SAFETY: nginx calls the function for a valid subrequest.
+    let Some(request) = (unsafe { Request::from_raw(r) }) else { return rc };
+    let is_whole =
+        guard::catch(request.log_handle(), false, || s3::response::is_whole_slice(&request));
+    // This ends the client's request.
+    if is_whole { rc } else { ERROR }
 }
 
 unsafe extern "C" fn cache_filter(r: *mut ngx_http_request_t) -> ngx_int_t {

@@ -38,9 +38,11 @@ pub(crate) mod script;
 pub(crate) mod snapshot;
 pub(crate) mod subrequest;
 pub(crate) mod threads;
-#[cfg(any(feature = "links", feature = "plays"))]
+#[cfg(any(feature = "links", feature = "plays", feature = "s3"))]
 pub(crate) mod time;
 mod timer;
+#[cfg(feature = "s3")]
+pub(crate) mod upstream;
 pub(crate) mod user;
 pub(crate) mod value;
 #[cfg(feature = "plays")]

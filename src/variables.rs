@@ -1,7 +1,8 @@
 //! The module's variables.
 //!
-//! Their values are those of the client's request, also in a subrequest. Before the module's
-//! handlers have run, id and format follow from the URI as it is then.
+//! Their values are those of the client's request, also in a subrequest, except those of a request to
+//! an object store. Before the module's handlers have run, id and format follow from the URI as it is
+//! then.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,8 @@ use crate::config::LocationConf;
 use crate::nginx::Failure;
 use crate::nginx::request::Request;
 use crate::request::state::{Record, Redirect, Space, evaluate_space};
+#[cfg(feature = "s3")]
+use crate::s3::request as store;
 
 /// The value of a variable; `None` if it is not found.
 type Value<'r> = Result<Option<&'r [u8]>, Failure>;
@@ -21,8 +24,21 @@ type Value<'r> = Result<Option<&'r [u8]>, Failure>;
 pub(crate) struct Variable {
     pub(crate) name: &'static str,
     known: Known,
-    get: for<'r> fn(&Request<'r>, Option<&'r Record<'r>>) -> Value<'r>,
+    get: Get,
 }
+
+/// Returns the value of a variable.
+enum Get {
+    /// For the client's request and its record, also in a subrequest.
+    OfClient(for<'r> fn(&Request<'r>, Option<&'r Record<'r>>) -> Value<'r>),
+    /// For the request at hand: a subrequest has a time of its own, and perhaps another method.
+    #[cfg(feature = "s3")]
+    OfRequest(for<'r> fn(&Request<'r>) -> Value<'r>),
+}
+
+use Get::OfClient;
+#[cfg(feature = "s3")]
+use Get::OfRequest;
 
 /// When the value is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,39 +53,67 @@ use Known::{AfterSearch, BeforeSearch};
 /// All variables.
 pub(crate) static ALL: &[Variable] = &[
     // The id of the space.
-    Variable { name: "xspace_id", known: BeforeSearch, get: id },
+    Variable { name: "xspace_id", known: BeforeSearch, get: OfClient(id) },
     // The extension of the file; before one is found, the requested format.
-    Variable { name: "xspace_format", known: AfterSearch, get: format },
+    Variable { name: "xspace_format", known: AfterSearch, get: OfClient(format) },
     // The path of the file below the target.
-    Variable { name: "xspace_file", known: AfterSearch, get: file },
+    Variable { name: "xspace_file", known: AfterSearch, get: OfClient(file) },
     // The title of the space.
-    Variable { name: "xspace_title", known: BeforeSearch, get: title },
+    Variable { name: "xspace_title", known: BeforeSearch, get: OfClient(title) },
     // The name to save the file under.
-    Variable { name: "xspace_filename", known: AfterSearch, get: file_name },
+    Variable { name: "xspace_filename", known: AfterSearch, get: OfClient(file_name) },
     // `inline` or `attachment`.
-    Variable { name: "xspace_disposition", known: AfterSearch, get: disposition },
+    Variable { name: "xspace_disposition", known: AfterSearch, get: OfClient(disposition) },
     // What named the file: `lookup`, `catalog` or `directory`.
-    Variable { name: "xspace_source", known: AfterSearch, get: source },
+    Variable { name: "xspace_source", known: AfterSearch, get: OfClient(source) },
     // How the request was answered.
-    Variable { name: "xspace_outcome", known: AfterSearch, get: outcome },
+    Variable { name: "xspace_outcome", known: AfterSearch, get: OfClient(outcome) },
     // `1` if the response starts a play.
-    Variable { name: "xspace_counted", known: AfterSearch, get: counted },
+    Variable { name: "xspace_counted", known: AfterSearch, get: OfClient(counted) },
     // `1` if the request has the listener's play.
     #[cfg(feature = "plays")]
-    Variable { name: "xspace_played", known: AfterSearch, get: played },
+    Variable { name: "xspace_played", known: AfterSearch, get: OfClient(played) },
     // What was decided about the link.
     #[cfg(feature = "links")]
-    Variable { name: "xspace_link_status", known: BeforeSearch, get: link_status },
+    Variable { name: "xspace_link_status", known: BeforeSearch, get: OfClient(link_status) },
     // Whom the link is for.
     #[cfg(feature = "links")]
-    Variable { name: "xspace_link_subject", known: BeforeSearch, get: link_subject },
+    Variable { name: "xspace_link_subject", known: BeforeSearch, get: OfClient(link_subject) },
+    // What a request to an object store is made of: path, and the fields Host, x-amz-date,
+    // x-amz-content-sha256, x-amz-security-token and Authorization.
+    #[cfg(feature = "s3")]
+    Variable { name: "xspace_s3_uri", known: BeforeSearch, get: OfRequest(store::uri) },
+    #[cfg(feature = "s3")]
+    Variable { name: "xspace_s3_host", known: BeforeSearch, get: OfRequest(store::host) },
+    #[cfg(feature = "s3")]
+    Variable { name: "xspace_s3_date", known: BeforeSearch, get: OfRequest(store::date) },
+    #[cfg(feature = "s3")]
+    Variable {
+        name: "xspace_s3_content_sha256",
+        known: BeforeSearch,
+        get: OfRequest(store::content_sha256),
+    },
+    #[cfg(feature = "s3")]
+    Variable { name: "xspace_s3_token", known: BeforeSearch, get: OfRequest(store::token) },
+    #[cfg(feature = "s3")]
+    Variable {
+        name: "xspace_s3_authorization",
+        known: BeforeSearch,
+        get: OfRequest(store::authorization),
+    },
 ];
 
 impl Variable {
     /// The value for a request.
     pub(crate) fn get<'r>(&self, request: &Request<'r>) -> Value<'r> {
-        let request = &request.main();
-        (self.get)(request, Record::find(request).filter(|record| record.applies(request)))
+        match self.get {
+            OfClient(get) => {
+                let request = &request.main();
+                get(request, Record::find(request).filter(|record| record.applies(request)))
+            }
+            #[cfg(feature = "s3")]
+            OfRequest(get) => get(request),
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) enum FileVersion {
 }
 
 impl FileVersion {
-    fn of(metadata: &Metadata) -> Self {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
         Self::File {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -46,6 +46,12 @@ impl FileVersion {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    /// The same; `None` if a change might not be seen in it yet.
+    #[cfg(feature = "s3")]
+    pub(crate) fn settled(metadata: &Metadata) -> Option<Self> {
+        (!is_fresh(metadata)).then(|| Self::of(metadata))
     }
 }
 
@@ -150,17 +156,20 @@ fn read_changed(
 
 /// The file's version at a moment after which any change is seen in it.
 fn settled(file: &File, metadata: &Metadata) -> io::Result<FileVersion> {
+    if is_fresh(metadata) {
+        thread::sleep(SETTLED);
+        return file.metadata().map(|metadata| FileVersion::of(&metadata));
+    }
+    Ok(FileVersion::of(metadata))
+}
+
+/// Whether the file was changed so lately that another change may have the same time.
+fn is_fresh(metadata: &Metadata) -> bool {
     // Writing to the file changes the inode, too. A time before 1970 is long ago.
     let changed = u64::try_from(metadata.ctime())
         .and_then(|seconds| Ok(Duration::new(seconds, u32::try_from(metadata.ctime_nsec())?)));
     let age = changed.map(|changed| SystemTime::now().duration_since(UNIX_EPOCH + changed));
-    match age {
-        Ok(Ok(age)) if age < SETTLED => {
-            thread::sleep(SETTLED);
-            file.metadata().map(|metadata| FileVersion::of(&metadata))
-        }
-        _ => Ok(FileVersion::of(metadata)),
-    }
+    matches!(age, Ok(Ok(age)) if age < SETTLED)
 }
 
 /// A reader that fails when the process is about to end: nginx waits for its threads then.

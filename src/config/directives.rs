@@ -35,6 +35,8 @@ use crate::nginx::threads::ThreadPool;
 use crate::nginx::value::ComplexValue;
 #[cfg(feature = "plays")]
 use crate::plays::{self, PlaySetting, StatsZone, StatusSetting};
+#[cfg(feature = "s3")]
+use crate::s3;
 
 const LOCATION: u32 = NGX_HTTP_LOC_CONF;
 const ANYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
@@ -223,6 +225,12 @@ directives! {
     #[cfg(feature = "plays")]
     status: Rc<StatusSetting> => Option<Rc<StatusSetting>> = identity,
         (c"xspace_status", LOCATION | NGX_CONF_TAKE12, plays::directives::status);
+
+    /// `xspace_s3 bucket=name region=name credentials=file [profile=name] [style=path|virtual]
+    /// [endpoint-host=name[:port]];`
+    #[cfg(feature = "s3")]
+    s3: Rc<s3::Store> => Option<Rc<s3::Store>> = identity,
+        (c"xspace_s3", LOCATION | NGX_CONF_1MORE, s3::directives::s3);
 
     @repeated
     /// `xspace_stats_zone name:size [listeners=number] [state=path] [save=time];`

@@ -29,6 +29,9 @@ BITS(ngx_event_t, cancelable)
 BITS(ngx_event_t, error)
 BITS(ngx_event_t, timer_set)
 
+BITS(ngx_event_pipe_t, upstream_done)
+BITS(ngx_event_pipe_t, upstream_eof)
+
 BITS(ngx_http_core_loc_conf_t, exact_match)
 BITS(ngx_http_core_loc_conf_t, named)
 BITS(ngx_http_core_loc_conf_t, noname)
@@ -37,6 +40,7 @@ BITS(ngx_http_core_loc_conf_t, noregex)
 BITS(ngx_http_headers_in_t, chunked)
 
 BITS(ngx_http_request_t, add_uri_to_alias)
+BITS(ngx_http_request_t, background)
 #if (NGX_HTTP_CACHE)
 BITS(ngx_http_request_t, cached)
 #endif
@@ -51,6 +55,11 @@ BITS(ngx_http_request_t, subrequests)
 BITS(ngx_http_request_t, valid_location)
 
 BITS(ngx_http_upstream_headers_in_t, chunked)
+
+BITS(ngx_http_upstream_t, buffering)
+#if (NGX_SSL)
+BITS(ngx_http_upstream_t, ssl)
+#endif
 
 BITS(ngx_http_variable_value_t, escape)
 BITS(ngx_http_variable_value_t, len)
@@ -124,6 +133,8 @@ const xspace_record_t  xspace_records[] = {
 
     FIELD(ngx_event_module_t, actions),
 
+    FIELD(ngx_event_pipe_t, length),
+
     SIZE(ngx_event_t),
     FIELD(ngx_event_t, data),
     FIELD(ngx_event_t, handler),
@@ -135,6 +146,11 @@ const xspace_record_t  xspace_records[] = {
 #if (NGX_HTTP_CACHE)
     FIELD(ngx_http_cache_t, body_start),
     FIELD(ngx_http_cache_t, length),
+#endif
+
+#if (NGX_HTTP_CACHE)
+    SIZE(ngx_http_cache_valid_t),
+    FIELD(ngx_http_cache_valid_t, status),
 #endif
 
     SIZE(ngx_http_compile_complex_value_t),
@@ -200,6 +216,7 @@ const xspace_record_t  xspace_records[] = {
 
     FIELD(ngx_http_headers_out_t, cache_control),
     FIELD(ngx_http_headers_out_t, charset),
+    FIELD(ngx_http_headers_out_t, content_encoding),
     FIELD(ngx_http_headers_out_t, content_length_n),
     FIELD(ngx_http_headers_out_t, content_range),
     FIELD(ngx_http_headers_out_t, content_type),
@@ -207,6 +224,7 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_http_headers_out_t, content_type_lowcase),
     FIELD(ngx_http_headers_out_t, expires),
     FIELD(ngx_http_headers_out_t, headers),
+    FIELD(ngx_http_headers_out_t, location),
     FIELD(ngx_http_headers_out_t, status),
 
     FIELD(ngx_http_location_tree_node_t, auto_redirect),
@@ -263,11 +281,13 @@ const xspace_record_t  xspace_records[] = {
     FIELD(ngx_http_request_t, main),
     FIELD(ngx_http_request_t, main_conf),
     FIELD(ngx_http_request_t, method),
+    FIELD(ngx_http_request_t, method_name),
 #if (NGX_PCRE)
     FIELD(ngx_http_request_t, ncaptures),
 #endif
     FIELD(ngx_http_request_t, parent),
     FIELD(ngx_http_request_t, pool),
+    FIELD(ngx_http_request_t, post_subrequest),
     FIELD(ngx_http_request_t, postponed),
     FIELD(ngx_http_request_t, request_body),
     FIELD(ngx_http_request_t, start_sec),
@@ -283,12 +303,33 @@ const xspace_record_t  xspace_records[] = {
 
     FIELD(ngx_http_script_var_code_t, index),
 
+#if (NGX_HTTP_CACHE)
+    FIELD(ngx_http_upstream_conf_t, cache_lock),
+    FIELD(ngx_http_upstream_conf_t, cache_lock_age),
+    FIELD(ngx_http_upstream_conf_t, cache_lock_timeout),
+    FIELD(ngx_http_upstream_conf_t, cache_valid),
+    FIELD(ngx_http_upstream_conf_t, cache_value),
+    FIELD(ngx_http_upstream_conf_t, cache_zone),
+#endif
     FIELD(ngx_http_upstream_conf_t, ignore_headers),
+    FIELD(ngx_http_upstream_conf_t, module),
+    FIELD(ngx_http_upstream_conf_t, pass_request_body),
+    FIELD(ngx_http_upstream_conf_t, pass_request_headers),
+#if (NGX_SSL)
+    FIELD(ngx_http_upstream_conf_t, ssl_verify),
+#endif
 
+    FIELD(ngx_http_upstream_headers_in_t, date),
+    FIELD(ngx_http_upstream_headers_in_t, status_n),
     FIELD(ngx_http_upstream_headers_in_t, x_accel_redirect),
 
+    FIELD(ngx_http_upstream_t, buffer),
+    FIELD(ngx_http_upstream_t, cleanup),
     FIELD(ngx_http_upstream_t, conf),
     FIELD(ngx_http_upstream_t, headers_in),
+    FIELD(ngx_http_upstream_t, length),
+    FIELD(ngx_http_upstream_t, method),
+    FIELD(ngx_http_upstream_t, pipe),
 
     SIZE(ngx_http_variable_t),
     FIELD(ngx_http_variable_t, data),

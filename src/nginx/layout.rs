@@ -121,6 +121,7 @@ const fn size_of_field<S, F>(_: fn(*const S) -> *const F) -> usize {
 }
 
 /// What the build script has written.
+#[cfg_attr(not(feature = "s3"), allow(dead_code, reason = "only `s3` uses all bit fields"))]
 #[allow(
     non_upper_case_globals,
     clippy::undocumented_unsafe_blocks,

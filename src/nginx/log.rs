@@ -32,6 +32,13 @@ const MAX_MESSAGE_LEN: usize = ngx::log::LOG_BUFFER_SIZE - 100;
 pub(crate) struct Log(NonNull<ngx_log_t>);
 
 impl Log {
+    /// The log of the process, for what is about no request or connection.
+    #[cfg(feature = "s3")]
+    pub(crate) fn of_process() -> Option<Self> {
+        // SAFETY: nginx points the variable to the configuration in use, which has a log.
+        unsafe { Self::from_raw((*nginx_sys::ngx_cycle).log) }
+    }
+
     /// # Safety
     ///
     /// `log` is null or valid for as long as the value is used.

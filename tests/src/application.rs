@@ -343,6 +343,13 @@ impl Reply {
         self.close()
     }
 
+    /// Header and body are sent at once, after all else is known of them.
+    #[must_use]
+    pub fn in_one_piece(mut self) -> Self {
+        self.head.append(&mut self.body);
+        self
+    }
+
     /// Only the first bytes of the body.
     #[must_use]
     pub fn cut(mut self, len: usize) -> Self {

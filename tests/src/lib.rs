@@ -27,6 +27,7 @@ mod settings;
 mod shared;
 mod site;
 mod stats;
+mod store;
 
 pub use application::{Application, Asked, Gate, Reply, Wire};
 pub use build::{Build, build};
@@ -40,6 +41,7 @@ pub use files::{
 };
 pub use link::LinkKey;
 pub use nginx::{Nginx, poll, wait_for};
+pub use ports::free_port;
 pub use preload::Preload;
 pub use process::{children, end_with_this_process, is_root, memory, open_files};
 pub use program::{Address, Program, gunicorn};
@@ -49,3 +51,4 @@ pub use settings::{deadline, set_slowness, setting, slowness};
 pub use shared::shared_words;
 pub use site::{Checked, Site, lines_marked};
 pub use stats::median;
+pub use store::{Store, StoreKey, error as store_error, seconds_now};

@@ -15,7 +15,7 @@ const BLOCK_LEN: u16 = 500;
 
 /// A loopback port that is free for TCP and UDP, and that neither this run of the suite nor another
 /// one at the same time hands out once more.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static BLOCK: Mutex<Option<Block>> = Mutex::new(None);
 
     let mut block = BLOCK.lock().expect("no test panics while it takes a port");

@@ -1,9 +1,11 @@
 //! What several themes need.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::chown;
 
 use xspace_tests::{
-    Connection, Nginx, Preload, Protocol, Request, Response, Site, block_on, bytes,
+    Connection, Nginx, Preload, Protocol, Request, Response, Site, block_on, bytes, is_root,
     was_not_processed,
 };
 
@@ -122,4 +124,15 @@ pub fn each_allocation(
         assert_eq!(nginx.workers(), workers, "{what}");
     }
     failed
+}
+
+/// Lets the workers read a file of a site, and no other user but root.
+pub fn only_for_workers(site: &Site, name: &str) {
+    site.chmod(name, 0o600);
+    if is_root() {
+        let users = fs::read_to_string("/etc/passwd").expect("there are users");
+        let line = users.lines().find(|line| line.starts_with("nobody:")).expect("nobody is one");
+        let id = line.split(':').nth(2).and_then(|id| id.parse().ok()).expect("it has an id");
+        chown(site.dir().join(name), Some(id), None).expect("root may do that");
+    }
 }

@@ -9,11 +9,11 @@ use std::path::Path;
 use std::process::Command;
 
 use xspace_tests::{
-    Application, LinkKey, Nginx, Program, Protocol, Reply, Request, Site, build, bytes, poll,
-    project_dir, same_bytes,
+    Application, LinkKey, Nginx, Program, Protocol, Reply, Request, Site, StoreKey, build, bytes,
+    poll, project_dir, same_bytes,
 };
 
-use crate::common::{FILE, ID, MISSING, MISSING_PATH, PATH};
+use crate::common::{FILE, ID, MISSING, MISSING_PATH, PATH, only_for_workers};
 use crate::plays;
 
 /// Long enough for every xspace_min_size in the files.
@@ -85,6 +85,7 @@ fn is_for_this_nginx(name: &str, text: &str) -> bool {
         "any" => true,
         // Of the module.
         "links" => cfg!(feature = "links"),
+        "s3" => cfg!(feature = "s3"),
         _ => build().require(feature),
     })
 }
@@ -111,6 +112,8 @@ pub fn site(name: &str, text: &str) -> Site {
         // Tests fetch more than the beginning, and do not wait for it.
         .replace("limit_rate_after 512k;", "limit_rate_after 100m;")
         .replace("127.0.0.1:8080", "127.0.0.1:{other}")
+        .replace("s3.eu-west-1.amazonaws.com:443", "127.0.0.1:{tls}")
+        .replace("/etc/ssl/certs/ca-certificates.crt", "{dir}/cert.pem")
         .replace("127.0.0.1:11211", "unix:{dir}/memcached.sock");
     let main = "{user} daemon off; worker_processes 1; pid {dir}/nginx.pid;
                 lock_file {dir}/nginx.lock; error_log {dir}/error.log info;";
@@ -130,6 +133,8 @@ pub fn site(name: &str, text: &str) -> Site {
     site.write("srv/catalog.json", CATALOG);
     site.write("srv/links.keys", LinkKey::new("k1").line());
     site.chmod("srv/links.keys", 0o600);
+    site.write("srv/s3.credentials", StoreKey::new("AKIDEXAMPLE").file());
+    only_for_workers(&site, "srv/s3.credentials");
     site.file(&format!("srv/{FILE}"), bytes(1, LONG))
 }
 
@@ -373,8 +378,9 @@ fn each_limits_the_rate_and_writes_both_logs() {
         if !is_for_this_nginx(&name, &text) {
             continue;
         }
-        let (before, target) = text.split_once("internal;\n            alias ").expect("a target");
-        assert!(before.trim_end().ends_with("downloads/ {"), "{name}");
+        let targets = ["downloads/ {\n", "location ^~ /recordings/ {"];
+        let target = targets.iter().find_map(|target| Some(text.split_once(target)?.1));
+        let target = target.expect("a target");
         let (target, _) = target.split_once("\n        }\n").expect("its end");
         for directive in ["limit_rate_after ", "limit_rate "] {
             let is_there = target.lines().any(|line| line.trim().starts_with(directive));
@@ -385,8 +391,9 @@ fn each_limits_the_rate_and_writes_both_logs() {
             continue;
         }
         let nginx = site(&name, &text).start();
-        // links.conf lets nobody in.
+        // links.conf lets nobody in, object-store.conf has a store: s3::the_example.
         if !name.starts_with("links")
+            && !name.starts_with("object-store")
             && text.contains(" listen 80;")
             && !text.contains("return 301")
         {

@@ -6,9 +6,11 @@ use std::path::{Component, Path, PathBuf};
 
 use proc_macro2::{Delimiter, Literal, TokenStream, TokenTree};
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
-use xspace_tests::{LinkKey, Nginx, Request, Response, Site, build, project_dir, wait_for};
+use xspace_tests::{
+    LinkKey, Nginx, Request, Response, Site, StoreKey, build, project_dir, wait_for,
+};
 
-use crate::common::{FILE, ID, MISSING, OTHER};
+use crate::common::{FILE, ID, MISSING, OTHER, only_for_workers};
 use crate::frameworks::FASTCGI_PARAMS;
 use crate::plays;
 
@@ -385,7 +387,8 @@ fn string(literal: &Literal) -> Option<String> {
 /// Names of the module in the source, those of variables or those of directives.
 fn names_in_source(of_variables: bool) -> BTreeSet<String> {
     let is_name = |text: &str| {
-        text.starts_with("xspace_") && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        text.starts_with("xspace_")
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     };
     let is_in = |path: &Path| path.ends_with("src/variables.rs");
     if of_variables {
@@ -769,6 +772,8 @@ fn around(block: &str) -> Site {
     site.make_dir("srv/log");
     site.write("srv/links.keys", LinkKey::new("k1").line());
     site.chmod("srv/links.keys", 0o600);
+    site.write("srv/s3.credentials", StoreKey::new("AKIDEXAMPLE").file());
+    only_for_workers(&site, "srv/s3.credentials");
     site.file("srv/catalog.json", "{}")
 }
 

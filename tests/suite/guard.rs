@@ -3,6 +3,8 @@
 use xspace_tests::{Nginx, Request, Site, build};
 
 use crate::common::{FILE, ID, PATH, assert_no_recording, recording};
+#[cfg(feature = "s3")]
+use crate::s3;
 
 /// A site with the faulty module, none if there is no such module.
 fn site() -> Option<Site> {
@@ -194,4 +196,30 @@ fn without_a_fault_the_same_module_serves() {
     let nginx = site.start();
     crate::common::assert_recording(&nginx.get(PATH), "no fault");
     assert_eq!(panics(&nginx), 0);
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn panic_in_the_filter_of_stores_is_500() {
+    if !build().require("fault_module") {
+        return;
+    }
+    let module = build().fault_module.as_deref().expect("just asked for");
+    let app = s3::serve(&s3::store());
+    let nginx = s3::site(&app, s3::S3, s3::CATALOG, s3::CACHED)
+        .module(module)
+        .allow("panicked")
+        .server("location = /plain { return 200 plain; }")
+        .main("env XSPACE_FAULT=store_filter;")
+        .start();
+    let workers = nginx.workers();
+    for protocol in nginx.protocols() {
+        let response = nginx.send(protocol, &Request::get(PATH));
+        assert_no_recording(&response, 500, &format!("{protocol:?}"));
+    }
+    nginx.wait_error(&["[alert]", "panicked at"]);
+    assert_eq!(nginx.get("/plain").text(), "plain");
+    // The processes of the cache come later.
+    let alive = nginx.workers();
+    assert!(workers.iter().all(|pid| alive.contains(pid)), "{workers:?} {alive:?}");
 }

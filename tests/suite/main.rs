@@ -121,6 +121,15 @@ mod ranges;
 mod refusals;
 /// Reload with requests under way.
 mod reload;
+/// Recordings in an object store.
+#[cfg(feature = "s3")]
+mod s3;
+/// What `nginx -t` says about an object store.
+#[cfg(feature = "s3")]
+mod s3_config;
+/// An object store that fails, changes its objects or refuses requests.
+#[cfg(feature = "s3")]
+mod s3_faults;
 /// Whole files, HEAD, ids, misses.
 mod serving;
 /// nginx where the module can have no threads.

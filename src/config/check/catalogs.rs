@@ -75,7 +75,7 @@ pub(crate) fn refresh(
 
 /// Whether the permission bits of a file and of the directories above it let a user read it. If
 /// they can't be read, that is not known: `true`.
-fn can_read(user: &WorkerUser, path: &Path) -> bool {
+pub(crate) fn can_read(user: &WorkerUser, path: &Path) -> bool {
     let has = |permission, path: &Path| {
         fs::metadata(path).map_or(true, |metadata| user.has(permission, &metadata))
     };
