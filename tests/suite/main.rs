@@ -130,6 +130,9 @@ mod s3_config;
 /// An object store that fails, changes its objects or refuses requests.
 #[cfg(feature = "s3")]
 mod s3_faults;
+/// Recordings in OpenStack Swift.
+#[cfg(feature = "s3")]
+mod s3_swift;
 /// Whole files, HEAD, ids, misses.
 mod serving;
 /// nginx where the module can have no threads.
