@@ -455,6 +455,10 @@ SUITES ?= bookworm trixie testing
 package-test: rust tree-packages ## Build, install and remove the package in Debian 12, 13 and testing systems
 	@tools/package-test $(SUITES)
 
+.PHONY: reproducible
+reproducible: rust tree-packages ## As package-test; the package is built twice, in two places, and compared
+	@TWICE=yes tools/package-test $(SUITES)
+
 # CHECKS=check: only "make check", with the Rust of each Debian.
 .PHONY: fresh-test
 fresh-test: rust tree-packages ## Follow README.md as a new user, in fresh Debian 12, 13 and testing systems
