@@ -85,3 +85,13 @@ fn pages_name_the_bundled_version() {
     }
     assert!(docs::column("docs/install.md", "nginx version").contains(&version));
 }
+
+#[test]
+fn spec_has_the_bundled_version_in_one_place() {
+    let spec = project_dir().join("packaging/rpm/nginx-module-xspace.spec");
+    let spec = fs::read_to_string(spec).expect("the spec");
+    let version = bundled();
+    let (branch, _) = version.rsplit_once('.').expect("a version of three numbers");
+    let lines: Vec<_> = spec.lines().filter(|line| line.contains(branch)).collect();
+    assert_eq!(lines, [format!("%{{!?nginx_version: %global nginx_version {version}}}")]);
+}
