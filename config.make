@@ -28,7 +28,7 @@ xspace-cargo:
 	cd '$xspace_source' && \\
 	NGINX_SOURCE_DIR='$PWD' NGINX_BUILD_DIR='$xspace_objs' \\
 	'$xspace_cargo' rustc --release --locked $xspace_vendored \\
-		--lib --crate-type staticlib --no-default-features --features links,plays,s3 \\
+		--lib --crate-type staticlib --no-default-features --features links,lmdb,plays,s3 \\
 		--target-dir '$xspace_objs/ngx_http_xspace_module'
 END
 

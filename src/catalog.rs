@@ -51,11 +51,8 @@ pub(crate) struct CatalogFile {
     /// Borrowed during a call of a handler at most.
     current: RefCell<Option<Box<Catalog>>>,
     version: RefCell<Option<FileVersion>>,
-    /// The path in pages of counts.
     #[cfg(feature = "plays")]
-    pub(crate) label: Box<str>,
-    #[cfg(feature = "plays")]
-    pub(crate) health: Health,
+    pub(crate) health: Rc<Health>,
 }
 
 impl CatalogFile {
@@ -78,9 +75,7 @@ impl CatalogFile {
             current: RefCell::default(),
             version: RefCell::default(),
             #[cfg(feature = "plays")]
-            label: String::from_utf8_lossy(path).into(),
-            #[cfg(feature = "plays")]
-            health: Health::default(),
+            health: Rc::new(Health::new(&String::from_utf8_lossy(path))),
         }
     }
 

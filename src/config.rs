@@ -14,8 +14,12 @@ use model::format::Formats;
 use self::directives::{Directive, DirectiveError, Settings, Written};
 pub(crate) use self::download::{Download, Route, Routes};
 use crate::catalog::CatalogFile;
+#[cfg(feature = "plays")]
+use crate::catalog::Health;
 #[cfg(feature = "links")]
 use crate::links::{Link, directives::LinksConf};
+#[cfg(feature = "lmdb")]
+use crate::lmdb::LmdbCatalog;
 use crate::nginx::Failure;
 use crate::nginx::configuration::{Conf, ConfPosition};
 use crate::nginx::content_handler::SeekHandlers;
@@ -36,6 +40,9 @@ pub(crate) struct MainConf {
     pub(crate) downloads: RefCell<Vec<Rc<Download>>>,
     /// Every file that an `xspace_catalog` names.
     pub(crate) catalogs: RefCell<Vec<Rc<CatalogFile>>>,
+    /// Every LMDB environment that an `xspace_catalog` names.
+    #[cfg(feature = "lmdb")]
+    pub(crate) lmdb_catalogs: RefCell<Vec<Rc<LmdbCatalog>>>,
     /// Every block of an `if` or a `limit_except`.
     pub(crate) blocks: RefCell<Vec<Location>>,
     /// The content handlers that read the query string themselves. Set after the merge.
@@ -45,6 +52,9 @@ pub(crate) struct MainConf {
     pub(crate) links: LinksConf,
     /// The threads that refresh catalogs, if a directive needs them; `None` in an nginx without.
     pub(crate) threads: OnceCell<Option<ThreadPool>>,
+    /// The health of all catalogs, in the order of their first directives.
+    #[cfg(feature = "plays")]
+    pub(crate) healths: RefCell<Vec<Rc<Health>>>,
     /// Every zone that an `xspace_stats_zone` or `xspace_stats` names.
     #[cfg(feature = "plays")]
     pub(crate) zones: RefCell<Vec<Rc<StatsZone>>>,
@@ -105,9 +115,19 @@ impl<T> Switch<T> {
 /// An `xspace_catalog` that is on.
 #[derive(Clone, Debug)]
 pub(crate) struct CatalogSetting {
-    pub(crate) file: Rc<CatalogFile>,
+    pub(crate) source: CatalogSource,
     /// Whether an id that is not in the catalog is not found.
     pub(crate) only: bool,
+}
+
+/// Where the entries of a catalog are.
+#[derive(Clone, Debug)]
+pub(crate) enum CatalogSource {
+    /// In a JSON file, of which each worker has a copy.
+    File(Rc<CatalogFile>),
+    /// In an LMDB environment.
+    #[cfg(feature = "lmdb")]
+    Lmdb(Rc<LmdbCatalog>),
 }
 
 /// An `xspace_lookup` that is on.

@@ -8,6 +8,7 @@
 //! - `config`: the directives, their settings, and the checks of `nginx -t`;
 //! - `request`: what happens to a request, in the order of nginx's phases;
 //! - `catalog`: the catalogs, and the files that they are read from;
+//! - `lmdb`: catalogs in LMDB environments (cargo feature `lmdb`);
 //! - `plays`: counts of plays, and the status page (cargo feature `plays`);
 //! - `links`: signed links and sessions, with the feature of that name;
 //! - `s3`: recordings in an object store, with the feature of that name;
@@ -19,6 +20,8 @@ mod catalog;
 mod config;
 #[cfg(feature = "links")]
 mod links;
+#[cfg(feature = "lmdb")]
+mod lmdb;
 mod module;
 mod nginx;
 #[cfg(feature = "plays")]

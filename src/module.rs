@@ -343,6 +343,8 @@ fn set_up(conf: &Conf<'_>) -> Result<(), Refused> {
     fault_point("configuration");
     let main = conf.main_conf::<MainConf>().ok_or(Refused)?;
     catalogs::load(conf, &main.catalogs.borrow())?;
+    #[cfg(feature = "lmdb")]
+    crate::lmdb::check::load(conf, main)?;
     let failed = |why: Failure| log_emergency(conf.log_handle(), format_args!("{why}"));
     main.threads().map_or(Ok(()), |threads| threads.add(conf)).map_err(failed)?;
     #[cfg(feature = "links")]
@@ -441,6 +443,8 @@ unsafe extern "C" fn init_conf(cycle: *mut ngx_cycle_t, _: *mut c_void) -> *mut 
             threads.remove(cycle);
         }
         let checked = catalogs::refresh(cycle, &main.catalogs.borrow(), lack);
+        #[cfg(feature = "lmdb")]
+        let checked = checked.and_then(|()| crate::lmdb::check::permissions(cycle, main));
         #[cfg(feature = "plays")]
         let checked = checked.and_then(|()| plays::state::check(cycle, main));
         #[cfg(feature = "s3")]
@@ -494,9 +498,17 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     guard::catch(log, ERROR, || {
         #[cfg(feature = "plays")]
         if let Some(main) = cycle.main_conf::<MainConf>().filter(|_| worker::handles_requests()) {
-            main.catalogs.borrow().iter().for_each(|file| file.health.begin());
+            main.healths.borrow().iter().for_each(|health| health.begin());
             if let Err(why) = plays::state::begin(cycle, main) {
                 log_emergency(log, format_args!("could not start a timer for state files: {why}"));
+                return ERROR;
+            }
+        }
+        #[cfg(feature = "lmdb")]
+        if let Some(main) = cycle.main_conf::<MainConf>().filter(|_| worker::handles_requests()) {
+            let catalogs = main.lmdb_catalogs.borrow();
+            if let Err(why) = catalogs.iter().try_for_each(|catalog| catalog.begin(cycle)) {
+                log_emergency(log, format_args!("could not start a timer for catalogs: {why}"));
                 return ERROR;
             }
         }

@@ -38,7 +38,7 @@ pub(crate) mod script;
 pub(crate) mod snapshot;
 pub(crate) mod subrequest;
 pub(crate) mod threads;
-#[cfg(any(feature = "links", feature = "plays", feature = "s3"))]
+#[cfg(any(feature = "links", feature = "lmdb", feature = "plays", feature = "s3"))]
 pub(crate) mod time;
 mod timer;
 #[cfg(feature = "s3")]

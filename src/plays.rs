@@ -52,9 +52,9 @@ pub(crate) fn set_up(conf: &Conf<'_>, main: &MainConf) -> Result<bool, Refused> 
     let is_counting = directives::check(conf, main)?;
     for zone in main.zones.borrow().iter().filter(|zone| zone.is_used()) {
         zone.add(conf)?;
-        for (index, catalog) in main.catalogs.borrow().iter().enumerate().take(CATALOGS) {
+        for (index, health) in main.healths.borrow().iter().enumerate().take(CATALOGS) {
             let zone = Rc::clone(zone);
-            catalog.health.add_observer(move |health, is_read| {
+            health.add_observer(move |health, is_read| {
                 if let Some(tables) = zone.tables() {
                     tables.set_catalog(index, worker_number(), health, is_read);
                 }

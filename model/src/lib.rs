@@ -10,6 +10,7 @@
 //! - [`catalog`]: entries by their id, read from a file;
 //! - `json`: the syntax check and the cursor with which both are read;
 //! - `links` (feature `links`): signed links and sessions;
+//! - [`lmdb`]: the head of an LMDB environment;
 //! - [`lookup`]: the request to an application, and what its response means;
 //! - [`choice`]: which of several files is served, and what a miss means;
 //! - [`filename`]: the file name that a user sees;
@@ -32,6 +33,7 @@ pub mod format;
 mod json;
 #[cfg(feature = "links")]
 pub mod links;
+pub mod lmdb;
 pub mod lookup;
 pub mod play;
 pub mod plays;

@@ -14,8 +14,9 @@ use crate::nginx::time::now;
 type Observer = Box<dyn Fn(CatalogHealth, bool)>;
 
 /// The health of a catalog.
-#[derive(Default)]
 pub(crate) struct Health {
+    /// The catalog in pages of counts.
+    pub(crate) label: Box<str>,
     latest: Cell<CatalogHealth>,
     /// Whether the latest version of the file could not be loaded.
     has_failed: Cell<bool>,
@@ -29,6 +30,12 @@ impl fmt::Debug for Health {
 }
 
 impl Health {
+    /// Of a catalog that was not read yet.
+    pub(crate) fn new(label: &str) -> Self {
+        let (latest, has_failed, observers) = Default::default();
+        Self { label: label.into(), latest, has_failed, observers }
+    }
+
     /// Adds an observer, while the configuration is read.
     pub(crate) fn add_observer(&self, observer: impl Fn(CatalogHealth, bool) + 'static) {
         self.observers.borrow_mut().push(Box::new(observer));
@@ -45,6 +52,14 @@ impl Health {
         let (entries, unusable) = (count(report.usable), count(report.unusable.count));
         self.latest.set(CatalogHealth { entries, unusable, last_success: now() });
         self.has_failed.set(false);
+        self.tell(true);
+    }
+
+    /// It is read at each request, and has so many entries now.
+    #[cfg(feature = "lmdb")]
+    pub(crate) fn live(&self, entries: usize) {
+        let entries = u32::try_from(entries).unwrap_or(u32::MAX);
+        self.latest.set(CatalogHealth { entries, unusable: 0, last_success: now() });
         self.tell(true);
     }
 

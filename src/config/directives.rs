@@ -10,7 +10,7 @@ use core::cell::OnceCell;
 use core::convert::identity;
 use core::ffi::CStr;
 use core::time::Duration;
-use core::{mem, str};
+use core::{fmt, mem, str};
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 
@@ -25,11 +25,15 @@ use nginx_sys::{
 };
 
 use crate::catalog::{CatalogFile, DEFAULT_REFRESH};
-use crate::config::{CatalogSetting, Directory, Download, LookupSetting, MainConf, Switch};
+use crate::config::{
+    CatalogSetting, CatalogSource, Directory, Download, LookupSetting, MainConf, Switch,
+};
 #[cfg(feature = "links")]
 use crate::links::directives as links;
+#[cfg(feature = "lmdb")]
+use crate::lmdb::directive as lmdb;
 use crate::nginx::Failure;
-use crate::nginx::configuration::{Conf, PathBase};
+use crate::nginx::configuration::{Conf, ConfPosition, PathBase};
 use crate::nginx::log::Text;
 use crate::nginx::threads::ThreadPool;
 use crate::nginx::value::ComplexValue;
@@ -172,7 +176,7 @@ directives! {
          |conf, _| value_of(
              "xspace_filename", conf, "cycle while evaluating \"xspace_filename\""));
 
-    /// `xspace_catalog path [refresh=time|off] [only] [optional] | off;`
+    /// `xspace_catalog path [refresh=time|off] [only] [optional] | lmdb:path [only] [optional] | off;`
     catalog: Switch<CatalogSetting> => Option<CatalogSetting> = Switch::in_effect,
         (c"xspace_catalog", ANYWHERE | NGX_CONF_TAKE123 | NGX_CONF_TAKE4, catalog);
 
@@ -355,6 +359,12 @@ fn catalog(conf: &Conf<'_>, main: &MainConf) -> Result<Switch<CatalogSetting>, D
         return Ok(Switch::Off);
     }
     let path = path(conf)?;
+    if path.starts_with(b"lmdb:") {
+        #[cfg(feature = "lmdb")]
+        return lmdb::catalog(conf, main, path).map(Switch::On);
+        #[cfg(not(feature = "lmdb"))]
+        return Err(invalid("path", conf, ": the module was built without LMDB"));
+    }
     let (mut refresh, mut only, mut optional) = (None, false, false);
     for parameter in conf.arguments().skip(1) {
         let is_valid = match parameter {
@@ -371,7 +381,7 @@ fn catalog(conf: &Conf<'_>, main: &MainConf) -> Result<Switch<CatalogSetting>, D
     let refresh = refresh.unwrap_or(Switch::On(DEFAULT_REFRESH)).on();
     let path = conf.full_path(path, PathBase::Configuration)?;
     let file = catalog_file(conf, main, path, refresh, optional)?;
-    Ok(Switch::On(CatalogSetting { file, only }))
+    Ok(Switch::On(CatalogSetting { source: CatalogSource::File(file), only }))
 }
 
 /// The time of a parameter `refresh=time`.
@@ -401,18 +411,28 @@ fn catalog_file(
             (false, _) => "refresh",
             (true, false) => "optional",
         };
-        return Err(DirectiveError::Invalid(format!(
-            "conflicting \"{parameter}\" for catalog \"{shown}\", first set in {}",
-            file.position
-        )));
+        return Err(conflict(parameter, shown, &file.position));
     }
     let threads = match refresh {
         Some(_) => threads(conf, main)?,
         None => None,
     };
     let file = Rc::new(CatalogFile::new(path, refresh, optional, conf.position(), threads));
+    #[cfg(feature = "plays")]
+    main.healths.borrow_mut().push(Rc::clone(&file.health));
     files.push(Rc::clone(&file));
     Ok(file)
+}
+
+/// `conflicting "<parameter>" for catalog "<catalog>", first set in <position>`.
+pub(crate) fn conflict(
+    parameter: &str,
+    catalog: impl fmt::Display,
+    position: &ConfPosition,
+) -> DirectiveError {
+    DirectiveError::Invalid(format!(
+        "conflicting \"{parameter}\" for catalog \"{catalog}\", first set in {position}"
+    ))
 }
 
 /// The threads that read catalogs again.

@@ -1,10 +1,16 @@
 //! The user that worker processes run as.
 
 use core::ffi::CStr;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
+#[cfg(all(feature = "lmdb", target_os = "linux"))]
+use core::ptr;
 #[cfg(feature = "plays")]
-use std::{fs::File, io};
+use std::fs::File;
+use std::fs::Metadata;
+#[cfg(any(feature = "lmdb", feature = "plays"))]
+use std::io;
+use std::os::unix::fs::MetadataExt;
+#[cfg(feature = "lmdb")]
+use std::{ffi::CString, os::unix::ffi::OsStrExt, path::Path};
 
 use super::worker::Cycle;
 
@@ -23,8 +29,8 @@ pub(crate) struct WorkerUser {
 pub(crate) enum Permission {
     /// To read a file.
     Read = 0o4,
-    /// To create and remove files in a directory.
-    #[cfg(feature = "plays")]
+    /// To write to a file, or to create and remove files in a directory.
+    #[cfg(any(feature = "lmdb", feature = "plays"))]
     Write = 0o2,
     /// To access the files of a directory.
     Search = 0o1,
@@ -76,6 +82,39 @@ impl WorkerUser {
             0
         };
         (file.mode() >> class) & permission as u32 != 0
+    }
+}
+
+/// Whether a file has an access control list: its mode bits do not tell who may do what then.
+#[cfg(feature = "lmdb")]
+pub(crate) fn has_acl(path: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return true };
+        let name = c"system.posix_acl_access";
+        // SAFETY: both are C strings; without a buffer the function only returns a size.
+        unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), ptr::null_mut(), 0) > 0 }
+    }
+    // Where they are kept is not known.
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        true
+    }
+}
+
+/// Whether this process may read and write to a file, without opening it.
+///
+/// # Errors
+///
+/// The system's error if not, on a read-only file system for anybody.
+#[cfg(feature = "lmdb")]
+pub(crate) fn may_write(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the path is a C string.
+    match unsafe { libc::access(path.as_ptr(), libc::R_OK | libc::W_OK) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

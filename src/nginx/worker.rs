@@ -12,8 +12,10 @@ use nginx_sys::{
     ngx_terminate, ngx_uint_t,
 };
 
+#[cfg(any(feature = "lmdb", feature = "plays"))]
+use nginx_sys::NGX_PROCESS_SINGLE;
 #[cfg(feature = "plays")]
-use nginx_sys::{NGX_PROCESS_SINGLE, ngx_cycle};
+use nginx_sys::ngx_cycle;
 #[cfg(feature = "links")]
 use nginx_sys::{ngx_hash_find, ngx_hash_key, ngx_http_variable_t, ngx_str_t};
 
@@ -200,7 +202,7 @@ pub(crate) fn is_worker() -> bool {
 }
 
 /// Whether the process handles requests: a worker or a single process.
-#[cfg(feature = "plays")]
+#[cfg(any(feature = "lmdb", feature = "plays"))]
 pub(crate) fn handles_requests() -> bool {
     // SAFETY: as in `is_worker`.
     is_worker() || unsafe { ptr::addr_of!(ngx_process).read() == NGX_PROCESS_SINGLE as usize }

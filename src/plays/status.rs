@@ -122,10 +122,10 @@ fn page<'r>(
     let reasons = model::links::Status::REFUSED.map(model::links::Status::as_str);
     #[cfg(not(feature = "links"))]
     let reasons = [];
-    let catalogs = main.catalogs.borrow();
+    let catalogs = main.healths.borrow();
     let mut paths = [""; CATALOGS];
-    for (path, file) in paths.iter_mut().zip(catalogs.iter()) {
-        *path = &file.label;
+    for (path, health) in paths.iter_mut().zip(catalogs.iter()) {
+        *path = &health.label;
     }
     let report = Report {
         name: &zone.label,

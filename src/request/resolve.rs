@@ -2,8 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+use core::fmt;
 use std::os::unix::ffi::OsStrExt;
 
+#[cfg(feature = "lmdb")]
+use model::catalog::ReadError;
 use model::choice::Miss;
 use model::disposition::Disposition;
 use model::entry::{Entry, EntryBuf};
@@ -16,8 +19,12 @@ use super::lookup::{Lookup, LookupState};
 use super::search::{FileSearch, FoundFile, Scope, SearchResult};
 use super::state::{Outcome, Record, Redirect, Source, Space};
 use super::{Action, PhaseResult};
-use crate::catalog::Catalog;
-use crate::config::{CatalogSetting, LocationConf, LookupSetting};
+use crate::catalog::{Catalog, CatalogFile};
+use crate::config::{CatalogSetting, CatalogSource, LocationConf, LookupSetting};
+#[cfg(feature = "lmdb")]
+use crate::lmdb::{LmdbCatalog, LookError};
+#[cfg(feature = "lmdb")]
+use crate::nginx::Failure;
 use crate::nginx::heap::Room;
 use crate::nginx::log::{Level, Text};
 use crate::nginx::request::Request;
@@ -67,9 +74,19 @@ impl<'r> Resolver<'_, 'r> {
             }
         }
         if let Some(setting) = lcf.catalog() {
-            let current = setting.file.current();
-            if let Some(entry) = self.catalog_entry(setting, current.as_deref(), id)? {
-                return self.apply_entry(&entry, Source::Catalog, id, selection);
+            match &setting.source {
+                CatalogSource::File(file) => {
+                    let current = file.current();
+                    if let Some(entry) = self.file_entry(setting, file, current.as_deref(), id)? {
+                        return self.apply_entry(&entry, Source::Catalog, id, selection);
+                    }
+                }
+                #[cfg(feature = "lmdb")]
+                CatalogSource::Lmdb(catalog) => {
+                    if let Some(entry) = self.lmdb_entry(setting, catalog, id)? {
+                        return self.apply_entry(&entry.entry(), Source::Catalog, id, selection);
+                    }
+                }
             }
         }
         self.search(None, Source::Directory, id, selection)
@@ -157,42 +174,95 @@ impl<'r> Resolver<'_, 'r> {
         }
     }
 
-    /// The entry of the space in a catalog; `entries` is `None` until the catalog is loaded.
-    fn catalog_entry<'c>(
+    /// The entry of the space in a file; `entries` is `None` until the file is loaded.
+    fn file_entry<'c>(
         &self,
-        catalog: &'static CatalogSetting,
+        setting: &CatalogSetting,
+        file: &'static CatalogFile,
         entries: Option<&'c Catalog>,
         id: SpaceId<'r>,
     ) -> PhaseResult<'r, Option<Entry<'c>>> {
-        let path = Text(catalog.file.path().as_os_str().as_bytes());
+        let path = Text(file.path().as_os_str().as_bytes());
         let Some(entries) = entries else {
-            let retry_after = catalog.file.retry_after.as_bytes();
             self.scope.request.error(format_args!(
                 "could not serve space \"{id}\": catalog \"{path}\" is not loaded yet"
             ));
-            let added = &self.record.added;
-            added.add_refusal_field(self.scope.request, 503, "Retry-After", [retry_after])?;
-            return Err(self.refuse(Outcome::Error, 503));
+            return Err(self.unavailable(&file.retry_after)?);
         };
         match entries.get(id) {
-            Ok(None) if catalog.only => {
-                self.scope
-                    .log_not_found(format_args!("space \"{id}\" is not in catalog \"{path}\""));
-                Err(self.refuse(Outcome::NotFound, 404))
+            Ok(entry) => self.known(setting, id, &path, entry),
+            Err(cause) => Err(self.unusable(id, &path, &cause)),
+        }
+    }
+
+    /// The entry of the space in an LMDB environment.
+    #[cfg(feature = "lmdb")]
+    fn lmdb_entry(
+        &self,
+        setting: &CatalogSetting,
+        catalog: &'static LmdbCatalog,
+        id: SpaceId<'r>,
+    ) -> PhaseResult<'r, Option<EntryBuf>> {
+        let (request, name) = (self.scope.request, &catalog.name);
+        catalog.look(id, request.log_handle(), |looked| match looked {
+            Ok(None) => self.known(setting, id, name, None),
+            Ok(Some(json)) => match EntryBuf::parse(json) {
+                Ok(entry) => self.known(setting, id, name, Some(entry)),
+                Err(ReadError::NoMemory) => Err(Failure::NO_MEMORY.into()),
+                Err(why) => Err(self.unusable(id, name, &why)),
+            },
+            Err(LookError::Closed) => {
+                request.error(format_args!(
+                    "could not serve space \"{id}\": catalog \"{name}\" is not open"
+                ));
+                Err(self.unavailable(LmdbCatalog::RETRY_AFTER)?)
             }
-            Ok(entry) => {
-                let found = u8::from(entry.is_some());
-                self.scope.request.debug(format_args!("xspace catalog entry found:{found}"));
-                Ok(entry)
-            }
-            // The entry may have been meant to withhold the recording.
-            Err(cause) => {
-                self.scope.request.error(format_args!(
-                    "entry of space \"{id}\" in catalog \"{path}\" is unusable: {cause}"
+            // That there is no entry is not known.
+            Err(why) => {
+                request.error(format_args!(
+                    "could not serve space \"{id}\": catalog \"{name}\" cannot be read: {why}"
                 ));
                 Err(self.refuse(Outcome::Error, 500))
             }
+        })
+    }
+
+    /// What a catalog knows of a space, unless it has to know each.
+    fn known<T>(
+        &self,
+        setting: &CatalogSetting,
+        id: SpaceId<'r>,
+        catalog: &dyn fmt::Display,
+        entry: Option<T>,
+    ) -> PhaseResult<'r, Option<T>> {
+        if entry.is_none() && setting.only {
+            self.scope
+                .log_not_found(format_args!("space \"{id}\" is not in catalog \"{catalog}\""));
+            return Err(self.refuse(Outcome::NotFound, 404));
         }
+        let found = u8::from(entry.is_some());
+        self.scope.request.debug(format_args!("xspace catalog entry found:{found}"));
+        Ok(entry)
+    }
+
+    /// An entry that can't be used may have been meant to withhold the recording.
+    fn unusable(
+        &self,
+        id: SpaceId<'r>,
+        catalog: &dyn fmt::Display,
+        why: &dyn fmt::Display,
+    ) -> Action<'r> {
+        self.scope.request.error(format_args!(
+            "entry of space \"{id}\" in catalog \"{catalog}\" is unusable: {why}"
+        ));
+        self.refuse(Outcome::Error, 500)
+    }
+
+    /// Without the catalog nothing is known.
+    fn unavailable(&self, retry_after: &str) -> PhaseResult<'r> {
+        let values = [retry_after.as_bytes()];
+        self.record.added.add_refusal_field(self.scope.request, 503, "Retry-After", values)?;
+        Ok(self.refuse(Outcome::Error, 503))
     }
 
     /// Applies an entry, and searches for the space's file unless the entry has a status.
