@@ -266,6 +266,11 @@ soak: build test-packages ## Send REQUESTS=1000000 requests of all kinds, with r
 test-faults: build test-packages ## Let each fault under load go on for SECONDS (tests/README.md)
 	$(call long,Faults under load,XSPACE_TEST_FAULT_SECONDS=$(SECONDS),faults::)
 
+ROUNDS ?= 1000
+.PHONY: test-lmdb
+test-lmdb: build test-packages ## Kill writers and workers, and damage an LMDB environment, ROUNDS=1000 times each
+	$(call long,LMDB under faults,XSPACE_TEST_LMDB_ROUNDS=$(ROUNDS) XSPACE_TEST_LMDB_SEED=$(SEED),lmdb_faults::)
+
 ROTATIONS ?= 50
 .PHONY: test-rotation
 test-rotation: build test-packages ## Replace the key of links ROTATIONS=50 times while clients seek
@@ -395,7 +400,7 @@ fault-module: module
 	@$(call install,build/target/fault/release/libnginx_xspace.so,build/fault/$(MODULE))
 
 # An NGINX in which the module finds no threads, and one without all that can be left out; the module for
-# the latter has no links, no counts of plays and no object stores.
+# the latter has no links, no LMDB, no counts of plays and no object stores.
 .PHONY: nginx-plain
 nginx-plain: build/plain/objs/nginx
 build/plain/objs/Makefile build/poorest/objs/Makefile: build/%/objs/Makefile: $(BUNDLED_FILES) | rust build-packages

@@ -16,6 +16,7 @@ mod client;
 mod files;
 mod gateway;
 mod link;
+mod lmdb;
 mod nginx;
 mod ports;
 mod preload;
@@ -40,6 +41,7 @@ pub use files::{
     same_bytes,
 };
 pub use link::LinkKey;
+pub use lmdb::{LmdbWriter, lmdb_load, lmdb_readers, lmdb_set_dupsort};
 pub use nginx::{Nginx, poll, wait_for};
 pub use ports::free_port;
 pub use preload::Preload;

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use xspace_tests::{
     Application, LinkKey, Nginx, Program, Protocol, Reply, Request, Site, StoreKey, build, bytes,
-    poll, project_dir, same_bytes,
+    lmdb_load, poll, project_dir, same_bytes,
 };
 
 use crate::common::{FILE, ID, MISSING, MISSING_PATH, PATH, only_for_workers};
@@ -85,6 +85,7 @@ fn is_for_this_nginx(name: &str, text: &str) -> bool {
         "any" => true,
         // Of the module.
         "links" => cfg!(feature = "links"),
+        "lmdb" => cfg!(feature = "lmdb"),
         "s3" => cfg!(feature = "s3"),
         _ => build().require(feature),
     })
@@ -131,6 +132,11 @@ pub fn site(name: &str, text: &str) -> Site {
     site.make_dir("srv/log");
     site.make_dir("srv/downloads");
     site.write("srv/catalog.json", CATALOG);
+    if text.contains(" lmdb:") {
+        let gone = ("gone", "{\"status\": 410}");
+        let titled = "{\"title\": \"Rust in production\", \"files\": [\"2025/06/titled.mp3\"]}";
+        lmdb_load(&site.dir().join("srv/catalog"), 1 << 20, [gone, ("titled", titled)]);
+    }
     site.write("srv/links.keys", LinkKey::new("k1").line());
     site.chmod("srv/links.keys", 0o600);
     site.write("srv/s3.credentials", StoreKey::new("AKIDEXAMPLE").file());
@@ -481,15 +487,19 @@ fn fields_of_the_server_are_kept_beside_those_of_a_location() {
 
 #[test]
 fn catalog_names_files_and_answers_for_those_that_are_gone() {
-    let Some(nginx) = start("catalog.conf") else { return };
-    nginx.site().write("srv/downloads/2025/06/titled.mp3", "titled");
-    let response = nginx.get("/download/titled");
-    assert_eq!(response.text(), "titled");
-    assert_eq!(
-        response.header("content-disposition"),
-        Some("inline; filename=\"Rust-in-production_titled.mp3\"")
-    );
-    assert_eq!(nginx.get("/download/gone").status, 410);
+    for name in ["catalog.conf", "catalog-lmdb.conf"] {
+        let Some(nginx) = start(name) else { continue };
+        nginx.site().write("srv/downloads/2025/06/titled.mp3", "titled");
+        let response = nginx.get("/download/titled");
+        assert_eq!(response.text(), "titled", "{name}");
+        assert_eq!(
+            response.header("content-disposition"),
+            Some("inline; filename=\"Rust-in-production_titled.mp3\""),
+            "{name}"
+        );
+        assert_eq!(nginx.get("/download/gone").status, 410, "{name}");
+        assert_eq!(nginx.get(PATH).body.len(), LONG, "{name}: by the directory");
+    }
 }
 
 /// A database as the query in catalog-from-sqlite expects it.

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use proc_macro2::{Delimiter, Literal, TokenStream, TokenTree};
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 use xspace_tests::{
-    LinkKey, Nginx, Request, Response, Site, StoreKey, build, project_dir, wait_for,
+    LinkKey, Nginx, Request, Response, Site, StoreKey, build, lmdb_load, project_dir, wait_for,
 };
 
 use crate::common::{FILE, ID, MISSING, OTHER, only_for_workers};
@@ -767,6 +767,9 @@ fn around(block: &str) -> Site {
         site = site.http("xspace_stats_zone plays:1m;");
     }
     site.write("fastcgi_params", FASTCGI_PARAMS);
+    if text.contains(" lmdb:") {
+        lmdb_load(&site.dir().join("srv/catalog"), 1 << 20, []);
+    }
     site.make_dir("srv/downloads");
     site.make_dir("srv/old-downloads");
     site.make_dir("srv/log");

@@ -81,6 +81,15 @@ mod links_config;
 /// The key of links is replaced while clients seek.
 #[cfg(feature = "links")]
 mod links_rotation;
+/// Catalogs that are LMDB environments.
+#[cfg(feature = "lmdb")]
+mod lmdb;
+/// What `nginx -t` says about an LMDB environment.
+#[cfg(feature = "lmdb")]
+mod lmdb_config;
+/// LMDB environments that are damaged, replaced, full, or killed with their writers.
+#[cfg(feature = "lmdb")]
+mod lmdb_faults;
 /// Which location a file is served from, by comparison with X-Accel-Redirect to the same URI.
 mod locations;
 /// What others have written, in the module's lines of the error log.

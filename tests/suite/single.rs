@@ -27,7 +27,7 @@ fn assert_served(nginx: &Nginx, what: &str) {
 }
 
 /// Whether a process waits for something to happen.
-fn waits(pid: u32) -> bool {
+pub fn waits(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("nginx runs");
     stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with('S'))
 }

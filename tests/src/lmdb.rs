@@ -1,0 +1,171 @@
+//! LMDB environments, written by real writers.
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::files::project_dir;
+use crate::process::end_with_this_process;
+
+/// A process that has an environment open to write to it, `tests/lmdb/writer.py`.
+#[derive(Debug)]
+pub struct LmdbWriter {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl LmdbWriter {
+    /// Opens an environment, and makes it if it is not there. Anybody may use its files.
+    #[track_caller]
+    pub fn open(directory: &Path) -> Self {
+        Self::open_with(directory, &json!({}))
+    }
+
+    /// The same with arguments of `lmdb.open()`.
+    #[track_caller]
+    pub fn open_with(directory: &Path, arguments: &Value) -> Self {
+        let mut command = Self::command();
+        command.arg(directory).arg(arguments.to_string());
+        Self::start(&mut command)
+    }
+
+    /// The command that runs the writer, without its arguments. The variable names another Python
+    /// than Debian's, with another package `lmdb`.
+    pub fn command() -> Command {
+        let python = std::env::var("XSPACE_TEST_LMDB_PYTHON").ok().filter(|path| !path.is_empty());
+        let mut command = Command::new(python.unwrap_or_else(|| "/usr/bin/python3".to_owned()));
+        command.arg(project_dir().join("tests/lmdb/writer.py"));
+        command
+    }
+
+    /// Starts a command of this kind, and waits until it has the environment open.
+    #[track_caller]
+    pub fn start(command: &mut Command) -> Self {
+        end_with_this_process(command);
+        let mut process =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Python");
+        let input = process.stdin.take().expect("a pipe");
+        let output = BufReader::new(process.stdout.take().expect("a pipe"));
+        let mut writer = Self { process, input, output };
+        assert_eq!(writer.answer().as_deref(), Some("ok"), "the writer has started");
+        if let Some(directory) = command.get_args().nth(1) {
+            let _ = fs::set_permissions(directory, Permissions::from_mode(0o777));
+        }
+        writer
+    }
+
+    /// Writes entries, or removes those without a value, in one transaction.
+    #[track_caller]
+    pub fn write(&mut self, entries: &[(&str, Option<&str>)]) {
+        assert_eq!(self.try_write(entries), Some("ok".to_owned()));
+    }
+
+    /// The same; gives what the writer answers, `None` if it has ended.
+    pub fn try_write(&mut self, entries: &[(&str, Option<&str>)]) -> Option<String> {
+        let entries: serde_json::Map<String, Value> =
+            entries.iter().map(|&(key, value)| (key.to_owned(), json!(value))).collect();
+        self.send(&json!(["write", entries]))
+    }
+
+    /// Writes one entry.
+    #[track_caller]
+    pub fn put(&mut self, key: &str, value: &str) {
+        self.write(&[(key, Some(value))]);
+    }
+
+    /// Removes one entry.
+    #[track_caller]
+    pub fn delete(&mut self, key: &str) {
+        self.write(&[(key, None)]);
+    }
+
+    /// Sends a command of `writer.py`; gives its answer, `None` if it has ended.
+    pub fn send(&mut self, command: &Value) -> Option<String> {
+        writeln!(self.input, "{command}").ok()?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let len = self.output.read_line(&mut line).ok()?;
+        (len > 0).then(|| line.trim_end().to_owned())
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Kills it, wherever it is.
+    pub fn kill(mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for LmdbWriter {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Writes entries with `mdb_load`, in an environment that is made if it is not there, for anybody to
+/// use. The map is as large.
+#[track_caller]
+pub fn lmdb_load<'e>(
+    directory: &Path,
+    map_size: u64,
+    entries: impl IntoIterator<Item = (&'e str, &'e str)>,
+) {
+    load(directory, &format!("mapsize={map_size}"), entries);
+}
+
+/// Sets the flag MDB_DUPSORT of the main database, in which nothing is sorted then.
+#[track_caller]
+pub fn lmdb_set_dupsort(directory: &Path) {
+    load(directory, "dupsort=1", [("duplicate", "1")]);
+}
+
+#[track_caller]
+fn load<'e>(directory: &Path, header: &str, entries: impl IntoIterator<Item = (&'e str, &'e str)>) {
+    fs::create_dir_all(directory).expect("a directory");
+    let mut load = Command::new("mdb_load")
+        .arg(directory)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("cannot run mdb_load: {e}"));
+    let mut input = std::io::BufWriter::new(load.stdin.take().expect("a pipe"));
+    let written = (|| {
+        write!(input, "VERSION=3\nformat=print\ntype=btree\n{header}\nHEADER=END\n")?;
+        for (key, value) in entries {
+            write!(input, " {key}\n {}\n", value.replace('\\', "\\\\"))?;
+        }
+        writeln!(input, "DATA=END")?;
+        input.flush()
+    })();
+    drop(input);
+    written.expect("mdb_load reads");
+    assert!(load.wait().expect("mdb_load").success(), "mdb_load {}", directory.display());
+    for name in ["data.mdb", "lock.mdb"] {
+        let mode = Permissions::from_mode(0o666);
+        fs::set_permissions(directory.join(name), mode).expect("the file's mode");
+    }
+    fs::set_permissions(directory, Permissions::from_mode(0o777)).expect("the directory's mode");
+}
+
+/// The process ids in the table of readers of an environment, as `mdb_stat -r` shows them.
+#[track_caller]
+pub fn lmdb_readers(directory: &Path) -> Vec<u32> {
+    let output = Command::new("mdb_stat").arg("-r").arg(directory).output().expect("mdb_stat");
+    // Its exit status is not 0 if there are readers.
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("Reader Table"), "mdb_stat: {}", String::from_utf8_lossy(&output.stderr));
+    let lines = text.lines().skip_while(|line| !line.contains("Reader Table")).skip(1);
+    lines.filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect()
+}
