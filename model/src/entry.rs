@@ -162,37 +162,9 @@ impl EntryBuf {
     ///
     /// The first mistake.
     pub fn parse(json: &[u8]) -> Result<Self, ReadError<'_>> {
-        let json = json.get(mark_len(json)?..).unwrap_or_default();
-        let fault = |cause| ReadError::Entry(Fault { cause, at: 0, found: b"" }, Position::START);
-        if json.len() > MAX_ENTRY_LEN {
-            return Err(fault(Cause::TooLong));
-        }
-        let mut checker = Checker::new();
-        let mut rest = json;
-        loop {
-            let before = json.len() - rest.len();
-            let checked = checker.check(rest);
-            let checked = checked.map_err(|SyntaxError { at, message }| {
-                ReadError::Syntax(message, Position::of(json, before + at).next())
-            });
-            match checked? {
-                Some(len) => rest = rest.get(len..).unwrap_or_default(),
-                None => break,
-            }
-        }
-        let end = Position::of(json, json.len());
-        checker.finish().map_err(|message| ReadError::Syntax(message, end))?;
-        if checker.take_too_deep() {
-            return Err(fault(Cause::TooDeep));
-        }
-        let mut entry = Self::default();
-        match entry.read(&mut Cursor::new(json)) {
-            Ok(()) => Ok(entry),
-            Err(EntryError::NoMemory) => Err(ReadError::NoMemory),
-            Err(EntryError::Fault(fault)) => {
-                Err(ReadError::Entry(fault, Position::of(json, fault.at).next()))
-            }
-        }
+        let mut reader = EntryReader::default();
+        reader.read(json)?;
+        Ok(reader.entry)
     }
 
     /// The entry.
@@ -328,6 +300,64 @@ impl EntryBuf {
             None => return fault(Cause::Duration, &before),
         }
         Ok(())
+    }
+}
+
+/// Reads entries by themselves, one after the other, in the same memory.
+#[derive(Debug)]
+pub struct EntryReader {
+    checker: Checker,
+    entry: EntryBuf,
+}
+
+impl Default for EntryReader {
+    fn default() -> Self {
+        Self { checker: Checker::new(), entry: EntryBuf::default() }
+    }
+}
+
+impl EntryReader {
+    /// Reads an entry in place of the one before. A UTF-8 byte order mark before it is skipped.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake: nothing is known of the entry then.
+    pub fn read<'t>(&mut self, json: &'t [u8]) -> Result<(), ReadError<'t>> {
+        let json = json.get(mark_len(json)?..).unwrap_or_default();
+        let fault = |cause| ReadError::Entry(Fault { cause, at: 0, found: b"" }, Position::START);
+        if json.len() > MAX_ENTRY_LEN {
+            return Err(fault(Cause::TooLong));
+        }
+        self.checker.restart();
+        let mut rest = json;
+        loop {
+            let before = json.len() - rest.len();
+            let checked = self.checker.check(rest);
+            let checked = checked.map_err(|SyntaxError { at, message }| {
+                ReadError::Syntax(message, Position::of(json, before + at).next())
+            });
+            match checked? {
+                Some(len) => rest = rest.get(len..).unwrap_or_default(),
+                None => break,
+            }
+        }
+        let ended = self.checker.finish();
+        ended.map_err(|message| ReadError::Syntax(message, Position::of(json, json.len())))?;
+        if self.checker.take_too_deep() {
+            return Err(fault(Cause::TooDeep));
+        }
+        match self.entry.read(&mut Cursor::new(json)) {
+            Ok(()) => Ok(()),
+            Err(EntryError::NoMemory) => Err(ReadError::NoMemory),
+            Err(EntryError::Fault(fault)) => {
+                Err(ReadError::Entry(fault, Position::of(json, fault.at).next()))
+            }
+        }
+    }
+
+    /// The entry that was read last.
+    pub fn entry(&self) -> Entry<'_> {
+        self.entry.entry()
     }
 }
 

@@ -109,6 +109,12 @@ impl Checker {
         }
     }
 
+    /// Begins another text. `objects` needs not be cleared, because each level is set when it begins.
+    pub(crate) fn restart(&mut self) {
+        (self.state, self.number) = (State::Value, Number::Zero);
+        (self.is_key, self.depth, self.is_too_deep) = (false, 0, false);
+    }
+
     /// Whether there was nesting too deep to be checked since the last call.
     pub(crate) fn take_too_deep(&mut self) -> bool {
         core::mem::take(&mut self.is_too_deep)

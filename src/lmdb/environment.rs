@@ -186,7 +186,6 @@ impl Handle {
     /// Begins to read.
     fn begin(&self) -> Result<Transaction, Failed> {
         let library = self.library;
-        let mut has_room = true;
         let mut is_mapped = true;
         loop {
             let mut raw = ptr::null_mut();
@@ -194,10 +193,6 @@ impl Handle {
             let begun =
                 unsafe { (library.mdb_txn_begin)(self.raw, ptr::null_mut(), RDONLY, &raw mut raw) };
             match begun {
-                Code::READERS_FULL if has_room => {
-                    has_room = false;
-                    self.check_readers()?;
-                }
                 Code::MAP_RESIZED if is_mapped => {
                     is_mapped = false;
                     self.map_again()?;

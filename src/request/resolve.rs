@@ -9,6 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use model::catalog::ReadError;
 use model::choice::Miss;
 use model::disposition::Disposition;
+#[cfg(feature = "lmdb")]
+use model::entry::EntryReader;
 use model::entry::{Entry, EntryBuf};
 use model::format::Selection;
 use model::lookup::Decision;
@@ -83,8 +85,11 @@ impl<'r> Resolver<'_, 'r> {
                 }
                 #[cfg(feature = "lmdb")]
                 CatalogSource::Lmdb(catalog) => {
-                    if let Some(entry) = self.lmdb_entry(setting, catalog, id)? {
-                        return self.apply_entry(&entry.entry(), Source::Catalog, id, selection);
+                    // One request is resolved at a time.
+                    let reader = catalog.reader.try_borrow_mut();
+                    let mut reader = reader.map_err(|_| Failure("catalog is in use"))?;
+                    if let Some(entry) = self.lmdb_entry(setting, catalog, &mut reader, id)? {
+                        return self.apply_entry(&entry, Source::Catalog, id, selection);
                     }
                 }
             }
@@ -197,17 +202,18 @@ impl<'r> Resolver<'_, 'r> {
 
     /// The entry of the space in an LMDB environment.
     #[cfg(feature = "lmdb")]
-    fn lmdb_entry(
+    fn lmdb_entry<'c>(
         &self,
         setting: &CatalogSetting,
         catalog: &'static LmdbCatalog,
+        reader: &'c mut EntryReader,
         id: SpaceId<'r>,
-    ) -> PhaseResult<'r, Option<EntryBuf>> {
+    ) -> PhaseResult<'r, Option<Entry<'c>>> {
         let (request, name) = (self.scope.request, &catalog.name);
-        catalog.look(id, request.log_handle(), |looked| match looked {
-            Ok(None) => self.known(setting, id, name, None),
-            Ok(Some(json)) => match EntryBuf::parse(json) {
-                Ok(entry) => self.known(setting, id, name, Some(entry)),
+        let is_found = catalog.look(id, request.log_handle(), |looked| match looked {
+            Ok(None) => Ok(false),
+            Ok(Some(json)) => match reader.read(json) {
+                Ok(()) => Ok(true),
                 Err(ReadError::NoMemory) => Err(Failure::NO_MEMORY.into()),
                 Err(why) => Err(self.unusable(id, name, &why)),
             },
@@ -224,7 +230,8 @@ impl<'r> Resolver<'_, 'r> {
                 ));
                 Err(self.refuse(Outcome::Error, 500))
             }
-        })
+        })?;
+        self.known(setting, id, name, is_found.then(|| reader.entry()))
     }
 
     /// What a catalog knows of a space, unless it has to know each.
