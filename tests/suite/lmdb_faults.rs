@@ -95,16 +95,25 @@ fn environment_that_is_replaced_as_a_whole_is_read_anew() {
 /// name any more.
 #[test]
 fn file_that_is_replaced_alone_is_read_anew() {
-    let (nginx, writer) = start(site("").workers(2), &[(ID, Some(&titled("old")))]);
+    // Two catalogs of each worker that are one environment.
+    let site = site("").workers(2).server(
+        "location ^~ /other/ { xspace_download /downloads/; xspace_catalog lmdb:{dir}/link; }",
+    );
+    site.symlink("db", "link");
+    let (nginx, writer) = start(site, &[(ID, Some(&titled("old")))]);
     writer.kill();
     let (db, new) = (nginx.dir().join("db"), nginx.dir().join("new"));
     for (number, name) in ["data.mdb", "lock.mdb", "data.mdb"].into_iter().enumerate() {
         let title = number.to_string();
         lmdb_load(&new, 1 << 20, [(ID, titled(&title).as_str())]);
         fs::rename(new.join(name), db.join(name)).expect("renamed");
-        nginx.wait_errors(&["[notice]", "reopened: 1 entries"], 2 * (number + 1));
         let expected = if name == "data.mdb" { &title } else { "0" };
+        wait_says(&nginx, &found(expected));
+        // By each worker, for both: the second may find what the first has opened.
+        let reopened = || nginx.count_errors(&["[notice]", "reopened: 1 entries"]);
+        assert!(poll(|| reopened() >= 2 * (number + 1)), "{}", nginx.error_log());
         assert_eq!(says(&nginx, PATH), found(expected), "{name}");
+        assert_eq!(says(&nginx, &format!("/other/{ID}")), found(expected), "{name}");
         let mut workers = nginx.workers();
         workers.sort_unstable();
         let readers = || {
@@ -120,6 +129,7 @@ fn file_that_is_replaced_alone_is_read_anew() {
     for number in 0..50 {
         writer.put(ID, &titled(&format!("after {number}")));
         assert_eq!(says(&nginx, PATH), found(&format!("after {number}")));
+        assert_eq!(says(&nginx, &format!("/other/{ID}")), found(&format!("after {number}")));
     }
 }
 
@@ -154,6 +164,29 @@ fn flags_that_are_set_while_it_is_open_are_500() {
     lmdb_set_dupsort(&nginx.dir().join("db"));
     assert_eq!(says(&nginx, PATH), (500, "error|||".to_owned()));
     nginx.wait_error(&["could not serve space", "cannot be read: main database has flags 0x04"]);
+}
+
+/// The root of the tree is a page that does not exist.
+#[test]
+fn error_of_lmdb_is_500_and_no_missing_entry() {
+    let (nginx, writer) = start(site(""), &[(ID, Some(&titled("x")))]);
+    drop(writer);
+    assert_eq!(says(&nginx, PATH), found("x"));
+    let path = nginx.dir().join("db/data.mdb");
+    let before = fs::read(&path).expect("data.mdb");
+    let mut damaged = before.clone();
+    for meta in [0, 4096] {
+        damaged[meta + 128..meta + 136].copy_from_slice(&(1_u64 << 40).to_ne_bytes());
+    }
+    fs::write(&path, damaged).expect("damaged");
+    for _ in 0..3 {
+        assert_eq!(says(&nginx, PATH), (500, "error|||".to_owned()));
+    }
+    let start = format!("could not serve space \"{ID}\": catalog \"lmdb:");
+    nginx
+        .wait_errors(&["[error]", &start, "cannot be read: mdb_get() failed (-30797: MDB_PAGE"], 3);
+    fs::write(&path, before).expect("as it was");
+    assert_eq!(says(&nginx, PATH), found("x"));
 }
 
 /// Where the file system of a test is mounted; unmounted with the value.
@@ -252,7 +285,8 @@ fn table_of_readers_that_is_full_is_503_until_there_is_room() {
     // Whoever comes first makes the table. Readers of a process count one by one.
     let mut writer = LmdbWriter::open_with(&path, &json!({"max_readers": 1}));
     writer.put(ID, &titled("x"));
-    assert_eq!(writer.send(&json!(["hold"])).as_deref(), Some("ok"));
+    let mut reader = LmdbWriter::open(&path);
+    assert_eq!(reader.send(&json!(["hold"])).as_deref(), Some("ok"));
     let nginx = site.start();
     assert_eq!(says(&nginx, PATH), closed());
     nginx.wait_error(&[
@@ -261,9 +295,11 @@ fn table_of_readers_that_is_full_is_503_until_there_is_room() {
         "the process that opened it first has set \"maxreaders\" too low",
     ]);
     // A reader that was killed gives its slot to the next one.
-    writer.kill();
+    reader.kill();
     wait_says(&nginx, &found("x"));
     assert_eq!(lmdb_readers(&path).len(), 1);
+    writer.put(ID, &titled("y"));
+    assert_eq!(says(&nginx, PATH), found("y"));
 }
 
 #[test]
