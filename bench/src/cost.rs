@@ -58,12 +58,14 @@ const BESIDE_CATALOG: usize = 1;
 const CACHED: usize = 2;
 const DEBIAN: usize = 3;
 const PACED: usize = 4;
-const ROWS: [Row; 27] = [
+const BESIDE_DIRECTORY: usize = 5;
+const ROWS: [Row; 30] = [
     base(variants::STATIC_FILES, PLAIN),
     base(variants::STATIC_BESIDE_CATALOG, BESIDE_CATALOG),
     base(variants::STATIC_CACHED, CACHED),
     row(variants::DEBIAN_STATIC, DEBIAN),
     base(variants::PACED, PACED),
+    base(variants::STATIC_BESIDE_DIRECTORY, BESIDE_DIRECTORY),
     with_goal(variants::PLAYS_COUNTED, PACED, 1.05, 0.0),
     row(variants::TRIED, PLAIN),
     row(variants::AUTHORIZED, PLAIN),
@@ -73,6 +75,8 @@ const ROWS: [Row; 27] = [
     with_goal(variants::CATALOG, BESIDE_CATALOG, 1.20, 1.0),
     row(variants::CATALOG_OFF, PLAIN),
     row(variants::CATALOG_BEYOND_ASCII, BESIDE_CATALOG),
+    with_goal(variants::LMDB, PLAIN, 1.70, 1.0),
+    with_goal(variants::STATIC_BESIDE_LMDB, BESIDE_DIRECTORY, 1.00, 0.0),
     row(variants::LOOKUP_BY_NGINX, PLAIN),
     with_goal(variants::LINK, PLAIN, 1.45, 1.0),
     with_goal(variants::SESSION, PLAIN, 1.49, 1.0),

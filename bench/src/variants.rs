@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use xspace_tests::{Address, LinkKey, RawConnection, Site, bytes};
+use xspace_tests::{Address, LinkKey, RawConnection, Site, bytes, lmdb_load};
 
 use crate::catalog::data;
 use crate::site::site;
@@ -170,6 +170,17 @@ const OF_CATALOG_OFF: &str = "
 location ^~ /downloads/ { internal; alias {dir}/; }
 location ^~ /download/ { xspace_download /downloads/; xspace_catalog {catalog} refresh=off; }";
 
+const OF_LMDB: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ { xspace_download /downloads/; xspace_catalog lmdb:{lmdb}; }
+location ^~ /static/ { alias {dir}/; }";
+
+/// The same without a catalog.
+const OF_NO_CATALOG: &str = "
+location ^~ /downloads/ { internal; alias {dir}/; }
+location ^~ /download/ { xspace_download /downloads/; }
+location ^~ /static/ { alias {dir}/; }";
+
 /// The lookup's own part: nginx answers itself.
 const LOOKUP_OF_NGINX: &str = r#"
 location ^~ /downloads/ { internal; alias {dir}/; }
@@ -300,6 +311,11 @@ pub const CATALOG_BEYOND_ASCII: Variant =
     ours("catalog, title beyond ASCII", OF_CATALOG, "/download/1YqKDqWqdPLGV");
 /// Threads make some of the C library's functions dearer, whoever calls them.
 pub const STATIC_BESIDE_CATALOG: Variant = ours("static, beside a catalog", OF_CATALOG, STATIC_URI);
+pub const LMDB: Variant = ours("catalog in LMDB", OF_LMDB, URI);
+pub const STATIC_BESIDE_DIRECTORY: Variant =
+    ours("static, beside a directory", OF_NO_CATALOG, STATIC_URI);
+pub const STATIC_BESIDE_LMDB: Variant =
+    ours("static, beside a catalog in LMDB", OF_LMDB, STATIC_URI);
 pub const LOOKUP_BY_NGINX: Variant = ours("lookup, answered by nginx", LOOKUP_OF_NGINX, URI);
 pub const LOOKUP: Variant = ours("lookup, answered by Flask", LOOKUP_OF_FLASK, URI);
 pub const LOOKUP_CACHED: Variant = ours("the same, kept for a second", CACHED_LOOKUP_OF_FLASK, URI);
@@ -370,7 +386,10 @@ impl Files {
         for copy in [format!("downloads/{BEYOND_ASCII}.mp3"), format!("fourth/{ID}.mp4")] {
             hard_link(&original, dir.path().join(copy))?;
         }
-        fs::write(dir.path().join("catalog.json"), catalog())?;
+        let entries = entries();
+        fs::write(dir.path().join("catalog.json"), catalog(&entries))?;
+        let pairs = entries.iter().map(|(id, entry)| (id.as_str(), entry.as_str()));
+        lmdb_load(&dir.path().join("lmdb"), 1 << 24, pairs);
         fs::write(dir.path().join("keys"), link_key().line())?;
         fs::set_permissions(dir.path().join("keys"), Permissions::from_mode(0o600))?;
         Ok(Self { dir, recording })
@@ -433,6 +452,7 @@ impl Files {
             .replace("{dir}", &path("downloads"))
             .replace("{fourth}", &path("fourth"))
             .replace("{catalog}", &path("catalog.json"))
+            .replace("{lmdb}", &path("lmdb"))
             .replace("{keys}", &path("keys"))
             .replace("{app}", &application.map_or(String::new(), Address::to_string))
     }
@@ -509,18 +529,29 @@ pub fn range(len: usize) -> String {
 /// A space whose title is not all ASCII.
 const BEYOND_ASCII: &str = "1YqKDqWqdPLGV";
 
-/// The files that are asked for stand in no folders of their own, for a longer way to them costs
-/// static files as much.
-fn catalog() -> String {
+/// Ids and entries. The files that are asked for stand in no folders of their own, for a longer way to
+/// them costs static files as much.
+fn entries() -> Vec<(String, String)> {
     let mut entries = vec![
-        format!(r#""{ID}": {{"title": "Rust in production", "files": ["{ID}.mp3", "{ID}.mp4"]}}"#),
-        format!(
-            r#""{BEYOND_ASCII}": {{"title": "Größe zählt: ein Gespräch", "files": ["{BEYOND_ASCII}.mp3"]}}"#
+        (
+            ID.to_owned(),
+            format!(r#"{{"title": "Rust in production", "files": ["{ID}.mp3", "{ID}.mp4"]}}"#),
+        ),
+        (
+            BEYOND_ASCII.to_owned(),
+            format!(r#"{{"title": "Größe zählt: ein Gespräch", "files": ["{BEYOND_ASCII}.mp3"]}}"#),
         ),
     ];
     for number in 0..ENTRIES {
         let id = data::id(number);
-        entries.push(format!(r#""{id}": "2024/{id}.mp3""#));
+        let entry = format!(r#""2024/{id}.mp3""#);
+        entries.push((id, entry));
     }
-    format!("{{\n{}\n}}\n", entries.join(",\n"))
+    entries
+}
+
+/// The catalog as JSON.
+fn catalog(entries: &[(String, String)]) -> String {
+    let members: Vec<_> = entries.iter().map(|(id, entry)| format!("\"{id}\": {entry}")).collect();
+    format!("{{\n{}\n}}\n", members.join(",\n"))
 }
