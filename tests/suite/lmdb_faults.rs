@@ -459,6 +459,7 @@ fn workers_killed_at_any_moment_leave_no_reader_behind() {
         let workers = nginx.workers();
         if let Some(&worker) = workers.get(random.below(2)) {
             nginx.signal_worker(worker, libc::SIGKILL);
+            nginx.wait_gone(worker);
         }
         for _ in 0..random.below(20) {
             number += 1;

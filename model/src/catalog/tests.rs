@@ -6,7 +6,7 @@ use serde_core::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::*;
-use crate::entry::{MAX_ENTRY_LEN, MAX_FILES, MAX_PATH_LEN, MAX_TITLE_LEN};
+use crate::entry::{EntryReader, MAX_ENTRY_LEN, MAX_FILES, MAX_PATH_LEN, MAX_TITLE_LEN};
 
 fn id(id: &str) -> SpaceId<'_> {
     SpaceId::parse(id.as_bytes()).unwrap()
@@ -91,6 +91,43 @@ fn entries() {
         }
         let alone = EntryBuf::parse(json.as_bytes()).unwrap();
         assert_eq!(shown(alone.entry()), *expected, "{what}, by itself");
+    }
+}
+
+/// What was read before, good or bad, leaves nothing behind.
+#[test]
+fn reader_is_as_good_as_a_new_one() {
+    let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
+    let texts = [
+        r#"{"title": "A \"talk\"", "files": ["a.mp3", "b/c.mp4"], "duration": 1.5}"#,
+        r#""a.mp3""#,
+        r#"{"status": 410}"#,
+        r#"{"files": []}"#,
+        "{}",
+        "",
+        "{\"title\": \"cut",
+        "{\"files\": [\"a.mp3\", {\"b\": [-0",
+        "{\"title\": \"x\"}}",
+        "{\"title\": 1}",
+        "{\"files\": [\"a.mp3\", \"../b.mp3\"]}",
+        "[[[{\"a\": tru",
+        &deep,
+        "\u{feff}{\"title\": \"Gespräch\"}",
+        "\u{1f}\u{8b}",
+    ];
+    let read = |reader: &mut EntryReader, text: &str| match reader.read(text.as_bytes()) {
+        Ok(()) => Ok(shown(reader.entry())),
+        Err(why) => Err(why.to_string()),
+    };
+    for before in texts {
+        for text in texts {
+            let mut reader = EntryReader::default();
+            let _ = read(&mut reader, before);
+            let expected = EntryBuf::parse(text.as_bytes());
+            let expected =
+                expected.map(|entry| shown(entry.entry())).map_err(|why| why.to_string());
+            assert_eq!(read(&mut reader, text), expected, "{text} after {before}");
+        }
     }
 }
 
