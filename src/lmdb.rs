@@ -194,6 +194,13 @@ impl LmdbCatalog {
     }
 }
 
+impl Drop for LmdbCatalog {
+    fn drop(&mut self) {
+        self.place.replace(None);
+        Place::remove(&self.own);
+    }
+}
+
 fn write(log: Option<Log>, level: Level, message: fmt::Arguments<'_>) {
     if let Some(log) = log {
         log.write(level, 0, message);

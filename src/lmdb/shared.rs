@@ -31,6 +31,20 @@ impl Place {
         place
     }
 
+    /// Removes places that nobody uses any more, and the one of a catalog that is dropped unless others
+    /// have an environment there: a module that is unloaded leaves nothing.
+    pub(super) fn remove(own: &Arc<Self>) {
+        let mut places = lock(&PLACES);
+        places.retain(|place| match place.strong_count() {
+            0 => false,
+            1 => place.as_ptr() != Arc::as_ptr(own),
+            _ => true,
+        });
+        if places.is_empty() {
+            *places = Vec::new();
+        }
+    }
+
     /// The environment, if one is open there. Only the event loop locks it, for one look.
     pub(super) fn lock(&self) -> MutexGuard<'_, Option<(Files, Environment)>> {
         lock(&self.0)
