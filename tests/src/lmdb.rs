@@ -1,7 +1,7 @@
 //! LMDB environments, written by real writers.
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -140,23 +140,29 @@ fn load<'e>(directory: &Path, header: &str, entries: impl IntoIterator<Item = (&
         .stdin(Stdio::piped())
         .spawn()
         .unwrap_or_else(|e| panic!("cannot run mdb_load: {e}"));
-    let mut input = std::io::BufWriter::new(load.stdin.take().expect("a pipe"));
-    let written = (|| {
-        write!(input, "VERSION=3\nformat=print\ntype=btree\n{header}\nHEADER=END\n")?;
-        for (key, value) in entries {
-            write!(input, " {key}\n {}\n", value.replace('\\', "\\\\"))?;
-        }
-        writeln!(input, "DATA=END")?;
-        input.flush()
-    })();
-    drop(input);
-    written.expect("mdb_load reads");
+    let input = load.stdin.take().expect("a pipe");
+    write_dump(input, header, entries).expect("mdb_load reads");
     assert!(load.wait().expect("mdb_load").success(), "mdb_load {}", directory.display());
     for name in ["data.mdb", "lock.mdb"] {
         let mode = Permissions::from_mode(0o666);
         fs::set_permissions(directory.join(name), mode).expect("the file's mode");
     }
     fs::set_permissions(directory, Permissions::from_mode(0o777)).expect("the directory's mode");
+}
+
+/// Writes what `mdb_dump -p` would have written.
+fn write_dump<'e>(
+    output: impl Write,
+    header: &str,
+    entries: impl IntoIterator<Item = (&'e str, &'e str)>,
+) -> io::Result<()> {
+    let mut output = BufWriter::new(output);
+    write!(output, "VERSION=3\nformat=print\ntype=btree\n{header}\nHEADER=END\n")?;
+    for (key, value) in entries {
+        write!(output, " {key}\n {}\n", value.replace('\\', "\\\\"))?;
+    }
+    writeln!(output, "DATA=END")?;
+    output.flush()
 }
 
 /// The process ids in the table of readers of an environment, as `mdb_stat -r` shows them.

@@ -281,10 +281,11 @@ fn library_that_is_missing_or_too_old_is_named() {
         strerror";
     let source = |version: [u8; 3]| {
         let [major, minor, patch] = version;
-        let functions: String = functions
+        let functions: Vec<String> = functions
             .split_whitespace()
             .map(|name| format!("int mdb_{name}(void){{return 1;}}\n"))
             .collect();
+        let functions = functions.concat();
         format!(
             "{functions} char *mdb_version(int *a, int *b, int *c) \
              {{ *a = {major}; *b = {minor}; *c = {patch}; return \"\"; }}"
