@@ -123,8 +123,7 @@ impl LmdbCatalog {
         cycle.start_timer(INTERVAL, move |timer| {
             if worker::is_ending() {
                 // Requests that go on for hours need no slot in the table of readers.
-                catalog.place.replace(None);
-                *catalog.own.lock() = None;
+                catalog.leave();
             } else {
                 catalog.refresh(log);
                 timer.again(INTERVAL);
@@ -150,7 +149,7 @@ impl LmdbCatalog {
                 }
             }
         }
-        let had_one = self.place.replace(None).is_some();
+        let had_one = self.leave();
         let opened = files.and_then(|files| {
             let place = shared::open(&self.own, Library::get()?, &self.paths, files)?;
             let entries = match &*place.lock() {
@@ -181,6 +180,17 @@ impl LmdbCatalog {
         }
     }
 
+    /// Leaves the environment, and closes it unless another catalog has it open; returns whether there
+    /// was one.
+    fn leave(&self) -> bool {
+        let Some(place) = self.place.replace(None) else { return false };
+        // This reference, and that of the catalog whose own place it is.
+        if Arc::strong_count(&place) <= 2 {
+            *place.lock() = None;
+        }
+        true
+    }
+
     fn is_open(&self) -> bool {
         self.place.borrow().as_ref().is_some_and(|place| place.lock().is_some())
     }
@@ -196,7 +206,7 @@ impl LmdbCatalog {
 
 impl Drop for LmdbCatalog {
     fn drop(&mut self) {
-        self.place.replace(None);
+        self.leave();
         Place::remove(&self.own);
     }
 }

@@ -50,6 +50,9 @@ fn environment_that_is_removed_is_503_until_it_is_back() {
         fs::rename(&db, &away).expect("moved away");
         wait_says(&nginx, &closed());
         nginx.wait_errors(&["[error]", "/db\" not opened: stat() \""], round + 1);
+        // Nobody keeps what may have been deleted.
+        let maps = fs::read_to_string(format!("/proc/{}/maps", nginx.wait_worker()));
+        assert!(!maps.expect("maps").contains("/data.mdb"), "still mapped");
         fs::rename(&away, &db).expect("moved back");
         wait_says(&nginx, &found("x"));
         nginx.wait_errors(&["[notice]", "/db\" reopened: 1 entries"], round + 1);
