@@ -330,7 +330,7 @@ CLIPPY_MODULE := $(FOR_BUNDLED) CLIPPY_CONF_DIR=$(CURDIR)/build/clippy \
 
 # Cargo features that a build can leave out. Linted with all of them, with none, with each alone and
 # with all but one.
-ROOMS := links plays s3
+ROOMS := links lmdb plays s3
 define lint_rooms
 	$(CLIPPY_MODULE) --no-default-features --features "export-modules $(1)" -- -D warnings
 
