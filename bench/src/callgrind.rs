@@ -22,29 +22,37 @@ pub fn instructions(
     site: Site,
     mut ask: impl FnMut(&mut RawConnection, usize) -> Result<()>,
 ) -> Result<f64> {
+    let mut connection = None;
+    let mut turn = 0;
+    instructions_of(site, |nginx, count| {
+        let connection = connection.get_or_insert_with(|| nginx.raw());
+        for _ in 0..count {
+            ask(connection, turn)?;
+            turn += 1;
+        }
+        Ok(())
+    })
+}
+
+/// The same for a client that asks so many times in a row.
+pub fn instructions_of(
+    site: Site,
+    mut ask: impl FnMut(&Nginx, usize) -> Result<()>,
+) -> Result<f64> {
     let out = site.dir().join("callgrind");
     let to = format!("--callgrind-out-file={}", out.display());
     // Counting is turned on later: the start with a million entries would take minutes.
     let valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", &to];
     let nginx = site.single().under(&valgrind).start();
 
-    let mut connection = nginx.raw();
-    let mut turn = 0;
-    let mut ask = |count: usize| {
-        for _ in 0..count {
-            ask(&mut connection, turn)?;
-            turn += 1;
-        }
-        Ok::<_, Box<dyn std::error::Error>>(())
-    };
-    ask(WARM_UP)?;
+    ask(&nginx, WARM_UP)?;
     control(&nginx, "--instr=on")?;
-    ask(WARM_UP)?;
+    ask(&nginx, WARM_UP)?;
     // Each dump begins the count anew.
     control(&nginx, "--dump")?;
-    ask(FEW)?;
+    ask(&nginx, FEW)?;
     control(&nginx, "--dump")?;
-    ask(MANY)?;
+    ask(&nginx, MANY)?;
     control(&nginx, "--dump")?;
     let few = total(&out, 2)?;
     let many = total(&out, 3)?;

@@ -2,8 +2,9 @@
 //! fails if it is too much.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::callgrind;
 use crate::report::{Table, grouped};
@@ -175,8 +176,56 @@ pub fn measure(bench: &Workbench) -> Result<()> {
         "\n  Static files are compared with in the same nginx: with open_file_cache, beside a\n  \
          catalog (whose threads make some of the C library dearer), on Debian's nginx."
     );
-    bench.keep(PART, &json!({ "machine": machine, "rows": results }))?;
+    let mut all = json!({ "machine": machine, "rows": results });
+    if !bench.quick {
+        all["HTTP/2"] = over_http2(bench, &files)?;
+    }
+    bench.keep(PART, &all)?;
     if too_much.is_empty() { Ok(()) } else { Err(too_much.join("; ").into()) }
+}
+
+/// By HTTP/2: static files, then what the module does and nginx's own way to do it. The client of each
+/// is the same h2load as in `throughput`.
+const OVER_HTTP2: [Variant; 5] = [
+    variants::STATIC_FILES,
+    variants::STATIC_NAMED,
+    variants::REWRITTEN_NAMED,
+    variants::DIRECTORY_FIRST,
+    variants::CATALOG,
+];
+
+fn over_http2(bench: &Workbench, files: &Files) -> Result<Value> {
+    const LEN: usize = 64 * 1024;
+    let mut table = Table::new(&["", "instructions", "more", "to static"]);
+    let mut rows = Vec::new();
+    let mut first = None;
+    for variant in &OVER_HTTP2 {
+        let site = files.site(bench, variant, None, 0)?;
+        let instructions = callgrind::instructions_of(site, |nginx, count| {
+            let mut command = Command::new("h2load");
+            command.args(["--threads", "1", "--clients", "1", "--max-concurrent-streams", "16"]);
+            command.args(["--requests", &count.to_string()]);
+            command.args(["--header", &format!("Range: {}", variants::range(LEN))]);
+            let output = command.arg(nginx.url(variant.uri)).output()?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            match text.contains(&format!("status codes: {count} 2xx, ")) {
+                true => Ok(()),
+                false => Err(format!("{}: {text}", variant.name).into()),
+            }
+        })?;
+        let base = *first.get_or_insert(instructions);
+        table.row([
+            variant.name.into(),
+            grouped(instructions.round() as u64),
+            format!("{:+.0}", instructions - base),
+            format!("{:.3}", instructions / base),
+        ]);
+        rows.push(json!({
+            "with": variant.name, "instructions": instructions, "to_static": instructions / base,
+        }));
+    }
+    table.print("User-mode instructions of a request (64 KiB range, HTTP/2 without TLS)");
+    Ok(rows.into())
 }
 
 fn one(bench: &Workbench, files: &Files, variant: &Variant) -> Result<Measured> {

@@ -72,6 +72,22 @@ impl Variant {
 /// The limit: nginx's static module, which is told the file's name.
 pub const STATIC: &str = "location ^~ /static/ { alias {dir}/; }";
 
+/// The field that the module sets for a space with a title, as nginx's own directive has it.
+const NAMED: &str = r#"
+location ^~ /static/ {
+    alias {dir}/;
+    add_header Content-Disposition "inline; filename=\"Rust-in-production_1lDxLnrWjwkGm.mp3\"";
+}"#;
+
+/// The same behind nginx's own redirect.
+const REWRITTEN: &str = r#"
+location ^~ /download/ { rewrite ^/download/(.*)$ /downloads/$1.mp3 last; }
+location ^~ /downloads/ {
+    internal;
+    alias {dir}/;
+    add_header Content-Disposition "inline; filename=\"Rust-in-production_1lDxLnrWjwkGm.mp3\"";
+}"#;
+
 /// No module at all. The file name is right for the first format only.
 const TRY_FILES: &str = r#"
 location ~ "^/download/(?<space>[A-Za-z0-9_-]{1,128})$" {
@@ -292,6 +308,10 @@ const fn debian(name: &'static str, variant: Variant) -> Variant {
 }
 
 pub const STATIC_FILES: Variant = bundled("static", Modules::None, STATIC, STATIC_URI);
+pub const STATIC_NAMED: Variant =
+    bundled("static, Content-Disposition", Modules::None, NAMED, STATIC_URI);
+pub const REWRITTEN_NAMED: Variant =
+    bundled("rewrite, Content-Disposition", Modules::None, REWRITTEN, URI);
 pub const TRIED: Variant = bundled("try_files, regex location", Modules::None, TRY_FILES, URI);
 pub const AUTHORIZED: Variant =
     bundled("auth_request, static", Modules::None, AUTH_REQUEST, STATIC_URI);
