@@ -294,6 +294,9 @@ bench-part: build debian-module quick-packages bench-packages application-packag
 bench-quick: build quick-packages
 	@echo "== Instructions and system calls"
 	$(FOR_TESTS) cargo run --locked --manifest-path bench/Cargo.toml -- --quick
+	@echo "== A hundred listeners"
+	$(FOR_TESTS) cargo test --locked --manifest-path bench/Cargo.toml
+	$(FOR_TESTS) cargo run --locked --manifest-path bench/Cargo.toml -- --quick listeners/changes
 
 .PHONY: plots
 plots: rust ## Draw the plots of bench/results again from its JSON files

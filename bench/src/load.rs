@@ -15,12 +15,12 @@ use crate::variants::{self, Agent, Files, Variant};
 use crate::workbench::{Result, Workbench};
 
 /// The server has one processor, nginx and application alike, and the client another one.
-const SERVER: &str = "0";
+pub const SERVER: &str = "0";
 const CLIENT: &str = "1";
 
 /// Worker processes of an application: as many as gunicorn's own documentation takes for one
 /// processor and a few.
-const WORKERS: usize = 3;
+pub const WORKERS: usize = 3;
 
 /// How long status line and header of all responses with 64 KiB are made, in bytes, by HTTP/1.1.
 ///

@@ -10,6 +10,7 @@ mod counting;
 mod growth;
 mod latency;
 mod links;
+mod listeners;
 mod load;
 mod lookups;
 mod plot;
@@ -33,7 +34,7 @@ use workbench::{Result, Workbench};
 
 /// The parts, by the name that `ONLY` takes and that the file of results has.
 /// Small things first, while this process is small.
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("size", size::measure),
     ("catalog", catalog::measure),
     ("cost", cost::measure),
@@ -43,6 +44,7 @@ const PARTS: [(&str, Part); 9] = [
     ("lookups", lookups::measure),
     ("latency", latency::measure),
     ("growth", growth::measure),
+    ("listeners", listeners::measure),
 ];
 
 /// How many times longer than in a test may be waited: a million entries take long under valgrind.
