@@ -105,6 +105,10 @@ struct Measured {
 pub fn measure(bench: &Workbench) -> Result<()> {
     let files = Files::make()?;
     let machine = bench.machine();
+    if !bench.has(PART, "HTTP/1.1") {
+        let over_http2 = over_http2(bench, &files)?;
+        return bench.keep(PART, &json!({ "machine": machine, "HTTP/2": over_http2 }));
+    }
     let mut measured = BTreeMap::new();
     for (place, row) in ROWS.iter().enumerate() {
         if row.quick || !bench.quick {
@@ -177,7 +181,7 @@ pub fn measure(bench: &Workbench) -> Result<()> {
          catalog (whose threads make some of the C library dearer), on Debian's nginx."
     );
     let mut all = json!({ "machine": machine, "rows": results });
-    if !bench.quick {
+    if !bench.quick && bench.has(PART, "HTTP/2") {
         all["HTTP/2"] = over_http2(bench, &files)?;
     }
     bench.keep(PART, &all)?;

@@ -89,7 +89,7 @@ const RECORD_OVERHEAD: usize = 5 + 1 + 16;
 
 /// The recording's bytes from a position on, which is a multiple of 8: each word has its place.
 pub fn word(recording: usize, position: u64) -> [u8; 8] {
-    ((recording as u64) << 40 | position).to_le_bytes()
+    (((recording as u64) << 40) | position).to_le_bytes()
 }
 
 /// What the clients of one thread share.

@@ -1,7 +1,7 @@
 //! nginx as listeners find it, and what it takes for them.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use xspace_tests::{Address, Nginx, Program, Protocol, Site, open_files};
@@ -94,11 +94,11 @@ impl Recordings {
 pub struct Usage {
     /// Processor time, in nanoseconds.
     pub ran: u64,
-    /// Memory of all processes (PSS) at the end, less that before anybody came, in bytes.
+    /// Memory of all processes (PSS) towards the end, less that before anybody came, in bytes.
     pub memory: u64,
-    /// What the kernel has for sockets at the end, those of the clients included, in bytes.
+    /// What the kernel has for sockets then, those of the clients included, in bytes.
     pub socket_memory: u64,
-    /// Files that the workers have open at the end.
+    /// Files that the workers have open then.
     pub files: usize,
 }
 
@@ -176,14 +176,15 @@ impl Server {
         wait(from);
         let before = self.ran()?;
         look()?;
+        // At the end everybody leaves at once.
+        wait(to - Duration::from_secs(1));
+        let memory = self.memory().saturating_sub(self.memory);
+        let files = self.nginx.workers().into_iter().map(|pid| open_files(pid).len()).sum();
+        let socket_memory = socket_memory()?;
         wait(to);
-        Ok(Usage {
-            // After a reload some of the processes are others.
-            ran: self.ran()?.saturating_sub(before),
-            memory: self.memory().saturating_sub(self.memory),
-            socket_memory: socket_memory()?,
-            files: self.nginx.workers().into_iter().map(|pid| open_files(pid).len()).sum(),
-        })
+        // After a reload some of the processes are others.
+        let ran = self.ran()?.saturating_sub(before);
+        Ok(Usage { ran, memory, socket_memory, files })
     }
 
     fn memory(&self) -> u64 {

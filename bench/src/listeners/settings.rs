@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use xspace_tests::{RawConnection, end_with_this_process, poll};
 
 use super::client::Over;
-use super::server::{Recordings, Server, Settings};
+use super::server::{Recordings, Server, Settings, Usage};
 use super::{MODULE, Run, plan, report};
 use crate::report::{Table, grouped};
 use crate::workbench::{Result, Workbench};
@@ -68,43 +68,48 @@ pub fn calls(bench: &Workbench) -> Result<Value> {
     // What is counted needs no long time, nor a machine that has nothing else to do.
     plan.window = plan.window.min(Duration::from_secs(20));
     let recordings = Recordings::make(0)?;
-    let mut table = Table::new(&["", "over", "calls", "most of them", "open files", "in sockets"]);
+    let mut table =
+        Table::new(&["", "over", "calls", "most of them", "open files", "in nginx", "in sockets"]);
     let mut rows = Vec::new();
     for setting in &SETTINGS {
         let server = setting.start(bench, &recordings, count)?;
-        let mut calls = BTreeMap::new();
+        let mut counted = (BTreeMap::new(), Duration::ZERO);
         let run = Run::new(&server, plan, |from, to| {
-            calls = strace(bench, &server, to.saturating_duration_since(from))?;
+            counted = strace(bench, &server, to.saturating_duration_since(from))?;
             Ok(())
         })?;
         server.stop();
-        let all = run.seen.present * run.window.as_secs_f64();
+        let (calls, time) = counted;
+        let all = run.seen.present * time.as_secs_f64();
         let mut most: Vec<(String, f64)> =
             calls.into_iter().map(|(name, count)| (name, count as f64 / all)).collect();
         most.sort_by(|one, other| other.1.total_cmp(&one.1));
         let sum: f64 = most.iter().map(|(_, count)| count).sum();
         let most: Vec<String> =
             most.iter().take(4).map(|(name, count)| format!("{name} {count:.2}")).collect();
-        let [files, sockets] = [run.used.files as f64, run.used.socket_memory as f64]
-            .map(|sum| sum / run.seen.present);
+        let Usage { files, memory, socket_memory, .. } = run.used;
+        let each = |sum: u64| sum as f64 / run.seen.present;
+        let [files, memory, sockets] = [files as u64, memory, socket_memory].map(each);
         table.row([
             setting.name.into(),
             setting.over.name().into(),
             format!("{sum:.2}"),
             most.join(", "),
             format!("{files:.2}"),
+            format!("{:.0} kB", memory / 1e3),
             format!("{:.0} kB", sockets / 1e3),
         ]);
         rows.push(json!({
             "with": setting.name, "over": setting.over.name(), "listeners": run.seen.present,
             "calls_per_listener_and_second": sum, "most": most,
-            "open_files_per_listener": files, "socket_memory_per_listener": sockets,
+            "open_files_per_listener": files, "memory_per_listener": memory,
+            "socket_memory_per_listener": sockets,
             "stalls": run.seen.stalls,
         }));
     }
     table.print(
-        "System calls of nginx for a listener in a second; open files and memory of sockets (of both \
-         ends) for each",
+        "System calls of nginx for a listener in a second; open files and memory for each (sockets: of \
+         both ends)",
     );
     Ok(rows.into())
 }
@@ -134,18 +139,23 @@ impl Setting {
     }
 }
 
-/// Counts the system calls of the only worker for so long.
-fn strace(bench: &Workbench, server: &Server, time: Duration) -> Result<BTreeMap<String, u64>> {
+/// Counts the system calls of the only worker for less than so long; gives for how long, too.
+fn strace(
+    bench: &Workbench,
+    server: &Server,
+    time: Duration,
+) -> Result<(BTreeMap<String, u64>, Duration)> {
     let out = bench.dir.join("strace-counts");
     let worker = server.nginx().wait_worker();
-    let end = Instant::now() + time;
     let mut command = Command::new("timeout");
-    let seconds = format!("{:.1}", time.as_secs_f64() - 0.2);
+    let seconds = format!("{:.1}", time.as_secs_f64() - 1.5);
     command.args(["--signal", "INT", &seconds, "strace", "-f", "-c", "-p", &worker.to_string()]);
     command.arg("-o").arg(&out);
     end_with_this_process(&mut command);
+    let start = Instant::now();
     let output = command.output()?;
-    if Instant::now() > end + Duration::from_secs(5) {
+    let counted = start.elapsed();
+    if counted > time {
         return Err("strace does not end".into());
     }
     let text = fs::read_to_string(&out)?;
@@ -161,7 +171,7 @@ fn strace(bench: &Workbench, server: &Server, time: Duration) -> Result<BTreeMap
     if calls.is_empty() {
         return Err(format!("strace has counted nothing: {output:?} {text}").into());
     }
-    Ok(calls)
+    Ok((calls, counted))
 }
 
 /// Clients that ask for a recording and then neither read nor close: what is left of them in the
