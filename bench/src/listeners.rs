@@ -48,7 +48,6 @@ const TUNED: Settings = Settings {
         output_buffers 1 32k;
         open_file_cache max=20000 inactive=60s;
         open_file_cache_valid 10s;
-        send_timeout 30s;
         reset_timedout_connection on;
         ssl_session_timeout 1d;
         quic_gso on;

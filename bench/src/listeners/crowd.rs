@@ -86,7 +86,11 @@ impl Seen {
         }
     }
 
-    /// Seeks, in order.
+    fn answer(&mut self, is_new: bool, time: Duration) {
+        if is_new { &mut self.joins } else { &mut self.seeks }.push(time.as_nanos() as u64);
+    }
+
+    /// Times, in order.
     pub fn sorted(times: &[u64]) -> Sorted {
         Sorted::new(times.iter().copied())
     }
@@ -151,6 +155,7 @@ impl Plan {
                 to,
                 seen: RefCell::default(),
                 present: RefCell::default(),
+                waiting: RefCell::default(),
             });
             spawn_local(Rc::clone(&crowd).arrivals(number << 32, listeners, start, self.ramp));
             let schedule = Schedule::of_this_thread()?;
@@ -159,6 +164,12 @@ impl Plan {
             sleep_until(to.into()).await;
             let ran = schedule.now()?.ran - before;
             let mut seen = crowd.seen.take();
+            // Who still waits has waited for at least so long.
+            for &(due, is_new) in crowd.waiting.borrow().values() {
+                if from <= due && due < to {
+                    seen.answer(is_new, to - due);
+                }
+            }
             seen.client = ran as f64 / self.window.as_nanos() as f64;
             seen.present = crowd.present.borrow_mut().mean(from, to);
             Ok::<_, Box<dyn std::error::Error>>(seen)
@@ -176,6 +187,8 @@ struct Crowd {
     to: Instant,
     seen: RefCell<Seen>,
     present: RefCell<Present>,
+    /// Since when listeners wait for a recording, by their numbers, and whether they are new.
+    waiting: RefCell<BTreeMap<u64, (Instant, bool)>>,
 }
 
 /// How many listeners there are, over time.
@@ -244,6 +257,7 @@ impl Crowd {
         self.present.borrow_mut().change(1);
         let mut client = Client::new(&self.shared, number);
         let is_gone = self.stay(&mut client, number, due).await;
+        self.waiting.borrow_mut().remove(&number);
         self.present.borrow_mut().change(-1);
         if is_gone {
             client.vanish();
@@ -259,6 +273,7 @@ impl Crowd {
         let mut position = 0;
         loop {
             let late = due.elapsed();
+            self.waiting.borrow_mut().insert(number, (due, is_new));
             if is_new {
                 let probed = self.patiently(client, async |client| client.probe(recording).await);
                 if probed.await.is_none() {
@@ -268,10 +283,10 @@ impl Crowd {
             let opened = async |client: &mut Client| client.open(recording, position).await;
             let Some(len) = self.patiently(client, opened).await else { return false };
             let now = Instant::now();
+            self.waiting.borrow_mut().remove(&number);
             if self.is_measuring(due) {
                 let mut seen = self.seen.borrow_mut();
-                let time = (now - due).as_nanos() as u64;
-                if is_new { &mut seen.joins } else { &mut seen.seeks }.push(time);
+                seen.answer(is_new, now - due);
                 seen.late.push(late.as_nanos() as u64);
             }
             is_new = false;
@@ -321,8 +336,14 @@ impl Crowd {
                 sleep_until(until.min(now + TICK).into()).await;
                 continue;
             }
-            let len = match timeout_at(until.into(), client.read(wanted)).await {
-                Err(_) => break,
+            let len = match timeout_at(until.min(now + TICK).into(), client.read(wanted)).await {
+                Err(_) => {
+                    // The buffer may have run dry meanwhile.
+                    let now = Instant::now();
+                    playback.look(now);
+                    self.note(playback, now, 0);
+                    continue;
+                }
                 Ok(Ok(len)) => len,
                 Ok(Err(e)) => {
                     if self.is_measuring(now) {

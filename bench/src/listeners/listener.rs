@@ -92,6 +92,8 @@ pub struct Playback {
     /// When there would have been sound if it had never stopped since.
     since: Option<Instant>,
     paused: Option<Instant>,
+    /// Whether nothing was left at the last look.
+    is_dry: bool,
     /// How often, and for how long, there was no sound because nothing was left to play.
     stalls: u64,
     stalled: Duration,
@@ -105,6 +107,7 @@ impl Playback {
             received: 0.0,
             since: None,
             paused: None,
+            is_dry: false,
             stalls: 0,
             stalled: Duration::ZERO,
         }
@@ -130,6 +133,7 @@ impl Playback {
     pub fn receive(&mut self, now: Instant, len: usize) {
         self.look(now);
         self.received += len as f64;
+        self.is_dry = false;
         if self.since.is_none() && self.received >= TO_START * self.rate {
             self.since = Some(now);
         }
@@ -160,7 +164,9 @@ impl Playback {
         let (Some(since), None) = (self.since, self.paused) else { return };
         let dry = since + Duration::from_secs_f64(self.received / self.rate);
         if now > dry {
-            self.stalls += 1;
+            // One that goes on is still the same.
+            self.stalls += u64::from(!self.is_dry);
+            self.is_dry = true;
             self.stalled += now - dry;
             self.since = Some(since + (now - dry));
         }
@@ -194,6 +200,8 @@ mod tests {
         assert_eq!((playback.stalls, playback.stalled), (1, seconds(0.5)), "half a second later");
         playback.look(start + seconds(4.75));
         assert_eq!((playback.stalls, playback.stalled), (2, seconds(0.75)));
+        playback.look(start + seconds(5.0));
+        assert_eq!((playback.stalls, playback.stalled), (2, seconds(1.0)), "it goes on");
     }
 
     #[test]
