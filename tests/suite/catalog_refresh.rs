@@ -23,7 +23,7 @@ use xspace_tests::{
     Nginx, Protocol, Request, Site, build, bytes, deadline, is_root, memory, poll, same_bytes,
 };
 
-use crate::common::{ID, OTHER, ask};
+use crate::common::{ID, OTHER, ask, with_hanging_file};
 
 /// What the log says of a catalog that was taken, and of a change that was not.
 const TAKEN: &str = " reloaded: ";
@@ -876,15 +876,7 @@ struct Hanging<'n>(&'n Clocked);
 impl<'n> Hanging<'n> {
     /// A site where reads of `catalog.json` from a byte on can be made to hang.
     fn site(site: Site, from: usize) -> Site {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/suite/hanging_read.c");
-        let library = site.dir().join("hanging_read.so");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library);
-        assert!(compiler.arg(source).arg("-ldl").status().expect("cc can be run").success());
-        let path = site.dir().join("catalog.json");
-        site.environment("LD_PRELOAD", library.to_str().expect("UTF-8"))
-            .environment("XSPACE_TEST_HANGING", path.to_str().expect("UTF-8"))
-            .environment("XSPACE_TEST_HANGING_FROM", &from.to_string())
+        with_hanging_file(site, "catalog.json", from)
     }
 
     /// From now on reads hang. The catalog is changed, and a read is under way.

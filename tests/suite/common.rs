@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::chown;
+use std::process::Command;
 
 use xspace_tests::{
     Connection, Nginx, Preload, Protocol, Request, Response, Site, block_on, bytes, is_root,
@@ -135,4 +136,18 @@ pub fn only_for_workers(site: &Site, name: &str) {
         let id = line.split(':').nth(2).and_then(|id| id.parse().ok()).expect("it has an id");
         chown(site.dir().join(name), Some(id), None).expect("root may do that");
     }
+}
+
+/// A site where reads of a file from a byte on hang as long as there is a file of that name with
+/// `.hang` behind (`hanging_read.c`).
+pub fn with_hanging_file(site: Site, name: &str, from: usize) -> Site {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/suite/hanging_read.c");
+    let library = site.dir().join("hanging_read.so");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library);
+    assert!(compiler.arg(source).arg("-ldl").status().expect("cc can be run").success());
+    let path = site.dir().join(name);
+    site.environment("LD_PRELOAD", library.to_str().expect("UTF-8"))
+        .environment("XSPACE_TEST_HANGING", path.to_str().expect("UTF-8"))
+        .environment("XSPACE_TEST_HANGING_FROM", &from.to_string())
 }

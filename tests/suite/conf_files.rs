@@ -13,7 +13,7 @@ use xspace_tests::{
     lmdb_load, poll, project_dir, same_bytes,
 };
 
-use crate::common::{FILE, ID, MISSING, MISSING_PATH, PATH, only_for_workers};
+use crate::common::{FILE, ID, MISSING, MISSING_PATH, PATH, only_for_workers, with_hanging_file};
 use crate::plays;
 
 /// Long enough for every xspace_min_size in the files.
@@ -110,6 +110,10 @@ pub fn site(name: &str, text: &str) -> Site {
         .replace("/etc/ssl/xspace/privkey.pem", "{dir}/key.pem")
         .replace(" listen 80;", " listen 127.0.0.1:{port};")
         .replace(" listen 443 ", " listen 127.0.0.1:{tls} ")
+        // The test has a block of these of its own, and may not raise its limits.
+        .replace("\nworker_processes auto;\n", "\n")
+        .replace("\nworker_rlimit_nofile 65536;\n", "\n")
+        .replace(" worker_connections 30000;", " worker_connections 512;")
         // Tests fetch more than the beginning, and do not wait for it.
         .replace("limit_rate_after 512k;", "limit_rate_after 100m;")
         .replace("127.0.0.1:8080", "127.0.0.1:{other}")
@@ -457,6 +461,7 @@ fn encrypted_protocols_are_served() {
     for (name, protocols) in [
         ("https-http2.conf", &[Protocol::Http2][..]),
         ("https-http2-http3.conf", &[Protocol::Http2, Protocol::Http3]),
+        ("high-traffic.conf", &[Protocol::Http2, Protocol::Http3]),
     ] {
         let Some(nginx) = start(name) else { continue };
         for protocol in protocols {
@@ -465,6 +470,76 @@ fn encrypted_protocols_are_served() {
             same_bytes(&response.body, &bytes(1, LONG), name);
         }
     }
+}
+
+/// What stands behind `# ` for some machines only is accepted, too.
+#[test]
+fn high_traffic_can_have_what_only_some_machines_need() {
+    const NAME: &str = "high-traffic.conf";
+    let mut text = conf_file(NAME);
+    if !is_for_this_nginx(NAME, &text) {
+        return;
+    }
+    for line in ["ssl_conf_command Options KTLS;", "aio threads;"] {
+        assert!(text.contains(&format!("# {line}")), "{line}");
+        text = text.replace(&format!("# {line}"), line);
+    }
+    let nginx = site(NAME, &text).start();
+    let response = nginx.send(Protocol::Http2, &Request::get(PATH));
+    same_bytes(&response.body, &bytes(1, LONG), NAME);
+}
+
+/// A disk that is slower than the network holds up those who wait for it, and nobody else.
+#[test]
+fn high_traffic_with_threads_waits_for_no_disk() {
+    const NAME: &str = "high-traffic.conf";
+    const GATE: &str = "srv/downloads/slow.mp3.hang";
+    let text = conf_file(NAME);
+    if !is_for_this_nginx(NAME, &text) || !build().require("preload") {
+        return;
+    }
+    let text = text.replace("# aio threads;", "aio threads;");
+    let site = site(NAME, &text).file("srv/downloads/slow.mp3", bytes(2, LONG));
+    let site = with_hanging_file(site, "srv/downloads/slow.mp3", 0);
+    let gate = site.write(GATE, "");
+    site.chmod(GATE, 0o666);
+    let nginx = site.start();
+    let slow = nginx.connect(Protocol::Http2).start(Request::get("/download/slow"));
+    assert!(poll(|| fs::metadata(&gate).expect("the gate").len() > 0), "nobody reads");
+    let response = nginx.send(Protocol::Http2, &Request::get(PATH));
+    same_bytes(&response.body, &bytes(1, LONG), NAME);
+    fs::remove_file(gate).expect("the disk is fast again");
+    let response = nginx.send(Protocol::Http2, &Request::get("/download/slow"));
+    same_bytes(&response.body, &bytes(2, LONG), NAME);
+    slow.leave();
+}
+
+/// Requests count while they go on, not from when they began: who seeks has the place of the request
+/// that is not wanted any more.
+#[test]
+fn high_traffic_limits_requests_at_a_time() {
+    const NAME: &str = "high-traffic.conf";
+    const LIMIT: &str = "limit_conn per_address 200;";
+    let text = conf_file(NAME);
+    if !is_for_this_nginx(NAME, &text) {
+        return;
+    }
+    assert!(text.contains(LIMIT));
+    let text = text
+        .replace(LIMIT, "limit_conn per_address 2;")
+        .replace("limit_rate_after 512k;", "limit_rate_after 1;")
+        .replace("limit_rate $rate;", "limit_rate 1k;");
+    let nginx = site(NAME, &text).start();
+    let probe = Request::get(PATH).range("bytes=0-9");
+    let status = || nginx.send(Protocol::Http2, &probe).status;
+    let connection = nginx.connect(Protocol::Http2);
+    let first = connection.share().start(Request::get(PATH));
+    assert_eq!(status(), 206);
+    let second = connection.share().start(Request::get(PATH).range("bytes=500000-"));
+    assert!(poll(|| status() == 429), "a third one");
+    first.leave();
+    assert!(poll(|| status() == 206), "a seek");
+    second.leave();
 }
 
 /// What the file says of fields that both locations inherit.

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 static ssize_t (*next_read)(int, void *, size_t);
+static ssize_t (*next_pread)(int, void *, size_t, off_t);
 static char path[4096], gate[4096 + 8];
 static off_t from;
 
@@ -22,6 +23,7 @@ __attribute__((constructor)) static void set_up(void)
     const char *name = getenv("XSPACE_TEST_HANGING");
 
     next_read = (ssize_t (*)(int, void *, size_t)) dlsym(RTLD_NEXT, "read");
+    next_pread = (ssize_t (*)(int, void *, size_t, off_t)) dlsym(RTLD_NEXT, "pread");
     if (name != NULL) {
         snprintf(path, sizeof path, "%s", name);
         snprintf(gate, sizeof gate, "%s.hang", path);
@@ -43,7 +45,7 @@ static int is_ours(int fd)
     return strcmp(target, path) == 0 && lseek(fd, 0, SEEK_CUR) >= from;
 }
 
-ssize_t read(int fd, void *buffer, size_t size)
+static void hang(int fd)
 {
     int out;
 
@@ -59,5 +61,22 @@ ssize_t read(int fd, void *buffer, size_t size)
             usleep(1000);
         }
     }
+}
+
+ssize_t read(int fd, void *buffer, size_t size)
+{
+    hang(fd);
     return next_read(fd, buffer, size);
+}
+
+ssize_t pread(int fd, void *buffer, size_t size, off_t offset)
+{
+    hang(fd);
+    return next_pread(fd, buffer, size, offset);
+}
+
+/* As NGINX calls it, which is built for files of any length. */
+ssize_t pread64(int fd, void *buffer, size_t size, off64_t offset)
+{
+    return pread(fd, buffer, size, offset);
 }
