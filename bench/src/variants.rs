@@ -77,6 +77,7 @@ const NAMED: &str = r#"
 location ^~ /static/ {
     alias {dir}/;
     add_header Content-Disposition "inline; filename=\"Rust-in-production_1lDxLnrWjwkGm.mp3\"";
+    {padding}
 }"#;
 
 /// The same behind nginx's own redirect.
@@ -86,6 +87,7 @@ location ^~ /downloads/ {
     internal;
     alias {dir}/;
     add_header Content-Disposition "inline; filename=\"Rust-in-production_1lDxLnrWjwkGm.mp3\"";
+    {padding}
 }"#;
 
 /// No module at all. The file name is right for the first format only.
