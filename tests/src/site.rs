@@ -464,7 +464,7 @@ impl Site {
     fn load_module(&self) -> String {
         let [before, after] = &build().neighbours;
         let all = before.iter().chain(&self.module).chain(after);
-        all.map(|path| format!("load_module \"{}\"; ", path.display())).collect()
+        all.map(|path| format!("load_module \"{}\";", path.display())).collect::<Vec<_>>().join(" ")
     }
 
     fn render(&self) -> String {
