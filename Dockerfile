@@ -6,9 +6,13 @@
 # From a checkout the crates are fetched; a release tarball has them. To build from exactly the same
 # base again, name it by its digest:
 #
-#     docker build --build-arg BASE=debian:trixie-slim@sha256:... -t xspace .
+#     docker build --build-arg BASE=docker.io/library/debian:trixie-slim@sha256:... -t xspace .
+#
+# Who publishes an image names its source: the repository or site, and the commit.
+#
+#     docker build --build-arg SOURCE=https://... --build-arg REVISION=$(git rev-parse HEAD) -t xspace .
 
-ARG BASE=debian:trixie-slim
+ARG BASE=docker.io/library/debian:trixie-slim
 
 FROM $BASE AS build
 
@@ -26,9 +30,15 @@ RUN { [ -f vendor/config.toml ] || tools/vendor vendor; } \
 
 FROM $BASE
 
+ARG BASE
+ARG SOURCE=
+ARG REVISION=
 LABEL org.opencontainers.image.title="xspace" \
       org.opencontainers.image.description="NGINX that serves recorded audio and video spaces" \
       org.opencontainers.image.version="0.2.0" \
+      org.opencontainers.image.base.name="$BASE" \
+      org.opencontainers.image.source="$SOURCE" \
+      org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.licenses="(0BSD OR Apache-2.0 OR MIT) AND (Apache-2.0 OR MIT OR Zlib) AND (Apache-2.0 OR MIT) AND Apache-2.0 AND Apache-2.0 WITH LLVM-exception AND BSD-3-Clause AND MIT AND Unicode-3.0 AND Zlib"
 
 COPY --from=build /src/libnginx-mod-http-xspace_*.deb /tmp/

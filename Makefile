@@ -490,8 +490,8 @@ rpm: build/nginx rpm-packages ## Build the RPM for the builds of nginx.org and t
 	@tools/rpm build/rpm
 
 .PHONY: image-test
-image-test: rust tree-packages image-packages ## Build the container image and ask it for a recording
-	@tools/image-test
+image-test: rust tree-packages image-packages ## Build the container image and request a recording, CONTEXT=checkout
+	@CONTEXT=$(CONTEXT) tools/image-test
 
 # npm packages as the lock files say; nothing of them is run while they are installed.
 build/npm/%/installed: %/package.json %/package-lock.json | node-packages
