@@ -489,6 +489,10 @@ arch-systems: rust tree-packages
 rpm: build/nginx rpm-packages ## Build the RPM for the builds of nginx.org and try it, in build/rpm
 	@tools/rpm build/rpm
 
+.PHONY: makepkg
+makepkg: rust tree-packages ## Build the package for Arch Linux with makepkg in a Debian 13 system
+	@tools/makepkg
+
 .PHONY: image-test
 image-test: rust tree-packages image-packages ## Build the container image and request a recording, CONTEXT=checkout
 	@CONTEXT=$(CONTEXT) tools/image-test
