@@ -403,6 +403,10 @@ fn cache_of_the_page_has_the_key_of_the_examples() {
     assert!(words(&conf).contains(&key), "{key}");
     for name in fs::read_dir(project_dir().join("nginx-conf")).expect("a directory") {
         let text = fs::read_to_string(name.expect("an entry").path()).expect("text");
+        // Caches objects of a store, which are the same for everybody who may have them.
+        if text.contains("xspace_s3 ") {
+            continue;
+        }
         let uses = text.lines().filter(|line| line.trim().starts_with("proxy_cache ")).count();
         assert_eq!(uses, words(&text).matches(&key).count(), "{text}");
     }
