@@ -18,6 +18,7 @@ async function pauseAndSeek(context, name) {
   const seek = (place) => page.evaluate((place) => probe.seek(place), place);
 
   await page.goto(`${settings.origin}/links.html`);
+  await page.locator("main[aria-busy=false]").waitFor();
   const contrasts = await contrastsOf(page, "h1, h2, p, p a, nav a, header a, .plyr--audio .plyr__time");
   await fitsPhone(page);
   const article = page.locator(`[id="${name}"]`);

@@ -6,6 +6,8 @@ import { contrastsOf, fitsPhone } from "./look.mjs";
 await run(async (context) => {
   const { page, account } = await open(context);
   await page.goto(`${settings.origin}/`);
+  // The page fetches its list of recordings after it was loaded.
+  await page.locator("main[aria-busy=false]").waitFor();
   const shown = await page.locator("article").evaluateAll((articles) => articles.map((article) => ({
     id: article.id,
     title: article.querySelector("h2").textContent,
