@@ -44,11 +44,18 @@ fn same_sites_do_not_differ() {
 }
 
 /// Directives in `/download/` and in the target of the old site and of the new one, and what is found.
-const KINDS: [(&str, [&str; 2], [&str; 2]); 16] = [
+const KINDS: [(&str, [&str; 2], [&str; 2]); 19] = [
     ("no response", ["if ($request_method = POST) { return 444; }", ""], ["", ""]),
     ("rate limit", ["if ($request_method = POST) { return 429; }", ""], ["", ""]),
     ("access", ["if ($arg_format = mp3) { return 403; }", ""], ["", ""]),
     ("access", ["if ($arg_utm_source) { return 302 /login; }", ""], ["", ""]),
+    ("gateway", ["", ""], ["if ($arg_utm_source) { return 502; }", ""]),
+    ("found", ["if ($arg_utm_source) { return 404; }", ""], ["", ""]),
+    (
+        "every origin",
+        ["", "add_header Access-Control-Allow-Origin https://a.example;"],
+        ["", "add_header Access-Control-Allow-Origin *;"],
+    ),
     ("file not readable", ["", ""], ["if ($arg_utm_source) { return 403; }", ""]),
     ("formats", ["xspace_format '';", ""], ["xspace_format $arg_format;", ""]),
     (
@@ -79,7 +86,8 @@ fn each_kind_is_found() {
         const ALSO: [&str; 3] = ["encoded argument", "fields of a 412 or 416", "several ranges"];
         kinds.retain(|found| !ALSO.contains(&&**found));
         assert_eq!(kinds, [kind], "{text}");
-        assert_eq!(status, i32::from(kind != "added field"), "{kind}: {text}");
+        let is_right = ["added field", "every origin", "found"].contains(&kind);
+        assert_eq!(status, i32::from(!is_right), "{kind}: {text}");
     }
 }
 
@@ -111,6 +119,13 @@ fn fields_and_routes_are_those_of_the_arguments() {
 fn site_that_cannot_be_asked_is_an_error() {
     let new = site("", "", None);
     let application = site("", "add_header X-Accel-Redirect /protected/x.mp3;", None);
+    let file = Site::new()
+        .http1_only()
+        .server("location /download/ { default_type audio/mpeg; try_files /downloads/x.mp3 =404; }")
+        .file("html/downloads/x.mp3", bytes(1, 300_000))
+        .start();
+    let (status, _, text) = compare(&new.url(""), &file.url(""), &[]);
+    assert!(status == 2 && text.contains("does not come from xspace_download"), "{text}");
     for (old, said) in [
         ("http://127.0.0.1:1", "refused"),
         (&*application.url(""), "is the application"),
