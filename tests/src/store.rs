@@ -262,7 +262,9 @@ impl StoreObject {
         if field("if-none-match").is_some_and(|etag| etag == self.etag)
             || field("if-modified-since") == Some(LAST_MODIFIED)
         {
-            return with_fields(Reply::raw("HTTP/1.1 304 Not Modified\r\n\r\n"));
+            // From 1.29.7 on nginx would send the next request on this connection.
+            let reply = Reply::raw("HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n");
+            return with_fields(reply);
         }
         let is_current = field("if-range").is_none_or(|v| v == self.etag || v == LAST_MODIFIED);
         let reply = match field("range").filter(|_| is_current).map(|range| range_of(range, len)) {
