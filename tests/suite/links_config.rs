@@ -1,8 +1,9 @@
 //! What `nginx -t` says about links.
 
-use xspace_tests::{Checked, LinkKey, Site, is_root, lines_marked};
+use xspace_tests::{LinkKey, Site, is_root};
 
 use crate::common::{FILE, recording};
+use crate::marked::{accepted, check, refused, warned};
 
 const KEYS: &str = "xspace_link_keys {dir}/keys;";
 
@@ -10,37 +11,6 @@ fn with_keys(site: Site) -> Site {
     let site = site.file("keys", LinkKey::new("k1").line()).file(FILE, recording());
     site.chmod("keys", 0o600);
     site
-}
-
-/// Checks a site whose line with the comment `#!` the message has to name.
-#[track_caller]
-fn check(mut site: Site) -> (Checked, Vec<String>) {
-    let checked = site.check();
-    let conf = site.write_conf();
-    let places = lines_marked(&site.conf_path(), &conf);
-    (checked, places)
-}
-
-#[track_caller]
-fn refused(site: Site, message: &str) {
-    let (checked, places) = check(site);
-    assert!(!checked.ok, "{message}: {}", checked.output);
-    assert_eq!(places.len(), 1, "{message}");
-    checked.expect_line("emerg", message, &places, message);
-}
-
-#[track_caller]
-fn warned(site: Site, message: &str) {
-    let (checked, places) = check(site);
-    assert!(checked.ok, "{message}: {}", checked.output);
-    assert_eq!(places.len(), 1, "{message}");
-    checked.expect_line("warn", message, &places, message);
-}
-
-#[track_caller]
-fn accepted(site: Site) {
-    let (checked, _) = check(site);
-    assert!(checked.ok && !checked.output.contains("[warn]"), "{}", checked.output);
 }
 
 #[test]

@@ -106,6 +106,9 @@ mod lookup_regressions;
 mod lookup_servers;
 /// Many lookups at once.
 mod lookup_streams;
+/// What links_config and s3_config need.
+#[cfg(any(feature = "links", feature = "s3"))]
+mod marked;
 /// OPTIONS, HEAD, POST and the rest.
 mod methods;
 /// Content-Disposition and names with odd characters.

@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::chown;
 
-use xspace_tests::{Application, Checked, Reply, Site, is_root, lines_marked};
+use xspace_tests::{Application, Reply, Site, is_root};
 
 use crate::common::only_for_workers;
+use crate::marked::{self, accepted, check, refused};
 use crate::s3::{CACHED, CATALOG, DIRECT, S3, key, site};
 
 fn configured(s3: &str, target: &str) -> Site {
@@ -15,37 +16,11 @@ fn configured(s3: &str, target: &str) -> Site {
     site
 }
 
-/// Checks a site whose line with the comment `#!` the message has to name.
-#[track_caller]
-fn check(mut site: Site) -> (Checked, Vec<String>) {
-    let checked = site.check();
-    let conf = site.write_conf();
-    let places = lines_marked(&site.conf_path(), &conf);
-    (checked, places)
-}
-
-#[track_caller]
-fn refused(site: Site, message: &str) {
-    let (checked, places) = check(site);
-    assert!(!checked.ok, "{message}: {}", checked.output);
-    assert_eq!(places.len(), 1, "{message}");
-    checked.expect_line("emerg", message, &places, message);
-}
-
 /// The only warning.
 #[track_caller]
 fn warned(site: Site, message: &str) {
-    let (checked, places) = check(site);
-    assert!(checked.ok, "{message}: {}", checked.output);
-    assert_eq!(places.len(), 1, "{message}");
-    checked.expect_line("warn", message, &places, message);
+    let checked = marked::warned(site, message);
     assert_eq!(checked.output.matches("[warn]").count(), 1, "{}", checked.output);
-}
-
-#[track_caller]
-fn accepted(site: Site) {
-    let (checked, _) = check(site);
-    assert!(checked.ok && !checked.output.contains("[warn]"), "{}", checked.output);
 }
 
 /// The directive, on a line that messages name.
