@@ -1,8 +1,8 @@
 //! The environments that are open in this process.
 //!
 //! LMDB must not open one twice in a process ("Caveats" in `lmdb.h`): closing a file ends all locks
-//! that the process has on it, whatever descriptor they were made with (fcntl(2)), and whoever opens
-//! the environment next then empties the table of readers. So all catalogs share an environment,
+//! that the process has on it, whatever descriptor they were made with (fcntl(2)), and the next
+//! process to open the environment then empties the table of readers. So all catalogs share an environment,
 //! whatever path they name it by, in a single process those of the earlier configuration, too.
 
 #![forbid(unsafe_code)]
