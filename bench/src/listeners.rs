@@ -100,8 +100,9 @@ fn plan(bench: &Workbench, listeners: usize) -> Plan {
     let (ramp, settle, window) = if bench.quick {
         (2.0, 0.5, 4.0)
     } else {
-        // 500 a second at most, each of whom needs three requests.
-        (5.0 + listeners as f64 / 1000.0, 10.0, 45.0)
+        // 250 a second at most, each of whom needs three requests, and by HTTPS a handshake for each:
+        // nginx is not to be late with them when measuring begins.
+        (5.0 + listeners as f64 / 250.0, 10.0, 45.0)
     };
     let [ramp, settle, window] = [ramp, settle, window].map(Duration::from_secs_f64);
     Plan { listeners, ramp, settle, window, processor: CLIENT }
@@ -150,9 +151,14 @@ impl Run {
         self.seen.stalled.as_secs_f64() / (self.seen.present * self.window.as_secs_f64())
     }
 
-    /// Whether more listeners need not be tried.
+    /// Whether more listeners need not be tried: one request in a hundred takes this long, or there is
+    /// no sound in a hundredth of the time.
     fn is_too_much(&self) -> bool {
-        self.seen.failed > 0 || self.silence() > 0.01
+        const TOO_LONG: Duration = Duration::from_secs(2);
+        let is_slow =
+            |times: &[u64]| u128::from(Seen::sorted(times).quantile(0.99)) > TOO_LONG.as_nanos();
+        let seen = &self.seen;
+        seen.failed > 0 || self.silence() > 0.01 || is_slow(&seen.seeks) || is_slow(&seen.joins)
     }
 
     /// Processor time of nginx and application, in processors.
@@ -177,6 +183,7 @@ impl Run {
             "processors_per_thousand": self.per_thousand(self.processors()),
             "memory": self.used.memory, "memory_per_thousand": self.per_thousand(self.used.memory as f64),
             "socket_memory": self.used.socket_memory, "open_files": self.used.files,
+            "dropped_segments": self.used.dropped,
         })
     }
 }
@@ -201,6 +208,7 @@ fn report(title: &str, runs: &[Run]) -> Value {
         "client CPU",
         "PSS/1000",
         "sockets",
+        "dropped",
     ]);
     for run in runs {
         let seen = &run.seen;
@@ -226,6 +234,7 @@ fn report(title: &str, runs: &[Run]) -> Value {
             percent(seen.client),
             megabytes(run.per_thousand(run.used.memory as f64) as u64),
             megabytes(run.used.socket_memory),
+            grouped(run.used.dropped),
         ]);
     }
     table.print(title);
@@ -317,7 +326,8 @@ fn changes(bench: &Workbench) -> Result<Value> {
             is_new.map(drop).ok_or_else(|| "no line in the new log".into())
         })?;
         server.stop();
-        if run.seen.failed > 0 {
+        // Some get lost at a reload by HTTP/3: see docs/high-traffic.md.
+        if run.seen.failed > 0 && over != Over::Http3 {
             return Err(format!("listeners gave up: {:?}", run.seen.errors).into());
         }
         runs.push(run);

@@ -69,16 +69,23 @@ pub fn draw(part: &str, results: &Value, dir: &Path) -> Result<()> {
                 )?;
             }
         }
+        "listeners" => {
+            let counts = rows(&results["counts"]).iter().filter(|row| is_ours(&text(&row["with"])));
+            let points = counts.map(|row| {
+                let point = (number(&row["listeners"]), number(&row["processors"]) * 100.0);
+                (text(&row["over"]), point)
+            });
+            let lines = lines_of(points);
+            let title = "Listeners at once, with a catalog and plays counted";
+            let up = "processor time of nginx, %";
+            draw_lines(title, "listeners", up, shown, &lines, &path("listeners"))?;
+        }
         "growth" => {
-            let mut lines: Vec<Line> = Vec::new();
-            for row in rows(&results["connections"]) {
-                let name = text(&row["with"]);
-                let point = (number(&row["connections"]), number(&row["cpu_ns_per_request"]) / 1e3);
-                match lines.iter_mut().find(|line| line.name == name) {
-                    Some(line) => line.points.push(point),
-                    None => lines.push(Line { name, points: vec![point] }),
-                }
-            }
+            let points = rows(&results["connections"]).iter().map(|row| {
+                let time = number(&row["cpu_ns_per_request"]) / 1e3;
+                (text(&row["with"]), (number(&row["connections"]), time))
+            });
+            let lines = lines_of(points);
             let up = "processor time per request, µs";
             let title = "Active connections, 4 KiB ranges";
             draw_lines(title, "connections", up, shown, &lines, &path("connections"))?;
@@ -186,6 +193,18 @@ struct Line {
     name: String,
     /// Places on the horizontal axis, all greater than 0, and values.
     points: Vec<(f64, f64)>,
+}
+
+/// Lines of points that each have the name of theirs.
+fn lines_of(points: impl Iterator<Item = (String, (f64, f64))>) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for (name, point) in points {
+        match lines.iter_mut().find(|line| line.name == name) {
+            Some(line) => line.points.push(point),
+            None => lines.push(Line { name, points: vec![point] }),
+        }
+    }
+    lines
 }
 
 /// Lines over a logarithmic horizontal axis; the vertical one begins at 0.

@@ -40,13 +40,14 @@ const DEBIAN: [Variant; 6] = [
 ];
 
 /// By HTTP/2 and HTTP/3: the protocol is the same for all of them.
-const FEW: [Variant; 7] = [
+const FEW: [Variant; 8] = [
     variants::STATIC_FILES,
     variants::STATIC_NAMED,
     variants::TRIED,
     variants::FLASK_X_ACCEL,
     variants::DIRECTORY_FIRST,
     variants::CATALOG,
+    variants::CATALOG_OFF,
     variants::STATIC_BESIDE_CATALOG,
 ];
 

@@ -123,6 +123,8 @@ impl Workbench {
             "memory": field("/proc/meminfo", "MemTotal"),
             "kernel": word("/proc/sys/kernel/osrelease", 0),
             "load average before": word("/proc/loadavg", 0),
+            "tcp_mem in pages": fs::read_to_string("/proc/sys/net/ipv4/tcp_mem")
+                .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).ok(),
             "quick": self.quick,
         })
     }

@@ -113,7 +113,7 @@ pub fn site(name: &str, text: &str) -> Site {
         // The test has a block of these of its own, and may not raise its limits.
         .replace("\nworker_processes auto;\n", "\n")
         .replace("\nworker_rlimit_nofile 65536;\n", "\n")
-        .replace(" worker_connections 30000;", " worker_connections 512;")
+        .replace(" worker_connections 60000;", " worker_connections 512;")
         // Tests fetch more than the beginning, and do not wait for it.
         .replace("limit_rate_after 512k;", "limit_rate_after 100m;")
         .replace("127.0.0.1:8080", "127.0.0.1:{other}")

@@ -100,6 +100,9 @@ pub struct Usage {
     pub socket_memory: u64,
     /// Files that the workers have open then.
     pub files: usize,
+    /// Segments that arrived and were dropped for want of memory for sockets: with many of them,
+    /// `net.ipv4.tcp_mem` is the limit, and times are those of repetitions.
+    pub dropped: u64,
 }
 
 /// A running nginx.
@@ -129,6 +132,7 @@ impl Server {
             .then(|| application("old_application:app", &[("RECORDINGS", downloads.as_os_str())]));
         let address = application.as_ref().map(Program::address);
         let site = site_of(bench, recordings, subject, address, settings)
+            .connections(connections(over))
             .workers(listeners.div_ceil(PER_WORKER))
             .under(&["taskset", "--cpu-list", SERVER]);
         let nginx = site.start();
@@ -174,7 +178,7 @@ impl Server {
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
         };
         wait(from);
-        let before = self.ran()?;
+        let before = (self.ran()?, dropped_segments()?);
         look()?;
         // At the end everybody leaves at once.
         wait(to - Duration::from_secs(1));
@@ -183,8 +187,9 @@ impl Server {
         let socket_memory = socket_memory()?;
         wait(to);
         // After a reload some of the processes are others.
-        let ran = self.ran()?.saturating_sub(before);
-        Ok(Usage { ran, memory, socket_memory, files })
+        let ran = self.ran()?.saturating_sub(before.0);
+        let dropped = dropped_segments()?.saturating_sub(before.1);
+        Ok(Usage { ran, memory, socket_memory, files, dropped })
     }
 
     fn memory(&self) -> u64 {
@@ -203,6 +208,17 @@ impl Server {
     }
 }
 
+/// Connections for each worker process: more than its listeners take, because nginx closes idle ones
+/// when few are left.
+fn connections(over: Over) -> u32 {
+    match over {
+        Over::Http1 | Over::Tls | Over::Http2 => 15_000,
+        // A listener takes six: for nginx, each stream is one too, and besides that of the request
+        // the client opens three, and nginx another one.
+        Over::Http3 => 45_000,
+    }
+}
+
 /// A site that listens for all protocols.
 fn site_of(
     bench: &Workbench,
@@ -211,8 +227,6 @@ fn site_of(
     application: Option<&Address>,
     settings: Settings,
 ) -> Site {
-    // More than a connection for each listener: nginx closes idle ones when few are left.
-    const CONNECTIONS: u32 = 15_000;
     const LISTEN: &str = "
         listen 127.0.0.1:{other} {listen};
         listen 127.0.0.1:{tls} ssl {listen};
@@ -223,7 +237,6 @@ fn site_of(
         ssl_session_cache shared:tls:10m;";
     let site = site()
         .http1_only()
-        .connections(CONNECTIONS)
         .log_level("notice")
         .main("worker_rlimit_nofile 20000;")
         .http(&variants::http(bench))
@@ -249,4 +262,16 @@ fn socket_memory() -> Result<u64> {
     let text = fs::read_to_string("/proc/net/sockstat")?;
     let pages = text.lines().filter_map(|line| line.rsplit_once(" mem ")?.1.parse::<u64>().ok());
     Ok(pages.sum::<u64>() * rustix::param::page_size() as u64)
+}
+
+/// Since the start of the system, for both ends of all connections.
+fn dropped_segments() -> Result<u64> {
+    const NAME: &str = "TCPRcvQDrop";
+    let text = fs::read_to_string("/proc/net/netstat")?;
+    // A line of names, and one of values.
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
+    let (names, values) = lines.next().zip(lines.next()).ok_or("no TcpExt")?;
+    let mut both = names.split(' ').zip(values.split(' '));
+    let (_, value) = both.find(|(name, _)| *name == NAME).ok_or("no count of segments")?;
+    Ok(value.parse()?)
 }
