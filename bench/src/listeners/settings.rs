@@ -128,6 +128,7 @@ pub fn times(bench: &Workbench) -> Result<Value> {
         let mut run = Run::new(&server, plan(bench, count), |_, _| Ok(()))?;
         run.subject = setting.name;
         server.stop();
+        println!("  {}: {}", setting.name, run.json());
         runs.push(run);
     }
     Ok(report("Settings", &runs))
