@@ -1,22 +1,29 @@
-//! Catalogs that the scripts in nginx-conf/ write from a database.
+//! Catalogs that the scripts in nginx-conf/ write from a database, as files and to LMDB.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Instant;
 
-use serde_json::{Value, json};
-use xspace_tests::{Site, poll, project_dir, setting};
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::{Map, Value, json};
+use xspace_tests::{
+    LmdbWriter, Nginx, Random, Site, children, lmdb_entries, poll, project_dir, setting,
+};
 
 use crate::database::{Database, Kind};
 
 const KINDS: [Kind; 3] = [Kind::Sqlite, Kind::Postgresql, Kind::Mariadb];
 
 /// A space as the queries of the scripts expect it: id, title, whether it is removed, files.
-type Space = (&'static str, Option<&'static str>, bool, &'static [&'static str]);
+pub type Space = (&'static str, Option<&'static str>, bool, &'static [&'static str]);
 
-const SPACES: [Space; 14] = [
+pub const SPACES: [Space; 14] = [
     ("titled", Some("Gespräch \"Rust\" \\ 100% 🎙"), false, &[ODD_FILE, "2025/c.mp4"]),
     ("untitled", None, false, &["d.mp3"]),
     ("empty", Some(""), false, &["d.mp3"]),
@@ -37,14 +44,14 @@ const SPACES: [Space; 14] = [
 const ODD_FILE: &str = "2025/a \"b\" \\ 🎙 'c' 100%.mp3";
 
 /// A database, and the directory of the catalog that is written from it.
-struct Source {
-    database: Database,
-    kind: Kind,
+pub struct Source {
+    pub database: Database,
+    pub kind: Kind,
     dir: PathBuf,
 }
 
 impl Source {
-    fn new(site: &Site, kind: Kind) -> Self {
+    pub fn new(site: &Site, kind: Kind) -> Self {
         let database = Database::start(kind, site.dir());
         let source = Self { database, kind, dir: site.make_dir("catalog") };
         if kind == Kind::Mariadb {
@@ -70,12 +77,12 @@ impl Source {
         ));
     }
 
-    fn run(&self, statements: &str) {
+    pub fn run(&self, statements: &str) {
         self.database.query("site", statements);
     }
 
     /// Text in SQL, whatever is in it.
-    fn literal(&self, text: &str) -> String {
+    pub fn literal(&self, text: &str) -> String {
         let hex = data_encoding::HEXLOWER.encode(text.as_bytes());
         match self.kind {
             Kind::Sqlite => format!("CAST(X'{hex}' AS TEXT)"),
@@ -84,7 +91,7 @@ impl Source {
         }
     }
 
-    fn insert(&self, spaces: &[Space]) {
+    pub fn insert(&self, spaces: &[Space]) {
         let mut statements = String::new();
         for (id, title, is_removed, files) in spaces {
             let id = self.literal(id);
@@ -99,7 +106,7 @@ impl Source {
     }
 
     /// So many spaces, with titles of 400 characters and a file each.
-    fn insert_many(&self, count: u32) {
+    pub fn insert_many(&self, count: u32) {
         let (number, numbers, title) = match self.kind {
             Kind::Sqlite => (
                 "value",
@@ -121,7 +128,7 @@ impl Source {
 
     /// Makes `spaces` a view of the spaces, whose `removed` is another expression for the last one,
     /// that with the greatest id.
-    fn last_is(&self, expression: &str) {
+    pub fn last_is(&self, expression: &str) {
         self.run(&format!(
             "DROP VIEW IF EXISTS spaces;
              CREATE VIEW spaces AS
@@ -137,19 +144,42 @@ impl Source {
 
     /// The script, started by a shell that gives itself limits before.
     fn script(&self, limits: &str) -> Command {
+        self.script_for(limits, self.catalog().into())
+    }
+
+    fn script_for(&self, limits: &str, catalog: OsString) -> Command {
         let (script, url) = self.database.catalog_from();
         let mut command = Command::new("/bin/bash");
         command
             .args(["-c", &format!("{limits} exec \"$0\" \"$@\"")])
             .arg(script)
             .arg(url)
-            .arg(self.catalog())
+            .arg(catalog)
             // Names that are not ASCII must not depend on the locale, which cron does not set.
             .env("LC_ALL", "C")
             // A sort would need all rows before the first.
             .env("PGOPTIONS", "-c enable_sort=off")
             .stdin(Stdio::null());
         command
+    }
+
+    /// The script that writes to LMDB.
+    fn script_for_lmdb(&self, limits: &str) -> Command {
+        self.script_for(limits, format!("lmdb:{}", self.lmdb().display()).into())
+    }
+
+    /// The environment, which [`lmdb_site`] makes.
+    pub fn lmdb(&self) -> PathBuf {
+        self.dir.with_file_name("lmdb")
+    }
+
+    /// Writes to LMDB; gives the messages.
+    #[track_caller]
+    fn write_lmdb(&self) -> String {
+        let output = self.script_for_lmdb("").output().expect("bash can be run");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{:?}: {said}", self.kind);
+        said
     }
 
     #[track_caller]
@@ -173,8 +203,16 @@ impl Source {
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 
-    /// Whether rows are on their way into a new file.
-    fn has_begun(&self) -> bool {
+    /// Whether rows are on their way into a new file, or to catalog-to-lmdb of this shell.
+    fn has_begun(&self, script: Option<u32>) -> bool {
+        if let Some(script) = script {
+            let sorts = children(script).into_iter().flat_map(children);
+            return sorts.into_iter().any(|pid| {
+                let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+                let read = io.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok());
+                read > Some(1_000_000)
+            });
+        }
         let names = self.names();
         let new = names.iter().find(|&name| name != "catalog.json");
         let metadata = new.map(|name| fs::metadata(self.dir.join(name)));
@@ -183,11 +221,16 @@ impl Source {
 
     /// The script has failed, with a message that has a word, and has left all as it was.
     #[track_caller]
-    fn has_failed(&self, output: &Output, word: &str, what: &str) {
+    fn has_failed(&self, is_lmdb: bool, output: &Output, word: &str, what: &str) {
         let said = String::from_utf8_lossy(&output.stderr);
         let what = format!("{:?}, {what}: {said}", self.kind);
         assert!(!output.status.success(), "{what}");
-        assert!(said.contains(word), "{what}");
+        assert!(said.contains(word) && !said.contains("Traceback"), "{what}");
+        if is_lmdb {
+            let old = json!({ "removed": { "status": 410 } });
+            assert_eq!(Value::Object(read_lmdb(&self.lmdb())), old, "{what}");
+            return;
+        }
         assert_eq!(self.names(), ["catalog.json"], "{what}");
         assert_eq!(fs::read_to_string(self.catalog()).expect("the catalog"), OLD, "{what}");
     }
@@ -210,21 +253,217 @@ fn site() -> Site {
     Site::with_directives("xspace_catalog {dir}/catalog/catalog.json;", "")
 }
 
+/// A site with an empty environment, which workers of any user may read.
+pub fn lmdb_site(parameters: &str) -> Site {
+    let site =
+        Site::with_directives(&format!("xspace_catalog lmdb:{{dir}}/lmdb {parameters};"), "")
+            .server("add_header X-Says '$xspace_outcome|$xspace_file|$xspace_title' always;");
+    LmdbWriter::open(&site.dir().join("lmdb")).kill();
+    with_files(site)
+}
+
+/// The files of [`SPACES`].
+fn with_files(mut site: Site) -> Site {
+    for (file, text) in [
+        (ODD_FILE, "odd"),
+        ("d.mp3", "d"),
+        ("by-id.mp3", "by id"),
+        ("nothing-known.mp3", "nothing"),
+        ("removed.mp3", "withheld"),
+        ("line.mp3", "withheld"),
+        ("suffix.mp3", "withheld"),
+    ] {
+        site = site.file(&format!("downloads/{file}"), text);
+    }
+    site
+}
+
+/// The entries in an environment, as JSON, those that are refused as the string "refused".
+pub fn read_lmdb(directory: &Path) -> Map<String, Value> {
+    let entry = |(key, text): (String, String)| {
+        let value: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+        (key, if value.get("error").is_some() { json!("refused") } else { value })
+    };
+    lmdb_entries(directory).into_iter().map(entry).collect()
+}
+
+/// The entries of [`SPACES`] in LMDB: there is no key that is not an id.
+pub fn lmdb_expected() -> Map<String, Value> {
+    let is_id =
+        |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let entries = entries();
+    let mut entries = entries.as_object().expect("an object").clone();
+    entries.retain(|id, _| is_id(id));
+    for id in ["line", "suffix"] {
+        entries.insert(id.to_owned(), json!("refused"));
+    }
+    entries
+}
+
+#[test]
+fn lmdb_has_what_the_database_says() {
+    for kind in KINDS {
+        let nginx = lmdb_site("").start();
+        let source = Source::new(nginx.site(), kind);
+        source.insert(&SPACES);
+        let said = source.write_lmdb();
+        for id in [r#""""#, r#""a/b""#, r#""a\"\\b""#, r#""\ud83c\udf99""#] {
+            assert!(said.contains(&format!("{id} is not an id")), "{kind:?}, {id}: {said}");
+        }
+        assert!(said.contains(r#"space "line\n" is refused: it is not an id"#), "{kind:?}: {said}");
+        assert_eq!(read_lmdb(&source.lmdb()), lmdb_expected(), "{kind:?}");
+        serves_all(&nginx, kind);
+
+        // Only what differs is written.
+        let transaction = || last_transaction(&source.lmdb());
+        let before = transaction();
+        assert_eq!(source.write_lmdb(), said, "{kind:?}");
+        assert_eq!(transaction(), before, "{kind:?}: nothing has changed");
+        source.run(
+            "DELETE FROM spaces WHERE space_id IN ('titled', 'suffix.mp3');
+             UPDATE spaces SET title = 'new' WHERE space_id = 'untitled';",
+        );
+        source.write_lmdb();
+        assert_eq!(transaction(), before + 1, "{kind:?}: one transaction");
+        assert_eq!(nginx.get("/download/titled").status, 404, "{kind:?}");
+        assert_eq!(nginx.get("/download/suffix").text(), "withheld", "{kind:?}: not any more");
+        let says = nginx.get("/download/untitled").header("x-says").map(str::to_owned);
+        assert_eq!(says.as_deref(), Some("found|d.mp3|new"), "{kind:?}");
+
+        // None is left of a thousand, and of none.
+        source.insert_many(3000);
+        source.write_lmdb();
+        assert_eq!(lmdb_entries(&source.lmdb()).len(), 3000 + lmdb_expected().len() - 2);
+        source.run("DELETE FROM files; DELETE FROM spaces;");
+        source.write_lmdb();
+        assert_eq!(read_lmdb(&source.lmdb()), Map::new(), "{kind:?}");
+        source.write_lmdb();
+    }
+}
+
+/// The number of the last transaction in an environment.
+fn last_transaction(directory: &Path) -> u64 {
+    mdb_stat(directory, "Last transaction ID: ")
+}
+
+/// A number that `mdb_stat -e` shows.
+pub fn mdb_stat(directory: &Path, name: &str) -> u64 {
+    let output = Command::new("mdb_stat").arg("-e").arg(directory).output().expect("mdb_stat");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let value = text.lines().find_map(|line| line.trim().strip_prefix(name)).expect("a number");
+    value.parse().expect("a number")
+}
+
+/// A new environment can be read and written by the group, as the documentation has it.
+#[test]
+fn files_of_a_new_environment_are_for_the_group() {
+    let site = site();
+    let source = Source::new(&site, Kind::Sqlite);
+    let catalog = site.dir().join("new");
+    let script = || source.script_for("", format!("lmdb:{}", catalog.display()).into());
+    let output = script().output().expect("bash can be run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("No such file or directory"), "{said}");
+    fs::create_dir(&catalog).expect("a directory");
+    assert!(script().status().expect("bash can be run").success());
+    for name in ["data.mdb", "lock.mdb"] {
+        let metadata = fs::metadata(catalog.join(name)).expect("a file");
+        assert_eq!(metadata.mode(), 0o100660, "{name}");
+    }
+}
+
+/// Two rows of one id, and of an id with what is not one.
+#[test]
+fn space_with_two_rows_is_refused() {
+    for kind in KINDS {
+        let nginx = lmdb_site("").start();
+        let source = Source::new(nginx.site(), kind);
+        source.run("DROP TABLE spaces");
+        let id = if kind == Kind::Mariadb { "VARCHAR(128) COLLATE utf8mb4_bin" } else { "TEXT" };
+        source.run(&format!("CREATE TABLE spaces (space_id {id}, title TEXT, removed BOOLEAN)"));
+        source.insert(&[
+            ("two", Some("one"), false, &["d.mp3"]),
+            ("two", Some("other"), false, &[]),
+            ("by-id", Some("x"), false, &[]),
+            ("by-id.mp3", None, true, &[]),
+            ("untitled", None, false, &[]),
+        ]);
+        let said = source.write_lmdb();
+        assert!(said.contains(r#"space "two" is refused: it has 2 rows"#), "{kind:?}: {said}");
+        assert!(said.contains(r#"space "by-id" is refused: it has 2 rows"#), "{kind:?}: {said}");
+        let entries = read_lmdb(&source.lmdb());
+        let untitled = json!({ "title": null, "files": null });
+        let expected = json!({ "two": "refused", "by-id": "refused", "untitled": untitled });
+        assert_eq!(Value::Object(entries), expected, "{kind:?}");
+        assert_eq!(nginx.get("/download/by-id").status, 500, "{kind:?}");
+        nginx.wait_error(&["entry of space \"by-id\"", "is unusable: unknown key \"error\""]);
+    }
+}
+
+/// The script and its programs are killed at any moment: LMDB has old and new entries, and the next
+/// script writes the rest.
+#[test]
+fn script_that_is_killed_leaves_whole_entries() {
+    let kills = setting("XSPACE_TEST_KILLS", 50) / 5;
+    for kind in KINDS {
+        let site = lmdb_site("");
+        let source = Source::new(&site, kind);
+        source.insert_many(20_000);
+        let start = Instant::now();
+        source.write_lmdb();
+        let usual = start.elapsed();
+        let mut random = Random::new(kind as u64 + 1);
+        let mut changed = 0;
+        for kill in 1..=kills {
+            source.run(&format!("UPDATE spaces SET title = '{kill}'"));
+            let mut script = source.script_for_lmdb("");
+            let mut script = script.process_group(0).spawn().expect("bash can be run");
+            thread::sleep(usual * random.below(1000) as u32 / 1000);
+            let group = Pid::from_child(&script);
+            kill_process_group(group, Signal::KILL).expect("not waited for");
+            script.wait().expect("it has ended");
+            let entries = read_lmdb(&source.lmdb());
+            assert_eq!(entries.len(), 20_000, "{kind:?}");
+            let new = json!(kill.to_string());
+            changed += entries.values().filter(|entry| entry["title"] == new).count();
+            let is_whole = |entry: &Value| entry["files"] == json!(["d.mp3"]);
+            assert!(entries.values().all(is_whole), "{kind:?}");
+        }
+        println!("{kind:?}: {changed} entries written between {kills} kills");
+        source.write_lmdb();
+        let entries = read_lmdb(&source.lmdb());
+        let last = json!({ "title": kills.to_string(), "files": ["d.mp3"] });
+        assert!(entries.len() == 20_000 && entries.values().all(|entry| *entry == last));
+    }
+}
+
+/// What is held in memory does not depend on the number of spaces. The map of LMDB is not counted: its
+/// pages are the page cache's.
+#[test]
+fn many_spaces_need_little_memory_with_lmdb() {
+    let count: u32 = setting("XSPACE_TEST_SPACES", 200_000);
+    for kind in KINDS {
+        let site = lmdb_site("");
+        let source = Source::new(&site, kind);
+        source.insert_many(count);
+        let start = Instant::now();
+        let output = source.script_for_lmdb("ulimit -d 65536;").output().expect("bash can be run");
+        let first = start.elapsed();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{kind:?}: {said}");
+        let transactions = last_transaction(&source.lmdb());
+        assert!(transactions >= u64::from(count) / 1000, "{kind:?}: {transactions} transactions");
+        assert_eq!(mdb_stat(&source.lmdb(), "Entries: "), u64::from(count), "{kind:?}");
+        let start = Instant::now();
+        source.write_lmdb();
+        println!("{kind:?}: {count} spaces in {first:?}, again in {:?}", start.elapsed());
+    }
+}
+
 #[test]
 fn each_space_is_served_as_the_database_says() {
     for kind in KINDS {
-        let mut site = site();
-        for (file, text) in [
-            (ODD_FILE, "odd"),
-            ("d.mp3", "d"),
-            ("by-id.mp3", "by id"),
-            ("nothing-known.mp3", "nothing"),
-            ("removed.mp3", "withheld"),
-            ("line.mp3", "withheld"),
-            ("suffix.mp3", "withheld"),
-        ] {
-            site = site.file(&format!("downloads/{file}"), text);
-        }
+        let mut site = with_files(site());
         let source = Source::new(&site, kind);
         source.insert(&SPACES);
         source.write();
@@ -238,29 +477,34 @@ fn each_space_is_served_as_the_database_says() {
 
         let checked = site.check();
         assert!(checked.ok, "{kind:?}: {}", checked.output);
-        let nginx = site.start();
         let output = checked.output;
         assert!(output.contains("8 usable entries, 2 unusable, 4 skipped"), "{kind:?}: {output}");
-        for (id, status, text, name) in [
-            ("titled", 200, "odd", "filename*=UTF-8''Gespr%C3%A4ch-Rust-100_titled.mp3"),
-            ("untitled", 200, "d", "filename=\"untitled.mp3\""),
-            ("empty", 200, "d", "filename=\"empty.mp3\""),
-            ("lines", 200, "d", "filename=\"a-b-cd_lines.mp3\""),
-            ("by-id", 200, "by id", "filename=\"No-file_by-id.mp3\""),
-            ("BY-ID", 200, "d", "filename=\"2025_BY-ID.mp3\""),
-            ("nothing-known", 200, "nothing", "filename=\"nothing-known.mp3\""),
-            ("removed", 410, "", ""),
-            ("line", 500, "", ""),
-            ("suffix", 500, "", ""),
-        ] {
-            let response = nginx.get(&format!("/download/{id}"));
-            assert_eq!(response.status, status, "{kind:?}, {id}: {response:?}");
-            assert!(!response.text().contains("withheld"), "{kind:?}, {id}");
-            if status == 200 {
-                assert_eq!(response.text(), text, "{kind:?}, {id}");
-                let field = response.header("content-disposition").expect("a name");
-                assert!(field.contains(name), "{kind:?}, {id}: {field}");
-            }
+        serves_all(&site.start(), kind);
+    }
+}
+
+/// Each of [`SPACES`] is answered as it has to be.
+#[track_caller]
+pub fn serves_all(nginx: &Nginx, kind: Kind) {
+    for (id, status, text, name) in [
+        ("titled", 200, "odd", "filename*=UTF-8''Gespr%C3%A4ch-Rust-100_titled.mp3"),
+        ("untitled", 200, "d", "filename=\"untitled.mp3\""),
+        ("empty", 200, "d", "filename=\"empty.mp3\""),
+        ("lines", 200, "d", "filename=\"a-b-cd_lines.mp3\""),
+        ("by-id", 200, "by id", "filename=\"No-file_by-id.mp3\""),
+        ("BY-ID", 200, "d", "filename=\"2025_BY-ID.mp3\""),
+        ("nothing-known", 200, "nothing", "filename=\"nothing-known.mp3\""),
+        ("removed", 410, "", ""),
+        ("line", 500, "", ""),
+        ("suffix", 500, "", ""),
+    ] {
+        let response = nginx.get(&format!("/download/{id}"));
+        assert_eq!(response.status, status, "{kind:?}, {id}: {response:?}");
+        assert!(!response.text().contains("withheld"), "{kind:?}, {id}");
+        if status == 200 {
+            assert_eq!(response.text(), text, "{kind:?}, {id}");
+            let field = response.header("content-disposition").expect("a name");
+            assert!(field.contains(name), "{kind:?}, {id}: {field}");
         }
     }
 }
@@ -307,58 +551,77 @@ fn odd_tables() {
 #[test]
 fn failures_leave_the_catalog() {
     for kind in KINDS {
-        let site = site().file("catalog/catalog.json", OLD);
-        let mut source = Source::new(&site, kind);
-        let fails = |source: &Source, limits: &str, word: &str, what: &str| {
-            let output = source.script(limits).output().expect("bash can be run");
-            source.has_failed(&output, word, what);
-        };
-        source.insert_many(20_000);
-        fails(&source, "ulimit -f 100;", "", "the disk is full");
-
-        // Behind the others, which are on their way by then.
-        source.insert(&[("z-last", None, false, &[])]);
-        source.run("ALTER TABLE spaces RENAME TO all_spaces");
-        source.last_is(match kind {
-            Kind::Sqlite => "abs(-9223372036854775802 - length(space_id))",
-            Kind::Postgresql => "1 / (length(space_id) - 6) > 0",
-            Kind::Mariadb => "(SELECT 1 FROM all_spaces o WHERE o.space_id <= s.space_id)",
-        });
-        let error = match kind {
-            Kind::Sqlite => "integer overflow",
-            Kind::Postgresql => "division by zero",
-            Kind::Mariadb => "more than 1 row",
-        };
-        fails(&source, "", error, "an error in the last row");
-
-        if kind != Kind::Sqlite {
-            if kind == Kind::Postgresql {
-                // All rows of a view with a volatile function would come before the first is sorted.
-                source.run(
-                    "CREATE FUNCTION sleep(seconds INTEGER) RETURNS BOOLEAN STABLE
-                         LANGUAGE plpgsql AS 'BEGIN RETURN pg_sleep(seconds) IS NULL; END'",
-                );
-            }
-            source.last_is("sleep(100)");
-            let mut script = source.script("");
-            let script = script.stderr(Stdio::piped()).spawn().expect("bash can be run");
-            assert!(poll(|| source.has_begun()), "{kind:?}: no rows");
-            source.database.kill();
-            let output = script.wait_with_output().expect("it ends");
-            source.has_failed(&output, "connection", "the connection breaks");
-            source.database.resume();
-        }
-
-        source.run(
-            "DROP VIEW spaces;
-             CREATE VIEW spaces AS SELECT NULL AS space_id, NULL AS title, 1 = 0 AS removed;",
-        );
-        fails(&source, "", "row without an id", "a space without an id");
-        source.run("DROP TABLE files;");
-        fails(&source, "", "files", "no table");
-        source.database.kill();
-        fails(&source, "", "", "no database");
+        failures_leave(false, kind);
     }
+}
+
+/// LMDB is written when all rows are there.
+#[test]
+fn failures_leave_lmdb() {
+    for kind in KINDS {
+        failures_leave(true, kind);
+    }
+}
+
+fn failures_leave(is_lmdb: bool, kind: Kind) {
+    let site = lmdb_site("").file("catalog/catalog.json", OLD);
+    let mut source = Source::new(&site, kind);
+    LmdbWriter::open(&source.lmdb()).put("removed", r#"{"status":410}"#);
+    let script = |source: &Source, limits: &str| {
+        if is_lmdb { source.script_for_lmdb(limits) } else { source.script(limits) }
+    };
+    let fails = |source: &Source, limits: &str, word: &str, what: &str| {
+        let output = script(source, limits).output().expect("bash can be run");
+        source.has_failed(is_lmdb, &output, word, what);
+    };
+    source.insert_many(20_000);
+    // The first page of a file is too much.
+    let limits = if is_lmdb { "ulimit -f 0;" } else { "ulimit -f 100;" };
+    fails(&source, limits, "", "the disk is full");
+
+    // Behind the others, which are on their way by then.
+    source.insert(&[("z-last", None, false, &[])]);
+    source.run("ALTER TABLE spaces RENAME TO all_spaces");
+    source.last_is(match kind {
+        Kind::Sqlite => "abs(-9223372036854775802 - length(space_id))",
+        Kind::Postgresql => "1 / (length(space_id) - 6) > 0",
+        Kind::Mariadb => "(SELECT 1 FROM all_spaces o WHERE o.space_id <= s.space_id)",
+    });
+    let error = match kind {
+        Kind::Sqlite => "integer overflow",
+        Kind::Postgresql => "division by zero",
+        Kind::Mariadb => "more than 1 row",
+    };
+    fails(&source, "", error, "an error in the last row");
+
+    if kind != Kind::Sqlite {
+        if kind == Kind::Postgresql {
+            // All rows of a view with a volatile function would come before the first is sorted.
+            source.run(
+                "CREATE FUNCTION sleep(seconds INTEGER) RETURNS BOOLEAN STABLE
+                         LANGUAGE plpgsql AS 'BEGIN RETURN pg_sleep(seconds) IS NULL; END'",
+            );
+        }
+        source.last_is("sleep(100)");
+        let mut script = script(&source, "");
+        let script = script.stderr(Stdio::piped()).spawn().expect("bash can be run");
+        let shell = is_lmdb.then_some(script.id());
+        assert!(poll(|| source.has_begun(shell)), "{kind:?}: no rows");
+        source.database.kill();
+        let output = script.wait_with_output().expect("it ends");
+        source.has_failed(is_lmdb, &output, "connection", "the connection breaks");
+        source.database.resume();
+    }
+
+    source.run(
+        "DROP VIEW spaces;
+             CREATE VIEW spaces AS SELECT NULL AS space_id, NULL AS title, 1 = 0 AS removed;",
+    );
+    fails(&source, "", "row without an id", "a space without an id");
+    source.run("DROP TABLE files;");
+    fails(&source, "", "files", "no table");
+    source.database.kill();
+    fails(&source, "", "", "no database");
 }
 
 /// What is held in memory does not depend on the number of spaces: 64 MiB are enough for a catalog
@@ -383,36 +646,39 @@ fn many_spaces_need_little_memory() {
 #[test]
 fn units_of_systemd_are_valid() {
     let dir = project_dir().join("nginx-conf");
-    let text = fs::read_to_string(dir.join("xspace-catalog.service")).expect("the service");
-    let commands: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.trim_start_matches("# ").strip_prefix("ExecStart="))
-        .collect();
-    assert_eq!(commands.len(), 2, "{text}");
     let site = Site::new();
-    for command in commands {
-        let others: Vec<&str> = text.lines().filter(|line| !line.contains("ExecStart=")).collect();
-        let command =
-            command.replace("/usr/local/bin/", &format!("{}/nginx-conf/", project_dir().display()));
-        let unit =
-            others.join("\n").replace("[Service]\n", &format!("[Service]\nExecStart={command}\n"));
-        let service = site.write("xspace-catalog.service", unit);
-        let timer = dir.join("xspace-catalog.timer");
-        let timer = site.write("xspace-catalog.timer", fs::read(timer).expect("the timer"));
-        for arguments in [
-            vec!["verify".as_ref(), service.as_os_str(), timer.as_os_str()],
+    let copy = |name: &str| site.write(name, fs::read(dir.join(name)).expect("a unit"));
+    for (name, timer) in [
+        ("xspace-catalog.service", Some(copy("xspace-catalog.timer"))),
+        ("xspace-catalog-follow.service", None),
+    ] {
+        let text = fs::read_to_string(dir.join(name)).expect("the service");
+        let commands: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.trim_start_matches("# ").strip_prefix("ExecStart="))
+            .collect();
+        assert_eq!(commands.len(), 2, "{text}");
+        for command in commands {
+            let others: Vec<&str> =
+                text.lines().filter(|line| !line.contains("ExecStart=")).collect();
+            let command = command.replace("/usr/local/bin", dir.to_str().expect("UTF-8"));
+            let start = format!("[Service]\nExecStart={command}\n");
+            let service = site.write(name, others.join("\n").replace("[Service]\n", &start));
+            let mut verify: Vec<&OsStr> = vec!["verify".as_ref(), service.as_os_str()];
+            verify.extend(timer.as_ref().map(|path| path.as_os_str()));
             // At most 2.0 of 10.
-            vec![
+            let security: Vec<&OsStr> = vec![
                 "security".as_ref(),
                 "--offline=yes".as_ref(),
                 "--threshold=20".as_ref(),
                 service.as_os_str(),
-            ],
-        ] {
-            let mut systemd = Command::new("systemd-analyze");
-            let output = systemd.args(&arguments).output().expect("systemd-analyze can be run");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() && said.is_empty(), "{command}: {said}");
+            ];
+            for arguments in [verify, security] {
+                let mut systemd = Command::new("systemd-analyze");
+                let output = systemd.args(&arguments).output().expect("systemd-analyze can be run");
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success() && said.is_empty(), "{command}: {said}");
+            }
         }
     }
 }

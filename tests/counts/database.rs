@@ -63,7 +63,7 @@ impl Database {
         database
     }
 
-    /// What plays-to-sql is told of it.
+    /// What plays-to-sql and catalog-to-lmdb are told of it.
     pub fn url(&self) -> String {
         match self.kind {
             Kind::Sqlite => format!("sqlite:{}", self.dir.join("site.db").display()),

@@ -1,6 +1,8 @@
 //! What happens outside of nginx: counts in databases, readers of logs and Prometheus, and catalogs from
 //! databases. All of them are the real servers (`make suite-counts`).
 
+/// Catalogs in LMDB that follow a database.
+mod catalog_follow;
 /// Catalogs that the scripts in nginx-conf/ write from a database.
 mod catalog_from_sql;
 /// What is counted for players, download programs and robots.

@@ -41,7 +41,7 @@ pub use files::{
     same_bytes,
 };
 pub use link::LinkKey;
-pub use lmdb::{LmdbWriter, lmdb_load, lmdb_readers, lmdb_set_dupsort};
+pub use lmdb::{LmdbWriter, lmdb_entries, lmdb_load, lmdb_readers, lmdb_set_dupsort};
 pub use nginx::{Nginx, poll, wait_for};
 pub use ports::free_port;
 pub use preload::Preload;

@@ -1,5 +1,6 @@
 //! LMDB environments, written by real writers.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -163,6 +164,21 @@ fn write_dump<'e>(
     }
     writeln!(output, "DATA=END")?;
     output.flush()
+}
+
+/// The keys and values of an environment, as `mdb_dump` shows them.
+#[track_caller]
+pub fn lmdb_entries(directory: &Path) -> BTreeMap<String, String> {
+    let output = Command::new("mdb_dump").arg(directory).output().expect("mdb_dump");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "mdb_dump: {said}");
+    let text = String::from_utf8(output.stdout).expect("ASCII");
+    let (_, text) = text.split_once("HEADER=END\n").expect("a header");
+    let mut words = text.lines().map_while(|line| line.strip_prefix(' ')).map(|line| {
+        let bytes = data_encoding::HEXLOWER.decode(line.as_bytes()).expect("hexadecimal");
+        String::from_utf8(bytes).expect("UTF-8")
+    });
+    std::iter::from_fn(|| Some((words.next()?, words.next()?))).collect()
 }
 
 /// The process ids in the table of readers of an environment, as `mdb_stat -r` shows them.

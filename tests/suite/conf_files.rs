@@ -4,13 +4,14 @@
 //! `# nginx: http_v3`. Of those with `# nginx: include`, `NAME-http.conf` is included in `http`, and
 //! `NAME.conf` in a server that passes all else to an application.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use xspace_tests::{
     Application, LinkKey, Nginx, Program, Protocol, Reply, Request, Site, StoreKey, build, bytes,
-    lmdb_load, poll, project_dir, same_bytes,
+    lmdb_entries, lmdb_load, poll, project_dir, same_bytes,
 };
 
 use crate::common::{FILE, ID, MISSING, MISSING_PATH, PATH, only_for_workers, with_hanging_file};
@@ -594,7 +595,7 @@ fn sqlite(database: &Path, text: &str) {
     assert!(done.expect("sqlite3 can be run").success(), "{text}");
 }
 
-fn write_catalog(database: &Path, catalog: &Path) -> bool {
+fn write_catalog(database: &Path, catalog: impl AsRef<OsStr>) -> bool {
     let script = project_dir().join("nginx-conf/catalog-from-sqlite");
     let output = Command::new(script).arg(database).arg(catalog).output();
     output.expect("bash can be run").status.success()
@@ -602,7 +603,13 @@ fn write_catalog(database: &Path, catalog: &Path) -> bool {
 
 #[test]
 fn catalog_from_a_database_is_taken() {
-    let Some(nginx) = start("catalog.conf") else { return };
+    for name in ["catalog.conf", "catalog-lmdb.conf"] {
+        let Some(nginx) = start(name) else { continue };
+        takes_catalog(&nginx, name == "catalog-lmdb.conf");
+    }
+}
+
+fn takes_catalog(nginx: &Nginx, is_lmdb: bool) {
     let site = nginx.site();
     for (file, text) in [
         (r#"2025/a "b" \ 100%.mp3"#, "odd"),
@@ -613,11 +620,16 @@ fn catalog_from_a_database_is_taken() {
         site.write(&format!("srv/downloads/{file}"), text);
     }
     let database = site.dir().join("spaces.db");
-    let catalog = site.dir().join("srv/catalog.json");
     sqlite(&database, DATABASE);
-    assert!(write_catalog(&database, &catalog));
-    nginx.reload();
+    if is_lmdb {
+        let catalog = format!("lmdb:{}", site.dir().join("srv/catalog").display());
+        assert!(write_catalog(&database, catalog));
+    } else {
+        assert!(write_catalog(&database, site.dir().join("srv/catalog.json")));
+        nginx.reload();
+    }
     for (path, status, text) in [
+        ("gone", 404, ""),
         ("titled", 200, "odd"),
         ("titled.mp4", 200, "video"),
         ("untitled", 200, "d"),
@@ -640,6 +652,10 @@ fn database_that_cannot_be_read_leaves_the_catalog() {
     sqlite(&database, "DROP TABLE files");
     assert!(!write_catalog(&database, &catalog), "no such table");
     assert!(!write_catalog(&site.dir().join("none.db"), &catalog), "no such database");
+    lmdb_load(&site.dir().join("db"), 1 << 20, [("gone", "{\"status\": 410}")]);
+    let lmdb = format!("lmdb:{}", site.dir().join("db").display());
+    assert!(!write_catalog(&database, &lmdb), "no such table");
+    assert_eq!(lmdb_entries(&site.dir().join("db")).len(), 1);
     assert_eq!(fs::read_to_string(&catalog).expect("the catalog"), CATALOG);
     let left = fs::read_dir(site.dir()).expect("a directory").flatten();
     let left: Vec<_> = left
@@ -655,7 +671,7 @@ fn database_without_spaces_makes_an_empty_catalog() {
     let database = nginx.dir().join("empty.db");
     let (tables, _) = DATABASE.split_once("INSERT").expect("tables first");
     sqlite(&database, tables);
-    assert!(write_catalog(&database, &nginx.dir().join("srv/catalog.json")));
+    assert!(write_catalog(&database, nginx.dir().join("srv/catalog.json")));
     let checked = nginx.check();
     assert!(checked.ok, "{}", checked.output);
     nginx.reload();
