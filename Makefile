@@ -54,6 +54,7 @@ PORT     ?= 8080
 TLS_PORT ?= 8443
 
 BROWSER_MODULES := build/npm/demo/installed build/npm/tests/browser/installed
+WRITERS_V1 := build/npm/tests/writers/v1/installed
 
 # TESTS=word: only the tests with that in their name.
 TESTS ?=
@@ -117,7 +118,7 @@ run: build demo-packages application-packages build/npm/demo/installed ## Serve 
 	@demo/run $(PORT) $(TLS_PORT)
 
 .PHONY: test
-test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-signers suite-frameworks suite-counts suite-browser bench-quick ## Run everything that must pass
+test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-signers suite-frameworks suite-writers suite-counts suite-browser bench-quick ## Run everything that must pass
 
 # The module's debug profile checks for overflow, and what debug_assert! does. It is built with the
 # points of fault injection, which do nothing until XSPACE_FAULT names one.
@@ -182,6 +183,11 @@ suite-signers: build test-packages node-packages signers-packages ## Run the sig
 .PHONY: suite-frameworks
 suite-frameworks: build test-packages node-packages frameworks-packages build/npm/tests/frameworks/installed ## Run the routes of docs/coming-from-others.md in Django, Rails, PHP, Laravel and Express
 	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/$(MODULE),,routes of other frameworks,--ignored frameworks::)
+
+# Writers of LMDB in other languages: ignored elsewhere as well.
+.PHONY: suite-writers
+suite-writers: build test-packages node-packages writers-packages build/npm/tests/writers/installed $(WRITERS_V1) ## Write catalogs in LMDB from Node.js and Go, as docs/catalog.md does
+	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/$(MODULE),,writers of LMDB,--ignored lmdb_writers::)
 
 # Databases, a reader of syslog and Prometheus, all of them the real servers.
 .PHONY: suite-counts
@@ -504,12 +510,21 @@ build/npm/%/installed: %/package.json %/package-lock.json | node-packages
 	cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
+# The package lmdb in the file format of LMDB 0.9, and node-lmdb, whose binary is for newer systems.
+# node-gyp would download headers that come with Node.js.
+$(WRITERS_V1): build/npm/tests/writers/installed | node-packages writers-packages
+	@rm -rf $(@D) && mkdir -p $(@D) && cp -R $(<D)/package.json $(<D)/package-lock.json $(<D)/node_modules $(@D)
+	cd $(@D) && prefix=$$(dirname "$$(dirname "$$(readlink -f "$$(command -v node)")")") && \
+	    { [ ! -e "$$prefix/include/node/node_api.h" ] || export npm_config_nodedir="$$prefix"; } && \
+	    npm rebuild lmdb node-lmdb --build-from-source --use_data_v1=true --loglevel=error
+	@touch $@
+
 .PHONY: rust
 rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
 PACKAGES := $(addsuffix -packages,application bench browser build clients counts deb debian demo frameworks fuzz image \
-                lint matrix memory nginx-tests node quick rpm signers test tree)
+                lint matrix memory nginx-tests node quick rpm signers test tree writers)
 .PHONY: $(PACKAGES) packages
 ifdef LIST_PACKAGES
 $(PACKAGES):

@@ -90,6 +90,9 @@ mod lmdb_config;
 /// LMDB environments that are damaged, replaced, full, or killed with their writers.
 #[cfg(feature = "lmdb")]
 mod lmdb_faults;
+/// Writers of LMDB in Node.js and Go, as docs/catalog.md has them.
+#[cfg(feature = "lmdb")]
+mod lmdb_writers;
 /// Which location a file is served from, by comparison with X-Accel-Redirect to the same URI.
 mod locations;
 /// What others have written, in the module's lines of the error log.
