@@ -118,7 +118,7 @@ run: build demo-packages application-packages build/npm/demo/installed ## Serve 
 	@demo/run $(PORT) $(TLS_PORT)
 
 .PHONY: test
-test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-signers suite-frameworks suite-writers suite-counts suite-browser bench-quick ## Run everything that must pass
+test: check unittest suite-bundled suite-static suite-dynamic suite-poorest suite-debian suite-signers suite-frameworks suite-counts suite-browser bench-quick ## Run everything that must pass
 
 # The module's debug profile checks for overflow, and what debug_assert! does. It is built with the
 # points of fault injection, which do nothing until XSPACE_FAULT names one.
