@@ -282,6 +282,24 @@ ROTATIONS ?= 50
 test-rotation: build test-packages ## Replace the key of links ROTATIONS=50 times while clients seek
 	$(call long,Keys replaced under load,XSPACE_TEST_ROTATIONS=$(ROTATIONS),links_rotation::)
 
+# Garage, an object store whose nodes replicate, is built once and kept: this takes 20 to 30 minutes
+# of processor time.
+GARAGE_VERSION := 2.5.0
+GARAGE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/xspace-garage/$(GARAGE_VERSION)
+$(GARAGE)/bin/garage: | rust build-packages
+	@echo "Building Garage $(GARAGE_VERSION), log in $(GARAGE)/log"
+	@mkdir -p $(GARAGE)
+	@CARGO_TARGET_DIR=$(GARAGE)/target CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=0 \
+	    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+	    nice -n 19 cargo install garage --version $(GARAGE_VERSION) --locked --root $(GARAGE) \
+	        --no-default-features --features bundled-libs,sqlite >$(GARAGE)/log 2>&1 || \
+	    { tail -n 30 $(GARAGE)/log; exit 1; }
+	@rm -rf $(GARAGE)/target
+
+.PHONY: edge-test
+edge-test: build test-packages $(GARAGE)/bin/garage ## Stop an edge and a node of a Garage cluster while clients seek at three edges
+	$(call long,Edges of an object store,XSPACE_TEST_GARAGE=$(GARAGE)/bin/garage,--test-threads=1 s3_edges::)
+
 .PHONY: bench
 ifneq ($(filter-out 0 no,$(QUICK)),)
 bench: $(if $(ONLY),bench-part,bench-quick)

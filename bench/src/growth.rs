@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use xspace_tests::median;
+use xspace_tests::{allow_many_files, median};
 
 use crate::catalog::data;
 use crate::load::{Client, Running, rounds};
@@ -26,7 +26,7 @@ const MEASUREMENTS: [(&str, Measurement); 4] =
 
 /// Measures all, or what is wanted of it.
 pub fn measure(bench: &Workbench) -> Result<()> {
-    process::allow_many_files()?;
+    allow_many_files()?;
     bench.measure(PART, &MEASUREMENTS)
 }
 

@@ -11,9 +11,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use xspace_tests::wait_for;
+use xspace_tests::{allow_many_files, wait_for};
 
-use crate::process;
 use crate::report::{Table, grouped, megabytes};
 use crate::variants;
 use crate::workbench::{Measurement, Result, Workbench};
@@ -91,7 +90,7 @@ const SEND_FILE: Subject = Subject {
 
 /// Measures all, or what is wanted of it.
 pub fn measure(bench: &Workbench) -> Result<()> {
-    process::allow_many_files()?;
+    allow_many_files()?;
     bench.measure(PART, &MEASUREMENTS)
 }
 

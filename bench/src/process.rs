@@ -7,7 +7,6 @@ use std::os::unix::fs::FileExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use xspace_tests::{end_with_this_process, memory};
 
@@ -44,12 +43,6 @@ fn run_forked(command: &mut Command) -> Result<Cost> {
     end_with_this_process(command);
     let start = Instant::now();
     wait(command.spawn()?, start)
-}
-
-/// Lets this process, and those that it starts, have as many files open as the system allows.
-pub fn allow_many_files() -> io::Result<()> {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
 /// Keeps this thread on one processor.

@@ -6,7 +6,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 
-use rustix::process::{Pid, Signal, WaitOptions, geteuid, kill_process, waitpid};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitOptions, geteuid, getrlimit, kill_process, setrlimit,
+    waitpid,
+};
 
 /// A process that can be waited for: a child of the tests, or one that left the process that
 /// started it.
@@ -90,6 +93,12 @@ pub fn memory(pid: u32, kind: &str) -> u64 {
     let value = value.unwrap_or_else(|| panic!("no {kind} in {text}"));
     let number = value.trim().strip_suffix(" kB").and_then(|number| number.parse::<u64>().ok());
     number.unwrap_or_else(|| panic!("no number of kB: {value}")) * 1024
+}
+
+/// Lets this process, and those that it starts, have as many files open as the system allows.
+pub fn allow_many_files() -> io::Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
 /// Makes processes whose parents end children of this one, so that they can be waited for.

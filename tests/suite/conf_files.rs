@@ -102,7 +102,9 @@ pub fn conf_file(name: &str) -> String {
 /// The site of a file: its paths, ports and addresses are those of the test.
 pub fn site(name: &str, text: &str) -> Site {
     const LOAD: &str = "load_module modules/ngx_http_xspace_module.so;";
-    assert!(text.contains(LOAD), "{name} does not load the module");
+    // In front of nginx with the module.
+    let has_directives = text.lines().any(|line| line.trim_start().starts_with("xspace_"));
+    assert!(text.contains(LOAD) || !has_directives, "{name} does not load the module");
     let text = text
         .replace(LOAD, "{load_module}")
         .replace("/srv/xspace/", "{dir}/srv/")
@@ -386,7 +388,8 @@ fn access_log_has_beginnings() {
 #[test]
 fn each_limits_the_rate_and_writes_both_logs() {
     for (name, text) in conf_files() {
-        if !is_for_this_nginx(&name, &text) {
+        // edges.conf has none: its edges have.
+        if !is_for_this_nginx(&name, &text) || !text.contains("xspace_download ") {
             continue;
         }
         let targets = ["downloads/ {\n", "location ^~ /recordings/ {"];
@@ -438,6 +441,48 @@ fn each_limits_the_rate_and_writes_both_logs() {
             );
         }
     }
+}
+
+/// Another edge takes over for one that does not answer, and not for one whose store does not.
+#[test]
+fn edges_have_one_front() {
+    const NAME: &str = "edges.conf";
+    let text = conf_file(NAME);
+    if !is_for_this_nginx(NAME, &text) {
+        return;
+    }
+    let edge = Application::start(|asked| match asked.path() {
+        "/download/down" => Reply::status(502),
+        _ => Reply::new(206, "audio/mpeg", "a range"),
+    });
+    let address = edge.address().to_string();
+    // Nothing listens there.
+    let text = text.replace("192.0.2.11:80", "127.0.0.1:1");
+    let text = text.replace("192.0.2.12:80", &address).replace("192.0.2.13:80", &address);
+    let nginx = site(NAME, &text).start();
+    for number in 0..20 {
+        let request = Request::get(&format!("/download/id{number}?attachment=1"))
+            .range("bytes=5-9")
+            .header("If-Range", "\"etag\"")
+            .header("X-Forwarded-For", "203.0.113.1")
+            .header("Host", "media.example.com");
+        let response = nginx.send(Protocol::Http1, &request);
+        assert_eq!((response.status, response.text()), (206, "a range".to_owned()));
+        let asked = edge.take_only();
+        assert_eq!(asked.target, format!("/download/id{number}?attachment=1"));
+        for (name, value) in [
+            ("range", "bytes=5-9"),
+            ("if-range", "\"etag\""),
+            ("x-forwarded-for", "127.0.0.1"),
+            ("host", "media.example.com"),
+        ] {
+            assert_eq!(asked.header(name), Some(value), "{asked:?}");
+        }
+    }
+    nginx.wait_error(&["connect() failed", "127.0.0.1:1"]);
+    assert_eq!(nginx.get("/download/down").status, 502);
+    edge.take_only();
+    assert_eq!(nginx.get("/download/id0").status, 206, "the edge is not disabled");
 }
 
 /// Neither request has a minute of the recording; both together have.

@@ -4,6 +4,9 @@
 
 /// What several themes need.
 mod common;
+/// A cluster of Garage, an object store.
+#[cfg(feature = "s3")]
+mod garage;
 /// Many clients that seek, for tests that make life hard for nginx meanwhile.
 mod seekers;
 
@@ -142,6 +145,9 @@ mod s3;
 /// What `nginx -t` says about an object store.
 #[cfg(feature = "s3")]
 mod s3_config;
+/// Several edges of an object store, one of which is lost.
+#[cfg(feature = "s3")]
+mod s3_edges;
 /// An object store that fails, changes its objects or refuses requests.
 #[cfg(feature = "s3")]
 mod s3_faults;

@@ -49,6 +49,8 @@ pub struct Counts {
     pub broken: usize,
     /// An example of the latter.
     pub example: String,
+    /// Those of them that a client had repeated, because the same request was broken before.
+    pub broken_again: usize,
     /// What no fault may bring about.
     pub wrong: Vec<String>,
 }
@@ -174,11 +176,16 @@ impl Seekers {
 async fn seek(shared: Arc<Shared>, number: usize, manner: Manner) {
     let mut random = Random::new(number as u64);
     let mut connection = None;
+    // A range that did not come: a player asks for it again.
+    let mut missing = None;
     while !shared.stop.load(Ordering::Acquire) {
-        let recording = &shared.recordings[random.below(shared.recordings.len())];
-        let size = recording.contents[0].len();
-        let first = random.below(size);
-        let last = (first + random.below(64 * 1024)).min(size - 1);
+        let is_repeated = missing.is_some();
+        let (recording, first, last) = missing.take().unwrap_or_else(|| {
+            let recording = &shared.recordings[random.below(shared.recordings.len())];
+            let size = recording.contents[0].len();
+            let first = random.below(size);
+            (recording, first, (first + random.below(64 * 1024)).min(size - 1))
+        });
         let request = Request::get(&recording.path).range(&format!("bytes={first}-{last}"));
 
         let is_new = connection.is_none();
@@ -209,9 +216,11 @@ async fn seek(shared: Arc<Shared>, number: usize, manner: Manner) {
                         counts.unprocessed += 1;
                     } else {
                         counts.broken += 1;
+                        counts.broken_again += usize::from(is_repeated);
                         counts.example = format!("{manner:?}: {error:?}");
                     }
                 });
+                missing = Some((recording, first, last));
                 // A client that is refused waits a little.
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
