@@ -7,6 +7,7 @@ mod callgrind;
 mod catalog;
 mod cost;
 mod counting;
+mod edge;
 mod growth;
 mod latency;
 mod links;
@@ -34,12 +35,13 @@ use workbench::{Result, Workbench};
 
 /// The parts, by the name that `ONLY` takes and that the file of results has.
 /// Small things first, while this process is small.
-const PARTS: [(&str, Part); 10] = [
+const PARTS: [(&str, Part); 11] = [
     ("size", size::measure),
     ("catalog", catalog::measure),
     ("cost", cost::measure),
     ("links", links::measure),
     ("counting", counting::measure),
+    ("edge", edge::measure),
     ("throughput", throughput::measure),
     ("lookups", lookups::measure),
     ("latency", latency::measure),

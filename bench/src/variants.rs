@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use xspace_tests::{Address, LinkKey, RawConnection, Site, bytes, lmdb_load};
+use xspace_tests::{Address, LinkKey, RawConnection, Site, StoreKey, bytes, lmdb_load};
 
 use crate::catalog::data;
 use crate::site::site;
@@ -49,8 +49,8 @@ pub struct Variant {
     pub on: On,
     pub modules: Modules,
     /// Inside `server {}`: `{dir}` is the directory of the recordings, `{fourth}` one with
-    /// recordings in the last format, `{catalog}` the catalog, `{keys}` the keys of links, `{app}`
-    /// where the application is,
+    /// recordings in the last format, `{catalog}` the catalog, `{keys}` the keys of links,
+    /// `{credentials}` those of an object store, `{app}` where the application is,
     /// `{padding}` the field of padding where a location has an `add_header` of its own and so
     /// inherits none.
     pub locations: &'static str,
@@ -414,7 +414,13 @@ impl Files {
         lmdb_load(&dir.path().join("lmdb"), 1 << 24, pairs);
         fs::write(dir.path().join("keys"), link_key().line())?;
         fs::set_permissions(dir.path().join("keys"), Permissions::from_mode(0o600))?;
+        fs::write(dir.path().join("credentials"), store_key().file())?;
         Ok(Self { dir, recording })
+    }
+
+    /// The content of the recording that all serve.
+    pub fn recording(&self) -> &[u8] {
+        &self.recording
     }
 
     /// The directory of the recordings.
@@ -476,6 +482,7 @@ impl Files {
             .replace("{catalog}", &path("catalog.json"))
             .replace("{lmdb}", &path("lmdb"))
             .replace("{keys}", &path("keys"))
+            .replace("{credentials}", &path("credentials"))
             .replace("{app}", &application.map_or(String::new(), Address::to_string))
     }
 
@@ -495,6 +502,11 @@ impl Files {
 /// The key of links.
 pub fn link_key() -> LinkKey {
     LinkKey::new("bench")
+}
+
+/// The key of an object store.
+pub fn store_key() -> StoreKey {
+    StoreKey::new("BENCH")
 }
 
 /// What stands in the nginx.conf of distributions.

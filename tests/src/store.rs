@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use data_encoding::HEXLOWER;
@@ -19,6 +19,8 @@ pub struct Store {
     region: String,
     /// Whether the bucket is a part of the host name.
     is_virtual: bool,
+    /// Whether anybody may read the bucket, without a signature.
+    is_public: bool,
     /// Access keys with their secrets and tokens.
     keys: Mutex<Vec<StoreKey>>,
     objects: Mutex<HashMap<Vec<u8>, StoreObject>>,
@@ -58,7 +60,7 @@ impl StoreKey {
 
 #[derive(Clone, Debug)]
 struct StoreObject {
-    content: Vec<u8>,
+    content: Arc<[u8]>,
     etag: String,
 }
 
@@ -72,6 +74,7 @@ impl Store {
             bucket: bucket.into(),
             region: region.into(),
             is_virtual: false,
+            is_public: false,
             keys: Mutex::new(vec![key.clone()]),
             objects: Mutex::default(),
             clock: AtomicI64::new(0),
@@ -85,9 +88,16 @@ impl Store {
         self
     }
 
+    /// The same with a bucket that anybody may read: requests need no signature.
+    #[must_use]
+    pub fn public(mut self) -> Self {
+        self.is_public = true;
+        self
+    }
+
     /// Puts an object.
     pub fn put(&self, name: impl AsRef<[u8]>, content: impl AsRef<[u8]>) {
-        let content = content.as_ref().to_vec();
+        let content: Arc<[u8]> = content.as_ref().into();
         let etag = format!("\"{}\"", &HEXLOWER.encode(digest(&SHA256, &content).as_ref())[..32]);
         lock(&self.objects).insert(name.as_ref().to_vec(), StoreObject { content, etag });
     }
@@ -138,7 +148,9 @@ impl Store {
     fn verify(&self, asked: &Asked) -> Result<(), (u16, &'static str)> {
         const MALFORMED: (u16, &str) = (400, "AuthorizationHeaderMalformed");
         let field = |name: &str| asked.header(name).unwrap_or_default();
-        let value = asked.header("authorization").ok_or((403, "AccessDenied"))?;
+        let Some(value) = asked.header("authorization") else {
+            return if self.is_public { Ok(()) } else { Err((403, "AccessDenied")) };
+        };
         let value = value.strip_prefix("AWS4-HMAC-SHA256 ").ok_or(MALFORMED)?;
         let parameter = |name: &str| {
             let parts = value.split(',').filter_map(|part| part.trim().split_once('='));

@@ -29,7 +29,7 @@ const BUCKET: &str = "example-recordings";
 const SLICE: usize = 1 << 20;
 
 /// How many ids are requested to learn how many of them an edge has, and how many on one connection.
-const IDS: usize = 1000;
+const IDS: usize = 500;
 const IDS_OF_CONNECTION: usize = 20;
 
 /// How many edges.
@@ -352,7 +352,7 @@ fn an_edge_is_lost_and_comes_back() {
         assert_ne!(*is, lost);
     }
     // The same if it is removed from the configuration.
-    assert_eq!(Edges::chosen(&front(&all.plan, 1)), moved);
+    assert!(Edges::chosen(&front(&all.plan, 1)) == moved, "other edges are chosen");
     let share = home.iter().filter(|edge| **edge == lost).count() as f64 / IDS as f64;
     all.wait_cached(total + of_lost);
     seekers.serve_all();
