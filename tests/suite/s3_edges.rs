@@ -153,13 +153,13 @@ impl Edges {
     fn edge(&self, number: usize) -> Nginx {
         let kept = self.kept.dir().display();
         let servers = self.objects.addresses().into_iter();
-        let servers: String = servers.map(|address| format!("server {address};\n")).collect();
+        let servers: Vec<_> = servers.map(|address| format!("server {address};\n")).collect();
         // The herd arrives at once.
         let listen = format!(" listen 80; listen {} backlog=4096;", self.plan.address(number));
         // One line for each slice.
         let log = format!("access_log {kept}/logs/edge{number} edge;");
         let text = with_connections(&conf_file("object-store.conf"))
-            .replace("server s3.eu-west-1.amazonaws.com:443;", &servers)
+            .replace("server s3.eu-west-1.amazonaws.com:443;", &servers.concat())
             .replace("proxy_pass https://store", "proxy_pass http://store")
             .replace("/srv/xspace/cache", &format!("{kept}/cache{number}"))
             .replace("# set_real_ip_from 192.0.2.10;", "set_real_ip_from 127.0.0.1;")
@@ -278,11 +278,11 @@ fn front(plan: &Plan, first: usize) -> Nginx {
     let text = conf_file("edges.conf");
     let (before, rest) = text.split_once("server 192.0.2.11").expect("an edge");
     let (_, after) = rest.split_once("keepalive ").expect("they are kept");
-    let servers: String = (first..EDGES)
+    let servers: Vec<_> = (first..EDGES)
         // So that a test does not wait long for an edge that is back.
         .map(|edge| format!("server {} max_fails=2 fail_timeout=1s;\n", plan.address(edge)))
         .collect();
-    let text = with_connections(&format!("{before}{servers}keepalive {after}")).replace(
+    let text = with_connections(&format!("{before}{}keepalive {after}", servers.concat())).replace(
         "proxy_pass http://edges;",
         "proxy_pass http://edges; add_header X-Edge $upstream_addr always;",
     );
