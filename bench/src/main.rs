@@ -88,12 +88,14 @@ fn run() -> Result<()> {
     if found { Ok(()) } else { Err("there is no such part".into()) }
 }
 
-/// Makes the plots of the kept results again.
+/// Makes the plots of the kept results again. Parts may have none.
 fn plots() -> Result<()> {
     let dir = project_dir().join("bench/results");
     for (name, _) in PARTS {
         let path = dir.join(format!("{name}.json"));
-        plot::draw(name, &serde_json::from_slice(&fs::read(path)?)?, &dir)?;
+        if path.exists() {
+            plot::draw(name, &serde_json::from_slice(&fs::read(path)?)?, &dir)?;
+        }
     }
     Ok(())
 }
