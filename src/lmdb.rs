@@ -30,7 +30,7 @@ use std::hash::DefaultHasher;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use model::entry::EntryReader;
+use model::entry::EntryBuf;
 use model::request::SpaceId;
 
 use self::environment::{Files, Paths};
@@ -63,8 +63,8 @@ pub(crate) struct LmdbCatalog {
     own: Arc<Place>,
     /// Where it is open.
     place: RefCell<Option<Arc<Place>>>,
-    /// Reads the entries.
-    pub(crate) reader: RefCell<EntryReader>,
+    /// The entry that was read last; its memory is used again.
+    pub(crate) entry: RefCell<EntryBuf>,
     /// The second in which the files were compared last.
     checked: Cell<Option<u64>>,
     /// What the log has of the latest attempt to open it, hashed; `None` if that succeeded.
@@ -87,7 +87,7 @@ impl LmdbCatalog {
             position,
             own: Place::new(),
             place: RefCell::default(),
-            reader: RefCell::default(),
+            entry: RefCell::default(),
             checked: Cell::default(),
             trouble: Cell::default(),
         }

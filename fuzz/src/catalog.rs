@@ -1,11 +1,12 @@
 //! Catalogs and entries: any bytes.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Component, Path};
 
 use model::catalog::{Cause, ReadError, Report};
-use model::entry::{Entry, EntryBuf, MAX_FILES, MAX_PATH_LEN, MAX_TITLE_LEN};
+use model::entry::{Entry, EntryBuf, MAX_ENTRY_LEN, MAX_FILES, MAX_PATH_LEN, MAX_TITLE_LEN};
 use model::request::SpaceId;
 use serde_core::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
@@ -41,7 +42,13 @@ pub fn catalog(data: &[u8]) {
             // Half a surrogate pair in the title.
             Err(_) => assert!(found.entry().title.is_some()),
         },
-        Err(error) => refused(&error),
+        Err(error) => {
+            refused(&error);
+            let plainly = serde_json::from_slice(text).ok().filter(is_usable);
+            let is_usable =
+                plainly.is_some() && !has_key_twice(text) && text.len() <= MAX_ENTRY_LEN;
+            assert!(!is_usable, "{error}");
+        }
     }
 }
 
@@ -111,6 +118,15 @@ fn has_unusable_key(text: &[u8], id: &str) -> bool {
         key == id
             && fields.into_iter().flatten().any(|(name, value)| !is_usable(&json!({ name: value })))
     })
+}
+
+/// Whether an object has two members of one name.
+fn has_key_twice(text: &[u8]) -> bool {
+    let Ok(Members(Some(fields))) = serde_json::from_slice::<Members<IgnoredAny>>(text) else {
+        return false;
+    };
+    let names: BTreeSet<_> = fields.iter().map(|(name, _)| name).collect();
+    names.len() < fields.len()
 }
 
 /// A report is consistent with the catalog, and can be logged.

@@ -265,11 +265,10 @@ impl<M: Memory> Catalog<M> {
     /// Adds the entry of an id that has none.
     fn push_entry(&mut self, id: SpaceId<'_>, entry: &EntryBuf) -> Result<(), ReadError<'static>> {
         let head = Head::of(id, entry);
-        let clean = if head.has(Head::CLEAN_IS_TITLE) { "" } else { &entry.clean };
+        let clean = if head.has(Head::CLEAN_IS_TITLE) { &[] } else { &*entry.clean };
         let duration = entry.duration.to_ne_bytes();
         let duration = if head.has(Head::HAS_DURATION) { &duration[..] } else { &[] };
-        let [title, clean, files] = [&entry.title, clean, &entry.files].map(str::as_bytes);
-        self.push(id, head, [title, clean, files, duration])
+        self.push(id, head, [&entry.title, clean, &entry.files, duration])
     }
 
     /// Adds a record for an id that has none: its head, the id, the text.
@@ -359,9 +358,11 @@ impl<M: Memory> Reading<M> {
         member: &Member,
     ) -> Result<(), ReadError<'static>> {
         let Self { catalog, report, entry, key: buffer } = self;
-        let mut cursor = Cursor::new(members.member_text(member));
+        let text = members.member_text(member);
+        let mut cursor = Cursor::new(text);
         let (_, key_at) = cursor.peek();
         let key = cursor.string();
+        cursor.take(b':');
         let value = cursor;
         let decoded = match key {
             Some(key) => decode(key, buffer)?,
@@ -379,7 +380,8 @@ impl<M: Memory> Reading<M> {
             },
         };
         report.may_withhold |= member.refused.is_some() || withholds(value);
-        let key = key.map(|key| key.raw);
+        // One that is longer than an entry may be is cut off.
+        let key = key.map_or(text.get(key_at + 1..), |key| Some(key.raw));
         let Some((id, is_exact)) = decoded.and_then(meant_id) else {
             let position = || members.position(member, key_at);
             report.skipped.add("skipped", key, &"not a space id", position);

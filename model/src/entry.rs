@@ -7,7 +7,7 @@ use std::collections::TryReserveError;
 use crate::catalog::report::{Cause, Fault, Position, ReadError};
 use crate::filename::{CleanTitle, clean_into};
 use crate::format::has_extension;
-use crate::json::{Checker, Cursor, JsonString, SyntaxError, unescaped};
+use crate::json::{Checker, Cursor, JsonString, SyntaxError, number, unescaped};
 
 /// The longest path of a file, in bytes. Below the target's directory it still fits into the
 /// system's PATH_MAX.
@@ -146,9 +146,9 @@ impl From<TryReserveError> for EntryError<'_> {
 /// An entry that was read from JSON, in memory of its own.
 #[derive(Debug, Default)]
 pub struct EntryBuf {
-    pub(crate) title: String,
-    pub(crate) clean: String,
-    pub(crate) files: String,
+    pub(crate) title: Vec<u8>,
+    pub(crate) clean: Vec<u8>,
+    pub(crate) files: Vec<u8>,
     pub(crate) first_len: usize,
     pub(crate) has_no_files: bool,
     pub(crate) status: Option<Status>,
@@ -162,26 +162,47 @@ impl EntryBuf {
     ///
     /// The first mistake.
     pub fn parse(json: &[u8]) -> Result<Self, ReadError<'_>> {
-        let mut reader = EntryReader::default();
-        reader.read(json)?;
-        Ok(reader.entry)
+        let mut entry = Self::default();
+        entry.reparse(json)?;
+        Ok(entry)
+    }
+
+    /// The same in place of the entry before, in its memory.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake: nothing is known of the entry then.
+    pub fn reparse<'t>(&mut self, json: &'t [u8]) -> Result<(), ReadError<'t>> {
+        let json = json.get(mark_len(json)?..).unwrap_or_default();
+        if json.len() > MAX_ENTRY_LEN {
+            return Err(as_a_whole(Cause::TooLong));
+        }
+        let mut cursor = Cursor::new(json);
+        let fault = match self.read(&mut cursor).and_then(|()| end(&mut cursor)) {
+            Ok(()) => return Ok(()),
+            Err(EntryError::NoMemory) => return Err(ReadError::NoMemory),
+            Err(EntryError::Fault(fault)) => fault,
+        };
+        check_syntax(json)?;
+        Err(ReadError::Entry(fault, Position::of(json, fault.at).next()))
     }
 
     /// The entry.
     pub fn entry(&self) -> Entry<'_> {
-        let (title, clean) = (self.title.as_bytes(), self.clean.as_bytes());
-        let title = CleanTitle { title, clean, is_ascii: self.clean.is_ascii() };
+        let (title, clean) = (&*self.title, &*self.clean);
+        let title = CleanTitle { title, clean, is_ascii: clean.is_ascii() };
         let none = Files { first: b"", others: b"" };
         Entry {
             title: (!self.title.is_empty()).then_some(title),
             status: self.status,
             has_no_files: self.has_no_files,
-            files: Files::new(self.files.as_bytes(), self.first_len).unwrap_or(none),
+            files: Files::new(&self.files, self.first_len).unwrap_or(none),
             duration: self.duration,
         }
     }
 
-    /// Reads the next value of a text, in place of what was read before.
+    /// Reads the next value of a text, in place of what was read before. If the text is not JSON, there
+    /// is a fault, but not one to be shown: see [`check_syntax`].
     pub(crate) fn read<'t>(&mut self, cursor: &mut Cursor<'t>) -> Result<(), EntryError<'t>> {
         self.title.clear();
         self.clean.clear();
@@ -190,20 +211,20 @@ impl EntryBuf {
         if cursor.peek().0 == b'"' {
             return self.add_file(cursor, 0);
         }
-        if !cursor.enter(b'{') {
+        if !cursor.take(b'{') {
             return fault(Cause::Entry, cursor);
         }
         let mut seen = [false; Key::ALL.len()];
-        while cursor.has_more() {
+        while has_more(cursor, b'}')? {
             let before = *cursor;
-            let key = cursor.string().and_then(Key::of);
+            let key = cursor.key().and_then(Key::of);
             let Some(key) = key else { return fault(Cause::UnknownKey, &before) };
             if seen.get_mut(key as usize).is_some_and(|seen| mem::replace(seen, true)) {
                 return fault(Cause::DuplicateKey, &before);
             }
             match key {
                 // As good as no key.
-                _ if cursor.is_null() => {}
+                _ if cursor.take_null() => {}
                 Key::Title => self.read_title(cursor)?,
                 Key::Files => self.read_files(cursor)?,
                 Key::Status => self.read_status(cursor)?,
@@ -217,11 +238,10 @@ impl EntryBuf {
         let before = *cursor;
         let Some(string) = cursor.string() else { return fault(Cause::Title, &before) };
         self.title.try_reserve(string.raw.len().min(MAX_TITLE_LEN))?;
-        let Some(text) = string.text() else { return fault(Cause::Unicode, &before) };
-        let is_plain = |b: u8| b.is_ascii() && !b.is_ascii_control() && b != b'\\';
-        if text.len() <= MAX_TITLE_LEN && text.bytes().all(is_plain) {
-            self.title.push_str(text);
+        if string.is_simple && string.raw.len() <= MAX_TITLE_LEN {
+            self.title.extend_from_slice(string.raw);
         } else {
+            let Some(text) = string.text() else { return fault(Cause::Unicode, &before) };
             let chars = unescaped(text).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER));
             push_title(&mut self.title, chars);
         }
@@ -232,11 +252,11 @@ impl EntryBuf {
     }
 
     fn read_files<'t>(&mut self, cursor: &mut Cursor<'t>) -> Result<(), EntryError<'t>> {
-        if !cursor.enter(b'[') {
+        if !cursor.take(b'[') {
             return fault(Cause::Files, cursor);
         }
         let mut count = 0;
-        while cursor.has_more() {
+        while has_more(cursor, b']')? {
             if count == MAX_FILES {
                 return fault(Cause::TooManyFiles, cursor);
             }
@@ -254,25 +274,28 @@ impl EntryBuf {
     ) -> Result<(), EntryError<'t>> {
         let before = *cursor;
         let Some(string) = cursor.string() else { return fault(Cause::Path, &before) };
-        let Some(text) = string.text() else { return fault(Cause::Unicode, &before) };
-        let room = text.len().min(MAX_PATH_LEN + char::MAX.len_utf8());
+        let room = string.raw.len().min(MAX_PATH_LEN + char::MAX.len_utf8());
         self.files.try_reserve(room + 1)?;
         if count > 0 {
-            self.files.push(char::from(SEPARATOR));
+            self.files.push(SEPARATOR);
         }
         let start = self.files.len();
-        if !string.has_escape && text.len() <= room {
-            self.files.push_str(text);
+        let mut has_control = false;
+        if string.is_simple && string.raw.len() <= room {
+            self.files.extend_from_slice(string.raw);
         } else {
+            let Some(text) = string.text() else { return fault(Cause::Unicode, &before) };
             for c in unescaped(text) {
                 let Some(c) = c else { return fault(Cause::Unicode, &before) };
-                self.files.push(c);
+                has_control |= c.is_control();
+                push(&mut self.files, c);
                 if self.files.len() - start > MAX_PATH_LEN {
                     break;
                 }
             }
         }
-        if let Some(cause) = check_path(self.files.get(start..).unwrap_or_default()) {
+        let path = self.files.get(start..).unwrap_or_default();
+        if let Some(cause) = check_path(path, has_control) {
             return fault(cause, &before);
         }
         if count == 0 {
@@ -283,81 +306,21 @@ impl EntryBuf {
 
     fn read_status<'t>(&mut self, cursor: &mut Cursor<'t>) -> Result<(), EntryError<'t>> {
         let before = *cursor;
-        let code = core::str::from_utf8(cursor.value()).ok().and_then(|code| code.parse().ok());
+        let code = number(cursor.value()).and_then(|code| code.parse().ok());
         self.status = Status::ALL.into_iter().find(|status| Some(status.code()) == code);
         if self.status.is_some() { Ok(()) } else { fault(Cause::Status, &before) }
     }
 
     fn read_duration<'t>(&mut self, cursor: &mut Cursor<'t>) -> Result<(), EntryError<'t>> {
         let before = *cursor;
-        // Numbers of JSON are numbers of Rust, and nothing else that begins like one is JSON.
-        let text = core::str::from_utf8(cursor.value()).ok();
-        let seconds = text.filter(|text| text.starts_with(|c: char| c.is_ascii_digit()));
-        let seconds = seconds.and_then(|seconds| seconds.parse::<f64>().ok());
+        // Numbers of JSON are numbers of Rust.
+        let seconds = number(cursor.value()).and_then(|seconds| seconds.parse::<f64>().ok());
         let milliseconds = seconds.map(|seconds| (seconds * 1000.0).ceil());
         match milliseconds.filter(|ms| (1.0..=MAX_DURATION as f64).contains(ms)) {
             Some(milliseconds) => self.duration = milliseconds as u64,
             None => return fault(Cause::Duration, &before),
         }
         Ok(())
-    }
-}
-
-/// Reads entries by themselves, one after the other, in the same memory.
-#[derive(Debug)]
-pub struct EntryReader {
-    checker: Checker,
-    entry: EntryBuf,
-}
-
-impl Default for EntryReader {
-    fn default() -> Self {
-        Self { checker: Checker::new(), entry: EntryBuf::default() }
-    }
-}
-
-impl EntryReader {
-    /// Reads an entry in place of the one before. A UTF-8 byte order mark before it is skipped.
-    ///
-    /// # Errors
-    ///
-    /// The first mistake: nothing is known of the entry then.
-    pub fn read<'t>(&mut self, json: &'t [u8]) -> Result<(), ReadError<'t>> {
-        let json = json.get(mark_len(json)?..).unwrap_or_default();
-        let fault = |cause| ReadError::Entry(Fault { cause, at: 0, found: b"" }, Position::START);
-        if json.len() > MAX_ENTRY_LEN {
-            return Err(fault(Cause::TooLong));
-        }
-        self.checker.restart();
-        let mut rest = json;
-        loop {
-            let before = json.len() - rest.len();
-            let checked = self.checker.check(rest);
-            let checked = checked.map_err(|SyntaxError { at, message }| {
-                ReadError::Syntax(message, Position::of(json, before + at).next())
-            });
-            match checked? {
-                Some(len) => rest = rest.get(len..).unwrap_or_default(),
-                None => break,
-            }
-        }
-        let ended = self.checker.finish();
-        ended.map_err(|message| ReadError::Syntax(message, Position::of(json, json.len())))?;
-        if self.checker.take_too_deep() {
-            return Err(fault(Cause::TooDeep));
-        }
-        match self.entry.read(&mut Cursor::new(json)) {
-            Ok(()) => Ok(()),
-            Err(EntryError::NoMemory) => Err(ReadError::NoMemory),
-            Err(EntryError::Fault(fault)) => {
-                Err(ReadError::Entry(fault, Position::of(json, fault.at).next()))
-            }
-        }
-    }
-
-    /// The entry that was read last.
-    pub fn entry(&self) -> Entry<'_> {
-        self.entry.entry()
     }
 }
 
@@ -379,8 +342,42 @@ impl Key {
     ];
 
     fn of(string: JsonString<'_>) -> Option<Self> {
-        Self::ALL.into_iter().find_map(|(key, name)| string.is(name).then_some(key))
+        Self::ALL.iter().find_map(|&(key, name)| string.is(name).then_some(key))
     }
+}
+
+/// Whether an object or array has another member or element.
+fn has_more<'t>(cursor: &mut Cursor<'t>, close: u8) -> Result<bool, EntryError<'t>> {
+    cursor.has_more(close).map_or_else(|| fault(Cause::Entry, cursor), Ok)
+}
+
+/// Ends the text.
+fn end<'t>(cursor: &mut Cursor<'t>) -> Result<(), EntryError<'t>> {
+    if cursor.is_done() { Ok(()) } else { fault(Cause::Entry, cursor) }
+}
+
+/// Checks the syntax of an entry that has a fault: a mistake in it comes first, wherever it is.
+fn check_syntax(json: &[u8]) -> Result<(), ReadError<'static>> {
+    let mut checker = Checker::new();
+    let mut rest = json;
+    loop {
+        let before = json.len() - rest.len();
+        match checker.check(rest) {
+            Ok(Some(len)) => rest = rest.get(len..).unwrap_or_default(),
+            Ok(None) => break,
+            Err(SyntaxError { at, message }) => {
+                return Err(ReadError::Syntax(message, Position::of(json, before + at).next()));
+            }
+        }
+    }
+    let ended = checker.finish();
+    ended.map_err(|message| ReadError::Syntax(message, Position::of(json, json.len())))?;
+    if checker.take_too_deep() { Err(as_a_whole(Cause::TooDeep)) } else { Ok(()) }
+}
+
+/// What is wrong with an entry as a whole.
+fn as_a_whole(cause: Cause) -> ReadError<'static> {
+    ReadError::Entry(Fault { cause, at: 0, found: b"" }, Position::START)
 }
 
 /// A fault in the value that follows.
@@ -391,7 +388,7 @@ fn fault<'t, T>(cause: Cause, cursor: &Cursor<'t>) -> Result<T, EntryError<'t>> 
 }
 
 /// Adds characters to a title that has room for [`MAX_TITLE_LEN`] or all of them.
-fn push_title(title: &mut String, chars: impl Iterator<Item = char>) {
+fn push_title(title: &mut Vec<u8>, chars: impl Iterator<Item = char>) {
     let mut gap = false;
     for c in chars {
         if c.is_control() {
@@ -403,29 +400,30 @@ fn push_title(title: &mut String, chars: impl Iterator<Item = char>) {
         if title.len() + usize::from(space) + c.len_utf8() > MAX_TITLE_LEN {
             break;
         }
-        title.extend(space.then_some(' '));
-        title.push(c);
+        title.extend(space.then_some(b' '));
+        push(title, c);
     }
 }
 
+/// Adds a character to a text that has room for it.
+pub(crate) fn push(text: &mut Vec<u8>, c: char) {
+    text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
 /// Why a text is not the path of a file below the target.
-fn check_path(path: &str) -> Option<Cause> {
-    let is_control = |text: &str| {
-        text.bytes().any(|b| b.is_ascii_control())
-            || (!text.is_ascii() && text.chars().any(char::is_control))
-    };
+fn check_path(path: &[u8], has_control: bool) -> Option<Cause> {
     if path.is_empty() {
         Some(Cause::EmptyPath)
-    } else if path.starts_with('/') {
+    } else if path.starts_with(b"/") {
         Some(Cause::AbsolutePath)
     } else if path.len() > MAX_PATH_LEN {
         Some(Cause::LongPath)
-    } else if is_control(path) {
+    } else if has_control {
         Some(Cause::ControlCharacter)
     } else {
-        path.split('/').find_map(|segment| match segment {
-            "" => Some(Cause::EmptySegment),
-            "." | ".." => Some(Cause::DotSegment),
+        path.split(|&b| b == b'/').find_map(|segment| match segment {
+            b"" => Some(Cause::EmptySegment),
+            b"." | b".." => Some(Cause::DotSegment),
             _ => None,
         })
     }
@@ -435,14 +433,14 @@ fn check_path(path: &str) -> Option<Cause> {
 /// have no recording.
 pub(crate) fn withholds(mut entry: Cursor<'_>) -> bool {
     let mut withholds = false;
-    if entry.enter(b'{') {
-        while entry.has_more() {
-            let Some(key) = entry.string() else { return true };
+    if entry.take(b'{') {
+        while entry.has_more(b'}') != Some(false) {
+            let Some(key) = entry.key() else { return true };
             let mut list = entry;
             let value = entry.value();
             withholds |= match Key::of(key) {
                 Some(Key::Status) => value != b"null",
-                Some(Key::Files) => list.enter(b'[') && !list.has_more(),
+                Some(Key::Files) => list.take(b'[') && list.take(b']'),
                 _ => false,
             };
         }

@@ -2,6 +2,7 @@
 
 use core::{iter, mem, str};
 
+use crate::entry::push;
 use crate::format::{MAX_EXTENSION_LEN, has_extension};
 use crate::request::SpaceId;
 use crate::text::{JOINERS, Pieces, is_hidden, is_mark};
@@ -333,25 +334,45 @@ fn has_percent_encoding(name: &[u8]) -> bool {
     )
 }
 
-/// Puts a title as it stands in a file name into `clean`.
-pub(crate) fn clean_into(clean: &mut String, title: &str) {
+/// What stands in a file name for each character of ASCII in a title: itself, a hyphen that separates
+/// words, or nothing.
+#[allow(clippy::indexing_slicing, reason = "the compiler does it")]
+static CLEAN: [u8; 256] = {
+    let mut clean = [0; 256];
+    let mut b = 0;
+    while b < 128 {
+        clean[b as usize] = match b {
+            b'0'..=b'9' | b'A'..=b'Z' | b'_' | b'a'..=b'z' => b,
+            b' ' | b'-' | b'\t'..=b'\r' => b'-',
+            _ => 0,
+        };
+        b += 1;
+    }
+    clean
+};
+
+/// Puts a title, which is UTF-8, as it stands in a file name into `clean`, which has room for as many
+/// bytes.
+pub(crate) fn clean_into(clean: &mut Vec<u8>, title: &[u8]) {
     clean.clear();
     if !title.is_ascii() {
-        return clean.extend(cleaned(title.chars(), in_title, '-'));
+        let title = str::from_utf8(title).unwrap_or_default();
+        return cleaned(title.chars(), in_title, '-').for_each(|c| push(clean, c));
     }
-    // The same byte by byte, for a catalog has a million titles.
-    let mut gap = false;
-    for &b in title.as_bytes() {
-        if b.is_ascii_alphanumeric() || b == b'_' {
-            if gap && !clean.is_empty() {
-                clean.push('-');
-            }
-            gap = false;
-            clean.push(char::from(b));
-        } else {
-            gap |= matches!(b, b' ' | b'-' | b'\t'..=b'\r');
+    // The same byte by byte, because a catalog has a million titles.
+    clean.resize(title.len(), 0);
+    // As if a hyphen had been before the title: nothing begins with one.
+    let (mut len, mut before) = (0, b'-');
+    for &b in title {
+        let c = CLEAN.get(usize::from(b)).copied().unwrap_or_default();
+        if c == 0 || (c == b'-' && before == b'-') {
+            continue;
         }
+        let Some(place) = clean.get_mut(len) else { break };
+        (*place, before) = (c, c);
+        len += 1;
     }
+    clean.truncate(len - usize::from(len > 0 && before == b'-'));
 }
 
 /// What a character is to a file name.

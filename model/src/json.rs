@@ -1,5 +1,5 @@
 //! JSON (RFC 8259), as far as catalogs need it: a syntax check that can stop between any two bytes,
-//! and a cursor over text that has passed it.
+//! and a cursor that takes a text in memory apart.
 //!
 //! The catalog is larger than the memory that it may take to read it, an entry that can't be used
 //! must not stop the reading, and no allocation may be infallible. serde_json reads a stream at
@@ -109,12 +109,6 @@ impl Checker {
         }
     }
 
-    /// Begins another text. `objects` needs not be cleared, because each level is set when it begins.
-    pub(crate) fn restart(&mut self) {
-        (self.state, self.number) = (State::Value, Number::Zero);
-        (self.is_key, self.depth, self.is_too_deep) = (false, 0, false);
-    }
-
     /// Whether there was nesting too deep to be checked since the last call.
     pub(crate) fn take_too_deep(&mut self) -> bool {
         core::mem::take(&mut self.is_too_deep)
@@ -124,11 +118,11 @@ impl Checker {
     /// object or an element of the outermost array, and returns the number of bytes up to there.
     pub(crate) fn check(&mut self, piece: &[u8]) -> Result<Option<usize>, SyntaxError> {
         let mut at = 0;
-        while let Some((&b, rest)) = piece.get(at..).and_then(<[u8]>::split_first) {
-            if self.state == State::String && is_plain(b) {
-                at += 1 + rest.iter().position(|&b| !is_plain(b)).unwrap_or(rest.len());
-                continue;
+        while let Some(rest) = piece.get(at..) {
+            if self.state == State::String {
+                at += plain(rest).0;
             }
+            let Some(&b) = piece.get(at) else { break };
             match self.step(b) {
                 Ok(false) => at += 1,
                 Ok(true) => return Ok(Some(at + 1)),
@@ -281,13 +275,59 @@ impl Checker {
     }
 }
 
-/// Whether a byte stands for itself in a string.
-fn is_plain(b: u8) -> bool {
-    b >= 0x20 && b != b'"' && b != b'\\'
+/// How many bytes at the start of a text stand for themselves in a string: up to a quote, a backslash
+/// or a control character; and whether all of them are visible ASCII or spaces.
+#[inline]
+fn plain(text: &[u8]) -> (usize, bool) {
+    const ONES: u64 = u64::MAX / 255;
+    // The highest bit of a byte is 1 if it, or 1 more, is not ASCII.
+    let beyond = |word: u64| word | (word & (ONES * 0x7f)).wrapping_add(ONES);
+    let (mut rest, mut seen) = (text, 0);
+    while let Some((&word, behind)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(word);
+        // Where a byte is less than the number that is subtracted, its highest bit becomes 1. What is
+        // borrowed makes that so for bytes behind it at most.
+        let [quote, backslash] = [b'"', b'\\'].map(|b| word ^ (ONES * u64::from(b)));
+        let less = word.wrapping_sub(ONES * 0x20)
+            | quote.wrapping_sub(ONES)
+            | backslash.wrapping_sub(ONES);
+        let found = less & !word & (ONES << 7);
+        if found != 0 {
+            // All bits below that of the byte that was found.
+            let before = (found & found.wrapping_neg()) - 1;
+            seen |= beyond(word) & before & (before >> 7);
+            let len = text.len() - rest.len() + found.trailing_zeros() as usize / 8;
+            return (len, seen & (ONES << 7) == 0);
+        }
+        seen |= beyond(word);
+        rest = behind;
+    }
+    let is_plain = |&&b: &&u8| b >= 0x20 && b != b'"' && b != b'\\';
+    let len = rest.iter().take_while(is_plain).count();
+    let is_visible = rest.iter().take(len).all(|&b| b < 0x7f);
+    (text.len() - rest.len() + len, is_visible && seen & (ONES << 7) == 0)
 }
 
-/// Takes text apart that a [`Checker`] has passed. Of any other text it makes something, without an
-/// error.
+/// How long the escape at the start of a text is; `None` if it is not valid.
+fn escape_len(text: &[u8]) -> Option<usize> {
+    match text {
+        [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => Some(2),
+        [b'\\', b'u', digits @ ..] => {
+            digits.first_chunk::<4>()?.iter().all(u8::is_ascii_hexdigit).then_some(6)
+        }
+        _ => None,
+    }
+}
+
+/// A number without a sign, if that is what a text is.
+pub(crate) fn number(text: &[u8]) -> Option<&str> {
+    // As behind a sign: a digit has to follow.
+    let last = text.iter().try_fold(Number::Minus, |part, &b| part.next(b))?;
+    core::str::from_utf8(text).ok().filter(|_| last.may_end())
+}
+
+/// Takes a text apart, and checks its syntax on the way: whatever is not JSON is not taken. Only
+/// [`value`](Self::value) takes anything.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'t> {
     text: &'t [u8],
@@ -299,36 +339,54 @@ impl<'t> Cursor<'t> {
         Self { text, at: 0 }
     }
 
-    /// The first byte of the next token, and where it is; 0 at the end. White space, commas and
-    /// colons are passed over.
+    /// The first byte of the next token, and where it is; 0 at the end. White space is passed over.
     pub(crate) fn peek(&mut self) -> (u8, usize) {
-        let rest = self.rest();
-        let is_between = |&b: &u8| is_space(b) || matches!(b, b',' | b':');
-        self.at += rest.iter().position(|b| !is_between(b)).unwrap_or(rest.len());
-        (self.text.get(self.at).copied().unwrap_or(0), self.at)
+        while let Some(&b) = self.text.get(self.at) {
+            if !is_space(b) {
+                return (b, self.at);
+            }
+            self.at += 1;
+        }
+        (0, self.at)
     }
 
-    /// Enters an object (`{`) or array (`[`), if that is what follows.
-    pub(crate) fn enter(&mut self, bracket: u8) -> bool {
-        let is_there = self.peek().0 == bracket;
+    /// Whether nothing follows.
+    pub(crate) fn is_done(&mut self) -> bool {
+        self.peek().1 == self.text.len()
+    }
+
+    /// Takes a token of one byte, if that is what follows.
+    pub(crate) fn take(&mut self, token: u8) -> bool {
+        let is_there = self.peek().0 == token;
         self.at += usize::from(is_there);
         is_there
     }
 
-    /// Whether the object or array that was entered has more; if not, it is left.
-    pub(crate) fn has_more(&mut self) -> bool {
-        let ends = matches!(self.peek().0, 0 | b'}' | b']');
-        self.at += usize::from(ends);
-        !ends
+    /// Whether the object or array whose opening bracket was taken, or the value before, has another
+    /// member or element; if not, its closing bracket is taken. `None` if the text is not JSON.
+    pub(crate) fn has_more(&mut self, close: u8) -> Option<bool> {
+        // No value ends in one.
+        let before = self.at.checked_sub(1).and_then(|before| self.text.get(before));
+        let is_first = matches!(before, Some(b'{' | b'['));
+        if self.take(close) {
+            return Some(false);
+        }
+        (is_first || self.take(b',')).then_some(true)
     }
 
     /// Takes the `null` that follows, if one does.
-    pub(crate) fn is_null(&mut self) -> bool {
-        let is_null = self.peek().0 == b'n';
-        if is_null {
-            self.value();
-        }
+    pub(crate) fn take_null(&mut self) -> bool {
+        const NULL: &[u8] = b"null";
+        self.peek();
+        let is_null = self.rest().starts_with(NULL);
+        self.at += if is_null { NULL.len() } else { 0 };
         is_null
+    }
+
+    /// The key of a member, if one follows, with its colon.
+    pub(crate) fn key(&mut self) -> Option<JsonString<'t>> {
+        let key = self.string()?;
+        self.take(b':').then_some(key)
     }
 
     /// The string that follows, if one does.
@@ -337,22 +395,21 @@ impl<'t> Cursor<'t> {
             return None;
         }
         let content = self.text.get(self.at + 1..)?;
-        let (mut len, mut has_escape) = (0, false);
-        loop {
-            let rest = content.get(len..)?;
-            let end = rest.iter().position(|&b| matches!(b, b'"' | b'\\'));
-            len += end.unwrap_or(rest.len());
-            if content.get(len) != Some(&b'\\') {
-                break;
-            }
-            has_escape = true;
-            len += 2;
+        let (mut len, is_visible) = plain(content);
+        let has_escape = content.get(len) == Some(&b'\\');
+        while content.get(len) == Some(&b'\\') {
+            len += escape_len(content.get(len..)?)?;
+            len += plain(content.get(len..)?).0;
+        }
+        if content.get(len) != Some(&b'"') {
+            return None;
         }
         self.at += len + 2;
-        Some(JsonString { raw: content.get(..len)?, has_escape })
+        let is_simple = is_visible && !has_escape;
+        Some(JsonString { raw: content.get(..len)?, has_escape, is_simple })
     }
 
-    /// The text of the value that follows, whatever it is.
+    /// The text of the value that follows, whatever it is; if it is not JSON, some of it.
     pub(crate) fn value(&mut self) -> &'t [u8] {
         let (_, start) = self.peek();
         let mut depth = 0_usize;
@@ -361,6 +418,7 @@ impl<'t> Cursor<'t> {
                 0 => break,
                 b'{' | b'[' => (depth, self.at) = (depth + 1, self.at + 1),
                 b'}' | b']' => (depth, self.at) = (depth.saturating_sub(1), self.at + 1),
+                b',' | b':' if depth > 0 => self.at += 1,
                 b'"' if self.string().is_some() => {}
                 _ => {
                     let ends = |&b: &u8| is_space(b) || matches!(b, b',' | b'}' | b']');
@@ -386,6 +444,8 @@ impl<'t> Cursor<'t> {
 pub(crate) struct JsonString<'t> {
     pub(crate) raw: &'t [u8],
     pub(crate) has_escape: bool,
+    /// Whether it has no escapes, no control characters and nothing beyond ASCII.
+    pub(crate) is_simple: bool,
 }
 
 impl<'t> JsonString<'t> {
@@ -539,13 +599,72 @@ mod tests {
         let mut cursor = Cursor::new(b" {\"a\" : [1, {\"]\":[]}] , \"b\":-1.5}, 7 ");
         let mut rest = cursor;
         assert_eq!(rest.value(), b"{\"a\" : [1, {\"]\":[]}] , \"b\":-1.5}");
+        assert!(rest.value().is_empty() && rest.take(b','));
         assert_eq!((rest.value(), rest.value()), (&b"7"[..], &b""[..]));
-        assert!(!cursor.enter(b'[') && cursor.enter(b'{') && cursor.has_more());
-        assert!(cursor.string().unwrap().is("a"));
+        assert!(!cursor.take(b'[') && cursor.take(b'{'));
+        assert_eq!(cursor.has_more(b'}'), Some(true));
+        assert!(cursor.key().unwrap().is("a"));
         assert_eq!(cursor.value(), b"[1, {\"]\":[]}]");
-        assert!(cursor.has_more() && cursor.string().unwrap().is("b"));
+        assert_eq!(cursor.has_more(b'}'), Some(true));
+        assert!(cursor.key().unwrap().is("b"));
         assert_eq!((cursor.string().is_none(), cursor.value()), (true, &b"-1.5"[..]));
-        assert!(!cursor.has_more());
+        assert_eq!(cursor.has_more(b'}'), Some(false));
+        assert!(!cursor.is_done() && cursor.take(b','));
+        assert!(!cursor.take_null());
         assert_eq!(cursor.value(), b"7");
+        assert!(cursor.is_done());
+
+        for (text, close, expected) in [
+            ("[ ]", b']', Some(false)),
+            ("{}", b'}', Some(false)),
+            ("[1", b']', Some(true)),
+            ("[}", b']', Some(true)),
+        ] {
+            let mut cursor = Cursor::new(text.as_bytes());
+            assert!(cursor.take(b'[') || cursor.take(b'{'));
+            assert_eq!(cursor.has_more(close), expected, "{text}");
+        }
+        for (text, expected) in [(",1", Some(true)), ("]", Some(false)), ("}", None), ("1", None)] {
+            let text = format!("[[]\n{text}");
+            let mut cursor = Cursor::new(text.as_bytes());
+            assert!(cursor.take(b'['));
+            cursor.value();
+            assert_eq!(cursor.has_more(b']'), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_stands_for_itself_in_strings() {
+        for len in 0..40 {
+            let text: Vec<u8> = (0x23..).take(len).collect();
+            assert_eq!(plain(&text), (len, true));
+            for at in 0..len {
+                for b in 0..=u8::MAX {
+                    let mut text = text.clone();
+                    text[at] = b;
+                    let is_plain = b >= 0x20 && b != b'"' && b != b'\\';
+                    let expected = (if is_plain { len } else { at }, !is_plain || b < 0x7f);
+                    assert_eq!(plain(&text), expected, "{b} at {at} of {len}");
+                    // What is behind a quote does not matter.
+                    text.extend(*b"\"\x7f\xff");
+                    assert_eq!(plain(&text), expected, "{b} at {at} of {len}, then a quote");
+                    text[len..].fill(b'"');
+                    text.extend([0xff; 9]);
+                    assert_eq!(plain(&text), expected, "{b} at {at} of {len}, then three");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        for text in ["0", "10", "0.5", "1e5", "1E+5", "12.50e-07"] {
+            assert_eq!(number(text.as_bytes()), Some(text));
+        }
+        for text in
+            ["", "-1", "+1", "01", ".5", "1.", "1e", "1e+", "1_0", "0x1", "inf", "1 ", "1\""]
+        {
+            assert_eq!(number(text.as_bytes()), None, "{text}");
+        }
     }
 }

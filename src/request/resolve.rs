@@ -9,8 +9,6 @@ use std::os::unix::ffi::OsStrExt;
 use model::catalog::ReadError;
 use model::choice::Miss;
 use model::disposition::Disposition;
-#[cfg(feature = "lmdb")]
-use model::entry::EntryReader;
 use model::entry::{Entry, EntryBuf};
 use model::format::Selection;
 use model::lookup::Decision;
@@ -86,9 +84,9 @@ impl<'r> Resolver<'_, 'r> {
                 #[cfg(feature = "lmdb")]
                 CatalogSource::Lmdb(catalog) => {
                     // One request is resolved at a time.
-                    let reader = catalog.reader.try_borrow_mut();
-                    let mut reader = reader.map_err(|_| Failure("catalog is in use"))?;
-                    if let Some(entry) = self.lmdb_entry(setting, catalog, &mut reader, id)? {
+                    let buffer = catalog.entry.try_borrow_mut();
+                    let mut buffer = buffer.map_err(|_| Failure("catalog is in use"))?;
+                    if let Some(entry) = self.lmdb_entry(setting, catalog, &mut buffer, id)? {
                         return self.apply_entry(&entry, Source::Catalog, id, selection);
                     }
                 }
@@ -206,13 +204,13 @@ impl<'r> Resolver<'_, 'r> {
         &self,
         setting: &CatalogSetting,
         catalog: &'static LmdbCatalog,
-        reader: &'c mut EntryReader,
+        entry: &'c mut EntryBuf,
         id: SpaceId<'r>,
     ) -> PhaseResult<'r, Option<Entry<'c>>> {
         let (request, name) = (self.scope.request, &catalog.name);
         let is_found = catalog.look(id, request.log_handle(), |looked| match looked {
             Ok(None) => Ok(false),
-            Ok(Some(json)) => match reader.read(json) {
+            Ok(Some(json)) => match entry.reparse(json) {
                 Ok(()) => Ok(true),
                 Err(ReadError::NoMemory) => Err(Failure::NO_MEMORY.into()),
                 Err(why) => Err(self.unusable(id, name, &why)),
@@ -231,7 +229,7 @@ impl<'r> Resolver<'_, 'r> {
                 Err(self.refuse(Outcome::Error, 500))
             }
         })?;
-        self.known(setting, id, name, is_found.then(|| reader.entry()))
+        self.known(setting, id, name, is_found.then(|| entry.entry()))
     }
 
     /// What a catalog knows of a space, unless it has to know each.

@@ -6,7 +6,7 @@ use serde_core::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::*;
-use crate::entry::{EntryReader, MAX_ENTRY_LEN, MAX_FILES, MAX_PATH_LEN, MAX_TITLE_LEN};
+use crate::entry::{MAX_ENTRY_LEN, MAX_FILES, MAX_PATH_LEN, MAX_TITLE_LEN};
 
 fn id(id: &str) -> SpaceId<'_> {
     SpaceId::parse(id.as_bytes()).unwrap()
@@ -96,7 +96,7 @@ fn entries() {
 
 /// What was read before, good or bad, leaves nothing behind.
 #[test]
-fn reader_is_as_good_as_a_new_one() {
+fn entry_that_is_read_again_is_as_good_as_a_new_one() {
     let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
     let texts = [
         r#"{"title": "A \"talk\"", "files": ["a.mp3", "b/c.mp4"], "duration": 1.5}"#,
@@ -115,18 +115,18 @@ fn reader_is_as_good_as_a_new_one() {
         "\u{feff}{\"title\": \"Gespräch\"}",
         "\u{1f}\u{8b}",
     ];
-    let read = |reader: &mut EntryReader, text: &str| match reader.read(text.as_bytes()) {
-        Ok(()) => Ok(shown(reader.entry())),
+    let read = |entry: &mut EntryBuf, text: &str| match entry.reparse(text.as_bytes()) {
+        Ok(()) => Ok(shown(entry.entry())),
         Err(why) => Err(why.to_string()),
     };
     for before in texts {
         for text in texts {
-            let mut reader = EntryReader::default();
-            let _ = read(&mut reader, before);
+            let mut entry = EntryBuf::default();
+            let _ = read(&mut entry, before);
             let expected = EntryBuf::parse(text.as_bytes());
             let expected =
                 expected.map(|entry| shown(entry.entry())).map_err(|why| why.to_string());
-            assert_eq!(read(&mut reader, text), expected, "{text} after {before}");
+            assert_eq!(read(&mut entry, text), expected, "{text} after {before}");
         }
     }
 }
@@ -420,6 +420,8 @@ fn excess() {
     let key = "a".repeat(much);
     let (catalog, report) = read(format!("{{\"{key}\": 1, \"b\": {{}}}}")).unwrap();
     assert_eq!((catalog.len(), report.skipped.count), (1, 1), "a long key");
+    let expected = format!("skipped \"{}…\": not a space id at line 1 column 2", &key[..100]);
+    assert_eq!(report.skipped.described, [expected]);
     let spaces = " \n".repeat(much);
     let json = format!("{spaces}{{{spaces}\"a\":\"x\",{spaces}\"b\":5}}{spaces}");
     let (_, report) = read(json).unwrap();
@@ -505,36 +507,36 @@ impl Random {
     }
 }
 
+/// An object with all of its members, those of the same name too.
+struct Object(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Vec<(String, Value)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(members)
+            }
+        }
+
+        deserializer.deserialize_map(Members).map(Self)
+    }
+}
+
 /// What a catalog says by a plain reading of the whole: for each id its entry as `shown`, or
 /// nothing if that is unusable.
 fn plainly(json: &str) -> Option<BTreeMap<String, Option<String>>> {
-    /// An object with all of its members, those of the same name too.
-    struct Object(Vec<(String, Value)>);
-
-    impl<'de> Deserialize<'de> for Object {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct Members;
-
-            impl<'de> Visitor<'de> for Members {
-                type Value = Vec<(String, Value)>;
-
-                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str("an object")
-                }
-
-                fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                    let mut members = Vec::new();
-                    while let Some(member) = map.next_entry()? {
-                        members.push(member);
-                    }
-                    Ok(members)
-                }
-            }
-
-            deserializer.deserialize_map(Members).map(Self)
-        }
-    }
-
     let Object(members) = serde_json::from_str(json).ok()?;
     let mut entries = BTreeMap::new();
     for (key, value) in members {
@@ -570,8 +572,10 @@ fn plain_entry(value: &Value) -> Option<String> {
                 status = number.as_u64().filter(|n| [403, 404, 410, 451].contains(n))?;
             }
             ("duration", Value::Number(number)) => {
-                let seconds = number.as_f64().filter(|&seconds| seconds > 0.0)?;
-                duration = format!("|{:?}", Duration::from_secs_f64(seconds));
+                let milliseconds = (number.as_f64()? * 1000.0).ceil();
+                let is_duration = (1.0..=281_474_976_710_655.0).contains(&milliseconds);
+                let milliseconds = is_duration.then_some(milliseconds as u64)?;
+                duration = format!("|{:?}", Duration::from_millis(milliseconds));
             }
             ("files", Value::Array(list)) => {
                 let paths: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
@@ -659,6 +663,118 @@ fn agrees_with_a_plain_reading_of_the_whole() {
         }
     }
     assert!(good > 1_000 && refused > 300, "{good} taken, {refused} refused");
+}
+
+/// What an entry alone says by a plain reading, as [`plain_entry`]; nothing if it has to be refused.
+fn plainly_alone(json: &[u8]) -> Option<String> {
+    if let Ok(Object(members)) = serde_json::from_slice(json) {
+        let mut keys: Vec<_> = members.iter().map(|(key, _)| key).collect();
+        keys.sort_unstable();
+        if keys.windows(2).any(|two| two[0] == two[1]) {
+            return None;
+        }
+    }
+    plain_entry(&serde_json::from_slice(json).ok()?)
+}
+
+/// An entry by itself is read in one pass, without a check of its syntax before.
+#[test]
+fn entry_alone_agrees_with_a_plain_reading() {
+    const ENTRIES: [&str; 7] = [
+        r#"{"title":"A \\b\u00e9","files":["a/b.mp3","é\"c"],"duration":1.5}"#,
+        "{ \"files\" : [ \"x\" , \"y\" ] , \"title\" : null }\n",
+        r#"{"status":410,"duration":0.25e1,"files":[]}"#,
+        "\t\"a.mp3\" ",
+        "{}",
+        "[1,{\"a\":tru",
+        "",
+    ];
+    const TOKENS: [&str; 24] = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        " ",
+        "\"",
+        "\\",
+        "\"x\"",
+        "\"title\"",
+        "\"files\"",
+        "\"status\"",
+        "\"duration\":2",
+        "null",
+        "true",
+        "-",
+        "0",
+        "410",
+        "1e2",
+        ".5",
+        "\\u0041",
+        "\u{1}",
+        "ü",
+    ];
+    let (mut good, mut refused) = (0_usize, 0_usize);
+    let mut judge = |json: &[u8]| {
+        let plain = plainly_alone(json);
+        let found = EntryBuf::parse(json);
+        let lossy = String::from_utf8_lossy(json);
+        match &found {
+            Ok(entry) => {
+                let entry = entry.entry();
+                let title = entry.title.map_or("", |title| text(title.title));
+                let (status, mut files) = (entry.status.map_or(0, Status::code), files(&entry));
+                if entry.has_no_files {
+                    files = "|none".into();
+                }
+                let duration = entry.duration().map_or(String::new(), |d| format!("|{d:?}"));
+                let found = format!("{title}|{status}|{files}{duration}");
+                let plain = plain.unwrap_or_else(|| panic!("accepted: {lossy}"));
+                // Control characters of a title are not kept.
+                if !plain.contains(char::is_control) {
+                    assert_eq!(found, plain, "{lossy}");
+                }
+                good += 1;
+            }
+            Err(why) => {
+                assert!(plain.is_none(), "refused: {lossy}: {why}");
+                // A mistake in the syntax comes first.
+                let syntax = serde_json::from_slice::<Value>(json).err().map(|e| e.to_string());
+                let syntax = syntax.filter(|e| !e.contains("unicode") && !e.contains("range"));
+                let is_syntax = matches!(why, ReadError::Syntax(..) | ReadError::Encoding(_));
+                assert!(syntax.is_none() || is_syntax, "{lossy}: {why}, expected: {syntax:?}");
+                refused += 1;
+            }
+        }
+    };
+    for entry in ENTRIES.map(str::as_bytes) {
+        for at in 0..=entry.len() {
+            let (before, behind) = entry.split_at(at);
+            judge(before);
+            judge(&[before, behind.get(1..).unwrap_or_default()].concat());
+            for b in 0..=u8::MAX {
+                judge(&[before, &[b], behind].concat());
+                judge(&[before, &[b], behind.get(1..).unwrap_or_default()].concat());
+            }
+        }
+    }
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..20_000 {
+        let mut json = random.one_of(&ENTRIES).to_owned();
+        for _ in 0..=random.below(3) {
+            let mut place = || {
+                let at = random.below(json.len() + 1);
+                (0..=at).rev().find(|&at| json.is_char_boundary(at)).unwrap_or_default()
+            };
+            let (one, other) = (place(), place());
+            let range = one.min(other)..one.max(other).min(one.min(other) + 9);
+            let range = if json.is_char_boundary(range.end) { range } else { one..one };
+            json.replace_range(range, random.one_of(&TOKENS));
+        }
+        judge(json.as_bytes());
+    }
+    assert!(good > 2_000 && refused > 50_000, "{good} taken, {refused} refused");
 }
 
 #[test]

@@ -16,12 +16,11 @@ pub(crate) fn with_title<R>(
     title: Option<&str>,
     use_it: impl FnOnce(Option<&CleanTitle<'_>>) -> R,
 ) -> R {
-    let mut clean = String::new();
-    clean_into(&mut clean, title.unwrap_or_default());
+    let mut clean = Vec::new();
+    clean_into(&mut clean, title.unwrap_or_default().as_bytes());
     let by_character = cleaned(title.unwrap_or_default().chars(), in_title, '-');
-    assert_eq!(clean, by_character.collect::<String>());
-    let is_ascii = clean.is_ascii();
-    let clean = clean.as_bytes();
+    assert_eq!(clean, by_character.collect::<String>().as_bytes());
+    let (is_ascii, clean) = (clean.is_ascii(), &*clean);
     let title = title.map(|title| CleanTitle { title: title.as_bytes(), clean, is_ascii });
     use_it(title.as_ref())
 }
