@@ -2,7 +2,6 @@
 //! they are the same in every run.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use xspace_tests::{Nginx, RawConnection, Site, wait_for};
@@ -16,8 +15,9 @@ const WARM_UP: usize = 200;
 const FEW: usize = 100;
 const MANY: usize = 1100;
 
-/// Instructions per request, counted by valgrind's callgrind in an nginx of one process. `ask` asks
-/// once and checks the answer; it is told how often it has been called.
+/// Instructions per request, counted by valgrind's callgrind in the one worker of an nginx, with its
+/// threads: a process without a master has none. `ask` asks once and checks the answer; it is told how
+/// often it has been called.
 pub fn instructions(
     site: Site,
     mut ask: impl FnMut(&mut RawConnection, usize) -> Result<()>,
@@ -39,31 +39,33 @@ pub fn instructions_of(
     site: Site,
     mut ask: impl FnMut(&Nginx, usize) -> Result<()>,
 ) -> Result<f64> {
-    let out = site.dir().join("callgrind");
-    let to = format!("--callgrind-out-file={}", out.display());
-    // Counting is turned on later: the start with a million entries would take minutes.
-    let valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", &to];
-    let nginx = site.single().under(&valgrind).start();
+    let out = site.dir().join("callgrind").display().to_string();
+    let to = format!("--callgrind-out-file={out}.%p");
+    // Counting is turned on later: the start with a million entries would take minutes. Without
+    // --trace-children a process that was forked takes no orders.
+    let valgrind =
+        ["valgrind", "--tool=callgrind", "--trace-children=yes", "--instr-atstart=no", &to];
+    let nginx = site.under(&valgrind).start();
+    let worker = nginx.wait_worker();
 
     ask(&nginx, WARM_UP)?;
-    control(&nginx, "--instr=on")?;
+    control(worker, "--instr=on")?;
     ask(&nginx, WARM_UP)?;
     // Each dump begins the count anew.
-    control(&nginx, "--dump")?;
+    control(worker, "--dump")?;
     ask(&nginx, FEW)?;
-    control(&nginx, "--dump")?;
+    control(worker, "--dump")?;
     ask(&nginx, MANY)?;
-    control(&nginx, "--dump")?;
-    let few = total(&out, 2)?;
-    let many = total(&out, 3)?;
+    control(worker, "--dump")?;
+    let few = total(&format!("{out}.{worker}.2"))?;
+    let many = total(&format!("{out}.{worker}.3"))?;
     nginx.finish();
     Ok((many - few) / (MANY - FEW) as f64)
 }
 
 /// Tells callgrind what to do; when this returns it has done it.
-fn control(nginx: &Nginx, order: &str) -> Result<()> {
-    let output =
-        Command::new("callgrind_control").arg(order).arg(nginx.pid().to_string()).output()?;
+fn control(process: u32, order: &str) -> Result<()> {
+    let output = Command::new("callgrind_control").arg(order).arg(process.to_string()).output()?;
     if !output.status.success() {
         return Err(format!("callgrind_control: {output:?}").into());
     }
@@ -71,10 +73,9 @@ fn control(nginx: &Nginx, order: &str) -> Result<()> {
 }
 
 /// The sum of a dump.
-fn total(out: &Path, number: u32) -> Result<f64> {
-    let path = out.with_extension(number.to_string());
+fn total(path: &str) -> Result<f64> {
     let sum = wait_for(|| {
-        let text = fs::read_to_string(&path).ok()?;
+        let text = fs::read_to_string(path).ok()?;
         let sum = text.lines().find_map(|line| line.strip_prefix("totals: "))?;
         Some(sum.trim().to_owned())
     });

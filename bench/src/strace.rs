@@ -15,8 +15,8 @@ const WARM_UP: usize = 50;
 const FEW: usize = 100;
 const MANY: usize = 1100;
 
-/// System calls per request, of an nginx of one process with all its threads; by name those which
-/// every request has. `ask` asks once and checks the answer. A request for nothing marks its place in
+/// System calls per request, of an nginx of one worker with all processes and threads; by name those
+/// which every request has. `ask` asks once and checks the answer. A request for nothing marks its place in
 /// what strace writes.
 pub fn calls(
     site: Site,
@@ -26,7 +26,7 @@ pub fn calls(
     let out = project_dir().join("build/bench/strace").display().to_string();
     // -D: nginx, not strace, is the process that is started and ended here.
     let strace = ["strace", "-D", "-f", "-qq", "-s", "16", "-o", &out];
-    let nginx = site.single().under(&strace).start();
+    let nginx = site.under(&strace).start();
 
     let mut connection = nginx.raw();
     for count in [WARM_UP, FEW, MANY] {

@@ -186,7 +186,8 @@ location ^~ /static/ { alias {dir}/; }";
 
 const OF_CATALOG_OFF: &str = "
 location ^~ /downloads/ { internal; alias {dir}/; }
-location ^~ /download/ { xspace_download /downloads/; xspace_catalog {catalog} refresh=off; }";
+location ^~ /download/ { xspace_download /downloads/; xspace_catalog {catalog} refresh=off; }
+location ^~ /static/ { alias {dir}/; }";
 
 const OF_LMDB: &str = "
 location ^~ /downloads/ { internal; alias {dir}/; }
@@ -331,8 +332,10 @@ pub const CATALOG: Variant = ours("catalog", OF_CATALOG, URI);
 pub const CATALOG_OFF: Variant = ours("catalog, refresh=off", OF_CATALOG_OFF, URI);
 pub const CATALOG_BEYOND_ASCII: Variant =
     ours("catalog, title beyond ASCII", OF_CATALOG, "/download/1YqKDqWqdPLGV");
-/// Threads make some of the C library's functions dearer, whoever calls them.
+/// With threads, some of the C library's functions take more instructions, whoever calls them.
 pub const STATIC_BESIDE_CATALOG: Variant = ours("static, beside a catalog", OF_CATALOG, STATIC_URI);
+pub const STATIC_BESIDE_CATALOG_OFF: Variant =
+    ours("static, beside a catalog, refresh=off", OF_CATALOG_OFF, STATIC_URI);
 pub const LMDB: Variant = ours("catalog in LMDB", OF_LMDB, URI);
 pub const STATIC_BESIDE_DIRECTORY: Variant =
     ours("static, beside a directory", OF_NO_CATALOG, STATIC_URI);
