@@ -337,6 +337,73 @@ fn process_id_that_another_namespace_uses_is_told() {
     assert!(poll(|| nginx.get(PATH).status == 200), "{}", nginx.error_log());
 }
 
+/// The command of a writer in a PID namespace of its own that has this process id there; `None` if the
+/// tests may not make one.
+fn writer_in_a_namespace(path: &Path, pid: u32) -> Option<Command> {
+    let as_root: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user"] };
+    // The next process that is started gets the id.
+    let script = format!("echo {} >/proc/sys/kernel/ns_last_pid && \"$@\"; exit", pid - 1);
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(as_root).args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.args(["sh", "-c", &script, "sh"]);
+        command
+    };
+    let tried = unshare().arg("true").stderr(Stdio::null()).status();
+    if !tried.is_ok_and(|status| status.success()) {
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("a test");
+        println!("passed over: {name} (there can be no PID namespaces)");
+        return None;
+    }
+    let (mut command, writer) = (unshare(), LmdbWriter::command());
+    command.arg(writer.get_program()).args(writer.get_args()).arg(path).arg("{}");
+    Some(command)
+}
+
+#[test]
+fn writer_in_another_pid_namespace_matters_only_with_the_id_of_a_worker() {
+    let site = site("");
+    let path = site.dir().join("db");
+    lmdb_load(&path, 1 << 20, [(ID, titled("0").as_str())]);
+    let nginx = site.start();
+    assert_eq!(says(&nginx, PATH), found("0"));
+    let worker = nginx.wait_worker();
+
+    let Some(mut command) = writer_in_a_namespace(&path, worker + 1) else { return };
+    let mut writer = LmdbWriter::start(&mut command);
+    assert_eq!(writer.send(&json!(["hold"])).as_deref(), Some("ok"));
+    assert_eq!(lmdb_readers(&path), [worker, worker + 1]);
+    for number in 1..=3 {
+        // Neither takes the other for dead.
+        assert_eq!(writer.send(&json!(["readers"])).as_deref(), Some("2"));
+        writer.put(ID, &titled(&number.to_string()));
+        assert_eq!(says(&nginx, PATH), found(&number.to_string()));
+    }
+    drop(writer);
+
+    // Of two processes with one id, the one that comes second can't read: the writer, then nginx.
+    let Some(mut command) = writer_in_a_namespace(&path, worker) else { return };
+    let output = command.output().expect("a writer");
+    let output = String::from_utf8_lossy(&output.stderr);
+    assert!(output.contains("mdb_txn_begin: Resource temporarily unavailable"), "{output}");
+    assert_eq!(says(&nginx, PATH), found("3"));
+    let away = nginx.dir().join("away");
+    fs::rename(&path, &away).expect("moved away");
+    wait_says(&nginx, &closed());
+    let Some(mut command) = writer_in_a_namespace(&away, worker) else { return };
+    let mut writer = LmdbWriter::start(&mut command);
+    writer.put(ID, &titled("4"));
+    fs::rename(&away, &path).expect("moved back");
+    nginx.wait_error(&[
+        "not opened: mdb_txn_begin() failed (11: Resource temporarily unavailable): a process with \
+         the same id has the environment open in another PID namespace",
+    ]);
+    assert_eq!(says(&nginx, PATH), closed());
+    drop(writer);
+    wait_says(&nginx, &found("4"));
+}
+
 #[test]
 fn lock_file_of_another_lmdb_is_told() {
     let site = site("optional");
