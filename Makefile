@@ -208,11 +208,11 @@ clients-test: build test-packages clients-packages browser-packages $(BROWSER_MO
 # NGINX without all that can be left out, and the module for it. What needs more is passed over. A
 # module that was built for an NGINX with nothing but --with-compat loads into one with threads too,
 # and reads catalogs in them.
-POOREST := $(addsuffix ::,catalog catalog_entries conditional formats headers layout linking log_lines \
+POOREST := $(addsuffix ::,bare_module catalog catalog_entries conditional formats headers layout linking log_lines \
                methods names ranges serving)
 .PHONY: suite-poorest
 suite-poorest: build/nginx build/poorest/objs/nginx module-poorest module-plain test-packages ## Run tests on an NGINX without all that it can be built without
-	$(call suite,$(CURDIR)/build/poorest/objs/nginx,$(CURDIR)/build/poorest/$(MODULE),,NGINX with nothing that it can do without,$(POOREST))
+	$(call suite,$(CURDIR)/build/poorest/objs/nginx,$(CURDIR)/build/poorest/$(MODULE),XSPACE_TEST_BARE_MODULE=yes,NGINX with nothing that it can do without,$(POOREST))
 	$(call suite,$(CURDIR)/build/nginx,$(CURDIR)/build/plain/$(MODULE),,the module built without threads,catalog_refresh::)
 
 # NGINX_TESTS=DIR: a checkout of NGINX's own tests. TESTS=name.t for one of them.

@@ -91,6 +91,7 @@ impl Build {
     /// is there by default, not `--without-<feature>`.
     pub fn has(&self, feature: &str) -> bool {
         match feature {
+            "bare_module" => env::var_os("XSPACE_TEST_BARE_MODULE").is_some(),
             "fault_module" => self.fault_module.is_some(),
             "plain_nginx" => self.plain_nginx.is_some(),
             // A checker of memory has allocation functions of its own.

@@ -19,6 +19,8 @@ mod asking;
 
 /// Who may fetch is decided before the module looks at anything.
 mod access;
+/// A module without its cargo features.
+mod bare_module;
 /// `if`, `limit_except`, nested, named, exact and regex locations.
 mod blocks;
 /// What caches are told of a response.
