@@ -210,19 +210,31 @@ impl Edges {
 
     #[track_caller]
     fn wait_cached(&self, slices: usize) {
-        let is_so = poll(|| self.cached() >= slices);
+        let is_so = poll(|| self.cached() + self.strays(slices) >= slices);
         assert!(is_so, "{} slices are in caches, not {slices}", self.cached());
     }
 
-    /// Fails unless so many slices are in caches, and each was fetched once. One that a Garage node did not
-    /// send to its end was requested again.
+    /// How many of so many slices may be in another cache or requested again. When a Garage node is lost, an
+    /// edge has to break responses off. Of one that has not begun, the front requests the range from the
+    /// next edge.
+    fn strays(&self, slices: usize) -> usize {
+        match self.objects {
+            Objects::Own(..) => 0,
+            Objects::Garage(_) => slices / 20,
+        }
+    }
+
+    /// Fails unless so many slices are in caches, and each was fetched once.
     #[track_caller]
     fn assert_fetched(&self, slices: usize) -> Fetched {
-        let fetched = self.fetched();
-        assert_eq!(self.cached(), slices);
+        let (fetched, cached, strays) = (self.fetched(), self.cached(), self.strays(slices));
+        assert!(cached.abs_diff(slices) <= strays, "{cached} slices are in caches, not {slices}");
         match self.objects {
             Objects::Own(..) => assert_eq!(fetched.slices, slices),
-            Objects::Garage(_) => assert!(fetched.slices >= slices),
+            // Requests that broke off have few bytes.
+            Objects::Garage(_) => {
+                assert!(fetched.bytes <= (slices + strays) * SLICE, "{fetched:?}")
+            }
         }
         fetched
     }
@@ -381,7 +393,8 @@ fn an_edge_is_lost_and_comes_back() {
     assert!(poll(|| Edges::chosen(&all.front) == home), "the edge has its recordings again");
     seekers.serve_all();
     // It has its slices.
-    all.assert_fetched(total + of_lost);
+    let back = all.assert_fetched(total + of_lost);
+    assert!(back.bytes - again.bytes <= all.strays(total) * SLICE, "{back:?} after {again:?}");
     let counts = seekers.finish();
     println!("the edge is back: no slice was fetched; {counts}");
     assert!(counts.statuses.is_empty(), "{counts}");
