@@ -303,26 +303,25 @@ fn throughput(bench: &Workbench) -> Result<Value> {
     let files = Files::make()?;
     let app = store(files.recording(), Duration::ZERO);
     let address = Address::Tcp(app.address());
-    let mut results = serde_json::Map::new();
     let mut running = Vec::new();
     for variant in &REQUESTS[..5] {
         running.push(Running::start_site(variant, None, String::new(), |padding| {
             site_of(bench, &files, variant, &address, padding)
         })?);
     }
-    for len in [LEN, 64 * 1024] {
-        for running in &running {
-            running.check(&files, len)?;
-        }
-        let count = if bench.quick { 3 } else { 7 };
-        let measured = rounds(&running, count, 0, |running| running.turn(Client::Http1, len))?;
-        let title = format!("Ranges of {} KiB", len / 1024);
-        results.insert(title.clone(), report(&title, &running, &measured));
+    for running in &running {
+        running.check(&files, LEN)?;
     }
+    // Not ranges of 64 KiB: over the loopback device, whose segments are as large as that, the end of a
+    // file whose beginning is no page's waits 40 ms for an acknowledgement. With segments of 1448 bytes
+    // it does not.
+    let count = if bench.quick { 3 } else { 7 };
+    let measured = rounds(&running, count, 0, |running| running.turn(Client::Http1, LEN))?;
+    let results = report("Ranges of 4 KiB", &running, &measured);
     for running in running {
         running.stop();
     }
-    Ok(Value::Object(results))
+    Ok(results)
 }
 
 /// What a signature costs: in a request that goes to the store, and alone.

@@ -27,7 +27,7 @@ pub const WORKERS: usize = 3;
 /// wrk is faster or slower by up to a fifth with another length, and nothing else: so it is with
 /// plain static files and an `add_header` of 20 or of 50 bytes. The field of padding costs all of
 /// them about the same.
-const HEAD_LEN: usize = 512;
+const HEAD_LEN: usize = 640;
 
 /// The range that is asked for to learn how long a header is.
 const LEN_TO_LEARN_FROM: usize = 64 * 1024;
