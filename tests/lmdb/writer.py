@@ -12,6 +12,9 @@ import lmdb
 
 os.umask(0)
 directory, arguments = sys.argv[1], json.loads(sys.argv[2])
+if arguments.get("create", True):
+    # open() would make it with the mode of the files, and only root could use it.
+    os.makedirs(directory, exist_ok=True)
 environment = lmdb.open(directory, mode=0o666, **arguments)
 held = None
 print("ok", flush=True)

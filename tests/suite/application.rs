@@ -219,6 +219,9 @@ fn plays_are_counted_from_the_log() {
     // Its workers are started anew.
     site.application.signal(libc::SIGHUP);
     assert!(poll(|| log.exists()));
+    // One that ends may not answer.
+    let ended = |text: String| text.matches("Worker exiting").count();
+    assert!(poll(|| ended(site.application.log()) == 2), "{}", site.application.log());
     play(&site, "to the new log");
     site.nginx.log_lines("srv/log/plays.log", 1);
     assert_plays(&site, &format!("{{\"{OPEN}\":4,\"{ID}\":1}}"));
