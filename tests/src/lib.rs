@@ -45,7 +45,9 @@ pub use lmdb::{LmdbWriter, lmdb_entries, lmdb_load, lmdb_readers, lmdb_set_dupso
 pub use nginx::{Nginx, poll, wait_for};
 pub use ports::free_port;
 pub use preload::Preload;
-pub use process::{allow_many_files, children, end_with_this_process, is_root, memory, open_files};
+pub use process::{
+    allow_many_files, children, end_with_this_process, is_root, memory, open_files, send_signal,
+};
 pub use program::{Address, Program, gunicorn};
 pub use random::Random;
 pub use raw::{RawConnection, read_responses, wait_readable};

@@ -1,9 +1,9 @@
 //! LMDB environments, written by real writers.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -127,10 +127,19 @@ pub fn lmdb_load<'e>(
     load(directory, &format!("mapsize={map_size}"), entries);
 }
 
-/// Sets the flag MDB_DUPSORT of the main database, in which nothing is sorted then.
+/// Gives the main database of an environment the flag `MDB_DUPSORT`, in both meta pages. LMDB 0.9.31 does
+/// not do this anymore.
 #[track_caller]
 pub fn lmdb_set_dupsort(directory: &Path) {
-    load(directory, "dupsort=1", [("duplicate", "1")]);
+    const PAGE: u64 = 4096;
+    // Behind the header of the page and what the meta page has before its databases, the second of which
+    // is the main one: `md_pad` has 4 bytes, then come its flags.
+    const FLAGS: u64 = 16 + 24 + 48 + 4;
+    const DUPSORT: u16 = 0x04;
+    let file = OpenOptions::new().write(true).open(directory.join("data.mdb")).expect("data.mdb");
+    for page in [0, PAGE] {
+        file.write_all_at(&DUPSORT.to_ne_bytes(), page + FLAGS).expect("the flags are written");
+    }
 }
 
 #[track_caller]

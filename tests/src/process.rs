@@ -56,7 +56,7 @@ impl Process {
 }
 
 /// Sends a signal to a process that was not yet waited for, so the id is its own.
-pub(crate) fn send_signal(pid: u32, signal: libc::c_int) {
+pub fn send_signal(pid: u32, signal: libc::c_int) {
     let signal = Signal::from_named_raw(signal).expect("a signal with a name");
     // It may have ended.
     let _ = kill_process(to_pid(pid), signal);

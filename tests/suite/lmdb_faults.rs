@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::json;
 use xspace_tests::{
     LmdbWriter, Nginx, Protocol, Random, Request, Site, is_root, lmdb_load, lmdb_readers,
-    lmdb_set_dupsort, poll, setting,
+    lmdb_set_dupsort, poll, send_signal, setting,
 };
 
 use crate::common::{ID, OTHER, PATH, ask};
@@ -467,7 +467,7 @@ fn writers_killed_at_any_moment_leave_whole_entries() {
         let killer = thread::spawn(move || {
             // A random moment is what is tested.
             thread::sleep(delay);
-            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            send_signal(pid, libc::SIGKILL);
         });
         loop {
             number += 1;
