@@ -73,14 +73,21 @@ fn has_what_was_written(nginx: &Nginx) {
     assert_eq!(nginx.get("/download/1ZkKzXbYyLmGv").text(), "withheld", "not any more");
 }
 
-/// The writer fits, whoever opens the environment first.
+/// A site whose environment a program has made and open.
 #[track_caller]
-fn fits(command: impl Fn(&Site) -> Command) {
+fn opened_before_nginx(command: impl FnOnce(&Site) -> Command) -> (Site, Writer) {
     let site = site();
     let db = site.make_dir("db");
     let writer = Writer::start(command(&site));
     assert_eq!(writer.line, "ok");
     chmod(&db);
+    (site, writer)
+}
+
+/// The writer fits, whoever opens the environment first.
+#[track_caller]
+fn fits(command: impl Fn(&Site) -> Command) {
+    let (site, writer) = opened_before_nginx(&command);
     let nginx = site.start();
     has_what_was_written(&nginx);
     drop(writer);
@@ -157,11 +164,7 @@ fn node_with_another_format_is_refused() {
     // It dies, whether or not nginx has the environment open.
     fails_after_nginx(command, "");
 
-    let mut site = site();
-    site.make_dir("db");
-    let writer = Writer::start(command(&site));
-    assert_eq!(writer.line, "ok");
-    chmod(&site.dir().join("db"));
+    let (mut site, writer) = opened_before_nginx(command);
     let checked = site.check();
     assert!(!checked.ok, "{}", checked.output);
     let message = "not an LMDB environment, or damaged";
@@ -185,11 +188,7 @@ fn node_with_other_locks_is_refused() {
     let command = |site: &Site| node(site, CODE, node_modules("v1"));
     fails_after_nginx(command, "MDB_VERSION_MISMATCH");
 
-    let mut site = site();
-    site.make_dir("db");
-    let writer = Writer::start(command(&site));
-    assert_eq!(writer.line, "ok");
-    chmod(&site.dir().join("db"));
+    let (mut site, writer) = opened_before_nginx(command);
     let checked = site.check();
     assert!(checked.ok, "{}", checked.output);
     let nginx = site.start();
