@@ -124,7 +124,20 @@ pub fn lmdb_load<'e>(
     map_size: u64,
     entries: impl IntoIterator<Item = (&'e str, &'e str)>,
 ) {
-    load(directory, &format!("mapsize={map_size}"), entries);
+    fs::create_dir_all(directory).expect("a directory");
+    let mut load = Command::new("mdb_load")
+        .arg(directory)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("cannot run mdb_load: {e}"));
+    let input = load.stdin.take().expect("a pipe");
+    write_dump(input, map_size, entries).expect("mdb_load reads");
+    assert!(load.wait().expect("mdb_load").success(), "mdb_load {}", directory.display());
+    for name in ["data.mdb", "lock.mdb"] {
+        let mode = Permissions::from_mode(0o666);
+        fs::set_permissions(directory.join(name), mode).expect("the file's mode");
+    }
+    fs::set_permissions(directory, Permissions::from_mode(0o777)).expect("the directory's mode");
 }
 
 /// Gives the main database of an environment the flag `MDB_DUPSORT`, in both meta pages. LMDB 0.9.31 does
@@ -142,32 +155,14 @@ pub fn lmdb_set_dupsort(directory: &Path) {
     }
 }
 
-#[track_caller]
-fn load<'e>(directory: &Path, header: &str, entries: impl IntoIterator<Item = (&'e str, &'e str)>) {
-    fs::create_dir_all(directory).expect("a directory");
-    let mut load = Command::new("mdb_load")
-        .arg(directory)
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|e| panic!("cannot run mdb_load: {e}"));
-    let input = load.stdin.take().expect("a pipe");
-    write_dump(input, header, entries).expect("mdb_load reads");
-    assert!(load.wait().expect("mdb_load").success(), "mdb_load {}", directory.display());
-    for name in ["data.mdb", "lock.mdb"] {
-        let mode = Permissions::from_mode(0o666);
-        fs::set_permissions(directory.join(name), mode).expect("the file's mode");
-    }
-    fs::set_permissions(directory, Permissions::from_mode(0o777)).expect("the directory's mode");
-}
-
 /// Writes what `mdb_dump -p` would have written.
 fn write_dump<'e>(
     output: impl Write,
-    header: &str,
+    map_size: u64,
     entries: impl IntoIterator<Item = (&'e str, &'e str)>,
 ) -> io::Result<()> {
     let mut output = BufWriter::new(output);
-    write!(output, "VERSION=3\nformat=print\ntype=btree\n{header}\nHEADER=END\n")?;
+    write!(output, "VERSION=3\nformat=print\ntype=btree\nmapsize={map_size}\nHEADER=END\n")?;
     for (key, value) in entries {
         write!(output, " {key}\n {}\n", value.replace('\\', "\\\\"))?;
     }
