@@ -5,7 +5,7 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -106,8 +106,8 @@ pub(crate) enum Reading {
     Read(Catalog, Report, FileVersion),
     /// This version of the file can't be loaded.
     Refused(LoadError<'static>, FileVersion),
-    /// The file was written to while it was read, or the process is about to end: nothing is
-    /// known of its version now.
+    /// The file was written to while it was read, or replaced after it was opened, or the process
+    /// is about to end: nothing is known of its version now.
     Disturbed,
 }
 
@@ -139,6 +139,9 @@ fn read_changed(
     if known == Some(&FileVersion::of(&metadata)) {
         return Ok(Reading::Unchanged);
     }
+    if was_replaced(path, &metadata) {
+        return Ok(Reading::Disturbed);
+    }
 
     let before = settled(&file, &metadata).map_err(stat)?;
     let catalog = Catalog::read(Stoppable(&file, must_stop));
@@ -152,6 +155,14 @@ fn read_changed(
         Err(error) if error.is_temporary() => Err(LoadError::Invalid(error)),
         Err(error) => Ok(Reading::Refused(LoadError::Invalid(error), before)),
     }
+}
+
+/// Whether another file, or none, is at the path of an open file now. A rename over a file changes
+/// the inode of the old one too: without this check its catalog would be taken once more. Some file
+/// systems count no links at all.
+fn was_replaced(path: &Path, open: &Metadata) -> bool {
+    let is_there = |there: Metadata| (there.dev(), there.ino()) == (open.dev(), open.ino());
+    open.nlink() == 0 && !fs::metadata(path).is_ok_and(is_there)
 }
 
 /// The file's version at a moment after which any change is seen in it.

@@ -23,7 +23,7 @@ use xspace_tests::{
     Nginx, Protocol, Request, Site, build, bytes, deadline, is_root, memory, poll, same_bytes,
 };
 
-use crate::common::{ID, OTHER, ask, with_hanging_file};
+use crate::common::{Hangs, ID, OTHER, ask, with_hanging_file};
 
 /// What the log says of a catalog that was taken, and of a change that was not.
 const TAKEN: &str = " reloaded: ";
@@ -874,12 +874,12 @@ fn nginx_without_threads_reads_at_start_and_reload() {
 struct Hanging<'n>(&'n Clocked);
 
 impl<'n> Hanging<'n> {
-    /// A site where reads of `catalog.json` from a byte on can be made to hang.
-    fn site(site: Site, from: usize) -> Site {
-        with_hanging_file(site, "catalog.json", from)
+    /// A site where this can be made to hang for `catalog.json`.
+    fn site(site: Site, hangs: Hangs) -> Site {
+        with_hanging_file(site, "catalog.json", hangs)
     }
 
-    /// From now on reads hang. The catalog is changed, and a read is under way.
+    /// From now on it hangs. The catalog is changed, and a thread hangs.
     #[track_caller]
     fn during(nginx: &'n Clocked, change: impl FnOnce(&Site)) -> Self {
         let site = nginx.site();
@@ -888,7 +888,7 @@ impl<'n> Hanging<'n> {
         change(site);
         let end = Instant::now() + Duration::from_secs(30);
         while fs::metadata(&gate).expect("the gate").len() == 0 {
-            assert!(Instant::now() < end, "nobody reads: {}", nginx.error_log());
+            assert!(Instant::now() < end, "nothing hangs: {}", nginx.error_log());
             thread::yield_now();
         }
         Self(nginx)
@@ -904,7 +904,7 @@ fn file_on_a_mount_that_hangs_holds_up_no_request_and_no_other_catalog() {
     if !build().require("preload") {
         return;
     }
-    let Some(nginx) = start(Hanging::site(site(titled("one")), 0)) else { return };
+    let Some(nginx) = start(Hanging::site(site(titled("one")), Hangs::From(0))) else { return };
     let hanging = Hanging::during(&nginx, |site| site.replace("catalog.json", titled("two")));
     nginx.let_it_look();
     for protocol in nginx.protocols() {
@@ -934,7 +934,9 @@ fn file_written_over_in_the_middle_of_a_read_is_read_once_more() {
     }
     const COUNT: usize = 10_000;
     const MIDDLE: usize = 300_000;
-    let Some(nginx) = start(Hanging::site(site(generation(1, COUNT)), MIDDLE)) else { return };
+    let Some(nginx) = start(Hanging::site(site(generation(1, COUNT)), Hangs::From(MIDDLE))) else {
+        return;
+    };
     let texts = [generation(2, COUNT), generation(3, COUNT)];
     assert!(texts.iter().all(|text| text.len() > MIDDLE + 100_000), "read in several pieces");
     let path = nginx.dir().join("catalog.json");
@@ -949,6 +951,28 @@ fn file_written_over_in_the_middle_of_a_read_is_read_once_more() {
     }
     nginx.let_it_look();
     assert_eq!(nginx.counts(), (1, 0), "{}", nginx.error_log());
+}
+
+#[test]
+fn file_replaced_after_it_was_opened_is_not_taken_once_more() {
+    if !build().require("preload") {
+        return;
+    }
+    let Some(nginx) = start(Hanging::site(site(titled("one")), Hangs::Open)) else { return };
+    // The rename changes the inode of the file that is already open.
+    let hanging = Hanging::during(&nginx, |_| {});
+    nginx.site().replace("catalog.json", titled("two"));
+    hanging.end();
+    nginx.wait_taken(1);
+    nginx.assert_title("two", "one change, one line");
+
+    // Nor is a file taken that was deleted meanwhile.
+    let hanging = Hanging::during(&nginx, |_| {});
+    fs::remove_file(nginx.dir().join("catalog.json")).expect("deleted");
+    hanging.end();
+    nginx.wait_refused(1);
+    assert_eq!(nginx.counts(), (1, 1), "{}", nginx.error_log());
+    nginx.assert_title("two", "the last good one");
 }
 
 /// Starts a download that is not read to its end, so that it goes on for as long as the test

@@ -138,16 +138,29 @@ pub fn only_for_workers(site: &Site, name: &str) {
     }
 }
 
-/// A site where reads of a file from a byte on hang as long as there is a file of that name with
-/// `.hang` behind (`hanging_read.c`).
-pub fn with_hanging_file(site: Site, name: &str, from: usize) -> Site {
+/// What hangs of a file.
+#[derive(Clone, Copy, Debug)]
+pub enum Hangs {
+    /// open(), when the file is open.
+    Open,
+    /// Reads from this byte on.
+    From(usize),
+}
+
+/// A site where this hangs as long as there is a file of that name with `.hang` behind
+/// (`hanging_read.c`).
+pub fn with_hanging_file(site: Site, name: &str, hangs: Hangs) -> Site {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/suite/hanging_read.c");
     let library = site.dir().join("hanging_read.so");
     let mut compiler = Command::new("cc");
     compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library);
     assert!(compiler.arg(source).arg("-ldl").status().expect("cc can be run").success());
     let path = site.dir().join(name);
+    let from = match hangs {
+        Hangs::Open => "open".to_owned(),
+        Hangs::From(byte) => byte.to_string(),
+    };
     site.environment("LD_PRELOAD", library.to_str().expect("UTF-8"))
         .environment("XSPACE_TEST_HANGING", path.to_str().expect("UTF-8"))
-        .environment("XSPACE_TEST_HANGING_FROM", &from.to_string())
+        .environment("XSPACE_TEST_HANGING_FROM", &from)
 }

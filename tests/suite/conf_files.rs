@@ -14,7 +14,9 @@ use xspace_tests::{
     lmdb_entries, lmdb_load, poll, project_dir, same_bytes,
 };
 
-use crate::common::{FILE, ID, MISSING, MISSING_PATH, PATH, only_for_workers, with_hanging_file};
+use crate::common::{
+    FILE, Hangs, ID, MISSING, MISSING_PATH, PATH, only_for_workers, with_hanging_file,
+};
 use crate::plays;
 
 /// Long enough for every xspace_min_size in the files.
@@ -546,7 +548,7 @@ fn high_traffic_with_threads_waits_for_no_disk() {
     }
     let text = text.replace("# aio threads;", "aio threads;");
     let site = site(NAME, &text).file("srv/downloads/slow.mp3", bytes(2, LONG));
-    let site = with_hanging_file(site, "srv/downloads/slow.mp3", 0);
+    let site = with_hanging_file(site, "srv/downloads/slow.mp3", Hangs::From(0));
     let gate = site.write(GATE, "");
     site.chmod(GATE, 0o666);
     let nginx = site.start();
