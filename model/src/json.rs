@@ -368,10 +368,11 @@ impl<'t> Cursor<'t> {
         // No value ends in one.
         let before = self.at.checked_sub(1).and_then(|before| self.text.get(before));
         let is_first = matches!(before, Some(b'{' | b'['));
-        if self.take(close) {
-            return Some(false);
-        }
-        (is_first || self.take(b',')).then_some(true)
+        let (next, _) = self.peek();
+        let has_more = next != close;
+        let is_token = !has_more || (!is_first && next == b',');
+        self.at += usize::from(is_token);
+        (is_token || is_first).then_some(has_more)
     }
 
     /// Takes the `null` that follows, if one does.
