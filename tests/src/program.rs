@@ -87,6 +87,8 @@ pub fn gunicorn(
         .args(["--bind", &address.to_string()])
         // nginx's workers are another user.
         .args(["--umask", "0"])
+        // A worker of gunicorn 26 that ends waits for an idle connection of nginx all of this time.
+        .args(["--graceful-timeout", "5"])
         .args(options)
         .arg(application)
         // No compiled files beside the source.
