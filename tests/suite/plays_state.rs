@@ -341,7 +341,8 @@ fn damaged_while_nginx_runs() {
     assert!(poll(|| home.read("plays").contains(&format!("{ID} 3 3 0 ")) && {
         home.read("plays").contains(&format!(" 3 3 0 {}\n", 3 * SIZE))
     }));
-    fs::write(home.path("plays"), "damaged\n").expect("the file");
+    // At once: nginx may read it at any moment.
+    home.0.replace("state/plays", "damaged\n");
     nginx.wait_error(&["could not write the state file of zone \"plays\"", "unknown format"]);
     nginx.wait_error(&["the state file of zone \"plays\" was renamed to", "plays.damaged"]);
     assert!(poll(|| home.read("plays").ends_with("end: 1\n")), "{}", home.read("plays"));
