@@ -205,6 +205,13 @@ impl Nginx {
         children(self.pid())
     }
 
+    /// Whether these, one at least, are still there. Others may have been started since: the processes of a cache come
+    /// last, when the first request may have been answered.
+    pub fn has_still(&self, workers: &[u32]) -> bool {
+        let now = self.workers();
+        !workers.is_empty() && workers.iter().all(|worker| now.contains(worker))
+    }
+
     /// Waits until a process has ended.
     #[track_caller]
     pub fn wait_gone(&self, pid: u32) {

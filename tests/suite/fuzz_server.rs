@@ -101,7 +101,7 @@ fn no_request_hurts_the_server() {
     });
     let made = made.into_inner();
 
-    assert_eq!(nginx.workers(), workers, "a worker has ended: {}", nginx.error_log());
+    assert!(nginx.has_still(&workers), "a worker has ended: {}", nginx.error_log());
     let answered = check_log(&nginx);
     println!("{made} requests made from seed {seed}, {answered} answered");
     assert!(answered >= wanted);
