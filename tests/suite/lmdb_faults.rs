@@ -35,6 +35,16 @@ fn says_one_of(nginx: &Nginx, expected: &[(u16, String)], what: &str) {
     assert!(expected.contains(&seen), "{what}: {seen:?} {}", nginx.error_log());
 }
 
+/// Waits until two workers have the environment open.
+#[track_caller]
+fn wait_open(nginx: &Nginx) {
+    let is_open = || {
+        let (workers, readers) = (nginx.workers(), lmdb_readers(&nginx.dir().join("db")));
+        workers.len() == 2 && workers.iter().all(|worker| readers.contains(worker))
+    };
+    assert!(poll(is_open), "{}", nginx.error_log());
+}
+
 const CLOSED: u16 = 503;
 
 fn closed() -> (u16, String) {
@@ -71,6 +81,7 @@ fn environment_that_is_removed_is_503_until_it_is_back() {
 #[test]
 fn environment_that_is_replaced_as_a_whole_is_read_anew() {
     let (nginx, mut writer) = start(site("").workers(2), &[(ID, Some(&titled("0")))]);
+    wait_open(&nginx);
     let (db, old, new) = (nginx.dir().join("db"), nginx.dir().join("old"), nginx.dir().join("new"));
     for number in 1..=3 {
         let (before, after) = ((number - 1).to_string(), number.to_string());
@@ -104,6 +115,7 @@ fn file_that_is_replaced_alone_is_read_anew() {
     );
     site.symlink("db", "link");
     let (nginx, writer) = start(site, &[(ID, Some(&titled("old")))]);
+    wait_open(&nginx);
     writer.kill();
     let (db, new) = (nginx.dir().join("db"), nginx.dir().join("new"));
     for (number, name) in ["data.mdb", "lock.mdb", "data.mdb"].into_iter().enumerate() {
