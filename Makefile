@@ -496,9 +496,9 @@ reproducible: rust tree-packages ## As package-test; the package is built twice,
 fresh-test: rust tree-packages ## Follow README.md as a new user, in fresh Debian 12, 13 and testing systems
 	@PORT=$(PORT) TLS_PORT=$(TLS_PORT) $(if $(CHECKS),CHECKS="$(CHECKS)") tools/fresh-test $(SUITES)
 
-# Themes that see NGINX's structs, files of any size, and what workers read.
+# Themes that see NGINX's structs, files of any size, LMDB's pages, and what workers read.
 ARCH ?= arm64 i386
-ARCH_TESTS := $(addsuffix ::,catalog conditional formats headers lookup ranges serving)
+ARCH_TESTS := $(addsuffix ::,catalog conditional formats headers lmdb lookup ranges serving)
 .PHONY: arch-test
 arch-test: arch-systems test-packages ## Build the module for ARCH=arm64 and i386 and test it there, TESTS=name for a few
 	@set -e; for arch in $(ARCH); do \
