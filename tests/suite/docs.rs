@@ -768,7 +768,7 @@ fn around(block: &str) -> Site {
     }
     site.write("fastcgi_params", FASTCGI_PARAMS);
     if text.contains(" lmdb:") {
-        lmdb_load(&site.dir().join("srv/catalog"), 1 << 20, []);
+        lmdb_load(&site.dir().join("srv/catalog"), 1 << 20, [("", ""); 0]);
     }
     site.make_dir("srv/downloads");
     site.make_dir("srv/old-downloads");

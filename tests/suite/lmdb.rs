@@ -186,9 +186,9 @@ fn keys_are_the_ids_and_nothing_else() {
 fn environment_is_read_whoever_opens_it_first() {
     // Written before nginx starts, by a process that is gone.
     let first = site("").workers(2);
-    lmdb_load(&first.dir().join("db"), 1 << 20, [(ID, titled("loaded").as_str())]);
+    lmdb_load(&first.dir().join("db"), 1 << 20, [(ID, titled("\"loaded\"").as_str())]);
     let nginx = first.start();
-    assert_eq!(says(&nginx, PATH).1, "found|catalog|a.mp3|loaded");
+    assert_eq!(says(&nginx, PATH).1, "found|catalog|a.mp3|\"loaded\"");
     // A writer that comes later, and one after it.
     let path = nginx.dir().join("db");
     let mut writer = LmdbWriter::open(&path);

@@ -59,7 +59,7 @@ fn environment_is_accepted() {
     lmdb_load(&site.dir().join("db"), 1 << 20, [(ID, "{}")]);
     fine_site("relative to the configuration, with a slash", site);
     let site = with_directive("xspace_catalog lmdb:{dir}/link;");
-    lmdb_load(&site.dir().join("db"), 1 << 20, []);
+    lmdb_load(&site.dir().join("db"), 1 << 20, [("", ""); 0]);
     site.symlink("db", "link");
     fine_site("empty, by a link", site);
 }
