@@ -17,6 +17,7 @@ mod files;
 mod gateway;
 mod link;
 mod lmdb;
+mod memcached;
 mod nginx;
 mod ports;
 mod preload;
@@ -42,6 +43,7 @@ pub use files::{
 };
 pub use link::LinkKey;
 pub use lmdb::{LmdbWriter, lmdb_entries, lmdb_load, lmdb_readers, lmdb_set_dupsort};
+pub use memcached::Memcached;
 pub use nginx::{Nginx, poll, wait_for};
 pub use ports::free_port;
 pub use preload::Preload;

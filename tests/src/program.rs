@@ -112,10 +112,11 @@ impl Program {
         Self::start(gunicorn(&options, dir, &application, &address, environment), address)
     }
 
-    /// Runs memcached.
-    pub fn memcached(socket: &Path) -> Self {
+    /// Runs memcached, with room for so many megabytes.
+    pub fn memcached(socket: &Path, megabytes: u32) -> Self {
         let mut command = Command::new("/usr/bin/memcached");
-        command.args(["-u", "root", "-a", "0777", "-m", "16", "-t", "1"]).arg("-s").arg(socket);
+        command.args(["-u", "root", "-a", "0777", "-t", "1", "-m", &megabytes.to_string()]);
+        command.arg("-s").arg(socket);
         Self::start(command, Address::from(socket))
     }
 
@@ -142,6 +143,11 @@ impl Program {
     /// Where it listens.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// Its worker processes, once there are so many of them.

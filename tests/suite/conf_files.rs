@@ -191,7 +191,7 @@ fn each_serves_a_recording() {
         let site = site(&name, &text);
         let _memcached = text
             .contains("memcached_pass")
-            .then(|| Program::memcached(&site.dir().join("memcached.sock")));
+            .then(|| Program::memcached(&site.dir().join("memcached.sock"), 16));
         let nginx = site.start();
         let response = nginx.get_with(PATH, "Range", "bytes=0-9");
         assert_eq!(response.status, 206, "{name}: {response:?}");
@@ -420,7 +420,7 @@ fn each_limits_the_rate_and_writes_both_logs() {
             };
             let _memcached = text
                 .contains("memcached_pass")
-                .then(|| Program::memcached(&nginx.dir().join("memcached.sock")));
+                .then(|| Program::memcached(&nginx.dir().join("memcached.sock"), 16));
             assert_eq!(nginx.get(&path).status, 200, "{name}");
             assert_eq!(nginx.get_with(&path, "Range", "bytes=5-9").status, 206, "{name}");
             // The application of the test writes to the same log.

@@ -1,13 +1,10 @@
 //! Who answers a lookup: applications behind FastCGI, uwsgi and upstream blocks, memcached, files,
 //! and a cache in front.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::thread;
 
 use xspace_tests::{
-    Application, Asked, Gate, Nginx, Program, Protocol, Reply, Request, Site, Wire,
+    Application, Asked, Gate, Memcached, Nginx, Program, Protocol, Reply, Request, Site, Wire,
 };
 
 use crate::asking::{LOG, asking, assert_bad_answer, get, own_errors, rows, site, with_files};
@@ -270,23 +267,6 @@ fn files_are_entries() {
     }
 }
 
-/// A client of memcached.
-struct Memcached(BufReader<UnixStream>);
-
-impl Memcached {
-    fn connect(socket: &Path) -> Self {
-        Self(BufReader::new(UnixStream::connect(socket).expect("memcached can be reached")))
-    }
-
-    fn set(&mut self, key: &str, value: &str) {
-        let command = format!("set {key} 0 0 {}\r\n{value}\r\n", value.len());
-        self.0.get_mut().write_all(command.as_bytes()).expect("memcached reads");
-        let mut line = String::new();
-        self.0.read_line(&mut line).expect("memcached answers");
-        assert_eq!(line, "STORED\r\n");
-    }
-}
-
 /// A site that asks memcached, which has these values.
 fn memcached(directives: &str, download: &str, values: &[(&str, &str)]) -> (Program, Site) {
     let site = site(
@@ -297,7 +277,7 @@ fn memcached(directives: &str, download: &str, values: &[(&str, &str)]) -> (Prog
         ),
     );
     let socket = site.dir().join("memcached.sock");
-    let program = Program::memcached(&socket);
+    let program = Program::memcached(&socket, 16);
     let mut client = Memcached::connect(&socket);
     for (key, value) in values {
         client.set(key, value);
