@@ -46,16 +46,15 @@ pub fn calls(
     let mut parts = vec![BTreeMap::<&str, u64>::new()];
     for line in text.lines() {
         // `PID name(…`; the end of a call that was interrupted is `PID <... name resumed>…`.
-        let Some((_, call)) = line.split_once(' ') else { continue };
-        let Some((name, _)) = call.trim_start().split_once('(') else { continue };
-        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            continue;
+        let call = line.split_once(' ').and_then(|(_, call)| call.trim_start().split_once('('));
+        let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if let (Some((name, _)), Some(part)) = (call, parts.last_mut()) {
+            if is_name(name) {
+                *part.entry(name).or_default() += 1;
+            }
         }
-        let marks = line.contains("\"GET /nothing");
-        if let Some(part) = parts.last_mut() {
-            *part.entry(name).or_default() += 1;
-        }
-        if marks {
+        // What a call has read may be told at its end.
+        if line.contains("\"GET /nothing") {
             parts.push(BTreeMap::new());
         }
     }
