@@ -35,32 +35,64 @@ pub fn instructions(
 }
 
 /// The same for a client that asks so many times in a row.
-pub fn instructions_of(
-    site: Site,
-    mut ask: impl FnMut(&Nginx, usize) -> Result<()>,
-) -> Result<f64> {
-    let out = site.dir().join("callgrind").display().to_string();
-    let to = format!("--callgrind-out-file={out}.%p");
-    // Counting is turned on later: the start with a million entries would take minutes. Without
-    // --trace-children a process that was forked takes no orders.
-    let valgrind =
-        ["valgrind", "--tool=callgrind", "--trace-children=yes", "--instr-atstart=no", &to];
-    let nginx = site.under(&valgrind).start();
-    let worker = nginx.wait_worker();
+pub fn instructions_of(site: Site, ask: impl FnMut(&Nginx, usize) -> Result<()>) -> Result<f64> {
+    let mut counted = Counted::start(site)?;
+    let instructions = counted.instructions(ask)?;
+    counted.finish();
+    Ok(instructions)
+}
 
-    ask(&nginx, WARM_UP)?;
-    control(worker, "--instr=on")?;
-    ask(&nginx, WARM_UP)?;
-    // Each dump begins the count anew.
-    control(worker, "--dump")?;
-    ask(&nginx, FEW)?;
-    control(worker, "--dump")?;
-    ask(&nginx, MANY)?;
-    control(worker, "--dump")?;
-    let few = total(&format!("{out}.{worker}.2"))?;
-    let many = total(&format!("{out}.{worker}.3"))?;
-    nginx.finish();
-    Ok((many - few) / (MANY - FEW) as f64)
+/// An nginx whose worker counts. One that takes long to start can count several kinds of requests.
+pub struct Counted {
+    /// The nginx.
+    pub nginx: Nginx,
+    worker: u32,
+    out: String,
+    dumps: usize,
+}
+
+impl Counted {
+    /// Starts it.
+    pub fn start(site: Site) -> Result<Self> {
+        let out = site.dir().join("callgrind").display().to_string();
+        let to = format!("--callgrind-out-file={out}.%p");
+        // Counting is turned on later: the start with a million entries would take minutes. Without
+        // --trace-children a process that was forked takes no orders.
+        let valgrind =
+            ["valgrind", "--tool=callgrind", "--trace-children=yes", "--instr-atstart=no", &to];
+        let nginx = site.under(&valgrind).start();
+        let worker = nginx.wait_worker();
+        Ok(Self { nginx, worker, out, dumps: 0 })
+    }
+
+    /// Instructions per request of a client that asks so many times in a row.
+    pub fn instructions(
+        &mut self,
+        mut ask: impl FnMut(&Nginx, usize) -> Result<()>,
+    ) -> Result<f64> {
+        ask(&self.nginx, WARM_UP)?;
+        control(self.worker, "--instr=on")?;
+        ask(&self.nginx, WARM_UP)?;
+        // Each dump begins the count anew.
+        self.dump()?;
+        ask(&self.nginx, FEW)?;
+        let few = self.dump()?;
+        ask(&self.nginx, MANY)?;
+        let many = self.dump()?;
+        Ok((many - few) / (MANY - FEW) as f64)
+    }
+
+    /// Ends it and fails if it did not run well.
+    pub fn finish(self) {
+        self.nginx.finish();
+    }
+
+    /// The sum since the last dump.
+    fn dump(&mut self) -> Result<f64> {
+        control(self.worker, "--dump")?;
+        self.dumps += 1;
+        total(&format!("{}.{}.{}", self.out, self.worker, self.dumps))
+    }
 }
 
 /// Tells callgrind what to do; when this returns it has done it.

@@ -1,10 +1,10 @@
 //! The catalog: what it costs to start with, to keep, to ask and to read again.
 
-mod check;
+pub mod check;
 pub mod data;
 mod instructions;
 mod memory;
-mod refresh;
+pub mod refresh;
 
 use crate::workbench::{Measurement, Result, Workbench};
 

@@ -9,9 +9,10 @@ use xspace_tests::{allow_many_files, median};
 
 use crate::catalog::data;
 use crate::load::{Client, Running, rounds};
-use crate::process::{self, Memory};
+use crate::process::Memory;
 use crate::report::{Table, grouped};
 use crate::site::site;
+use crate::turns::{self, REQUESTS, Subject};
 use crate::variants::{self, Agent, Files, Variant};
 use crate::workbench::{Measurement, Result, Workbench};
 
@@ -198,9 +199,6 @@ impl Growth {
     }
 }
 
-/// How many requests a turn has.
-const REQUESTS: u32 = 10_000;
-
 /// Processor time per request of static files and of the module, in turns: medians, and the median
 /// of the ratios within a turn.
 fn compare(bench: &Workbench, servers: [String; 2], ids: &[String]) -> Result<([f64; 2], f64)> {
@@ -210,34 +208,30 @@ fn compare(bench: &Workbench, servers: [String; 2], ids: &[String]) -> Result<([
         let site = site().http1_only().http(&variants::http(bench)).server(&server);
         started.push(if with_module { site } else { site.without_module() }.start());
     }
-    let mut cpu = [Vec::new(), Vec::new()];
-    for round in 0..if bench.quick { 2 } else { 6 } {
-        for ((nginx, path), cpu) in started.iter().zip(paths).zip(&mut cpu) {
-            let mut connection = nginx.raw();
-            let worker = nginx.wait_worker();
-            let before = process::ran(worker)?;
-            for id in ids {
-                let request = format!(
-                    "GET {} HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-4095\r\n\r\n",
-                    path(id)
-                );
-                let response = connection.ask(request);
-                if response.status != 206 || response.body.len() != 4096 {
-                    return Err(format!("status {} for {id}", response.status).into());
-                }
+    let mut subjects: Vec<Subject<'_>> = Vec::new();
+    for (nginx, path) in started.iter().zip(paths) {
+        let mut connection = nginx.raw();
+        let ask = move |turn: usize| {
+            let id = &ids[turn % ids.len()];
+            let request = format!(
+                "GET {} HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-4095\r\n\r\n",
+                path(id)
+            );
+            let response = connection.ask(request);
+            if response.status != 206 || response.body.len() != 4096 {
+                return Err(format!("status {} for {id}", response.status).into());
             }
-            let ran = process::ran(worker)? - before;
-            // The first round fills the kernel's caches.
-            if round > 0 {
-                cpu.push(ran as f64 / ids.len() as f64);
-            }
-        }
+            Ok(())
+        };
+        subjects.push(Subject { processes: vec![nginx.wait_worker()], ask: Box::new(ask) });
     }
+    let cpu = turns::processor_time(&mut subjects, if bench.quick { 1 } else { 5 })?;
+    drop(subjects);
     for nginx in started {
         nginx.finish();
     }
     let ratio = median(cpu[1].iter().zip(&cpu[0]).map(|(one, base)| one / base));
-    Ok((cpu.map(median), ratio))
+    Ok(([0, 1].map(|at| median(cpu[at].iter().copied())), ratio))
 }
 
 /// A directory that is filled with files, and removed with them.

@@ -12,6 +12,7 @@ mod growth;
 mod latency;
 mod links;
 mod listeners;
+mod live;
 mod load;
 mod lookups;
 mod plot;
@@ -22,6 +23,7 @@ mod size;
 mod stats;
 mod strace;
 mod throughput;
+mod turns;
 mod variants;
 mod workbench;
 
@@ -35,9 +37,10 @@ use workbench::{Result, Workbench};
 
 /// The parts, by the name that `ONLY` takes and that the file of results has.
 /// Small things first, while this process is small.
-const PARTS: [(&str, Part); 11] = [
+const PARTS: [(&str, Part); 12] = [
     ("size", size::measure),
     ("catalog", catalog::measure),
+    ("live", live::measure),
     ("cost", cost::measure),
     ("links", links::measure),
     ("counting", counting::measure),

@@ -14,7 +14,23 @@ impl Table {
 
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
+        self.push(cells.into());
+    }
+
+    /// The same with as many cells as there are.
+    pub fn push(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    /// Prints the table as it stands in the documentation.
+    pub fn print_markdown(&self) {
+        println!();
+        for (number, row) in self.rows.iter().enumerate() {
+            println!("| {} |", row.join(" | "));
+            if number == 0 {
+                println!("|{}", "---|".repeat(row.len()));
+            }
+        }
     }
 
     /// Prints the table under a title.

@@ -82,6 +82,11 @@ impl Workbench {
 
     /// Takes the measurements of a part, or what is wanted of them, and keeps their results.
     pub fn measure(&self, part: &str, measurements: &[(&str, Measurement)]) -> Result<()> {
+        self.keep(part, &self.take(part, measurements)?)
+    }
+
+    /// Takes the measurements of a part, or what is wanted of them.
+    pub fn take(&self, part: &str, measurements: &[(&str, Measurement)]) -> Result<Value> {
         let mut results = Map::new();
         results.insert("machine".into(), self.machine());
         for (name, measure) in measurements {
@@ -90,7 +95,7 @@ impl Workbench {
                 results.insert((*name).into(), result);
             }
         }
-        self.keep(part, &Value::Object(results))
+        Ok(Value::Object(results))
     }
 
     /// Keeps the results of a part: in `bench/results`, which is part of the project, or, if not

@@ -85,9 +85,10 @@ pub fn open_files(pid: u32) -> Vec<PathBuf> {
 }
 
 /// What a process has of some kind of memory, in bytes: `VmRSS`, `VmSize` or `RssAnon`, as
-/// `/proc/PID/status` names them; `Rss` or `Pss`, as `/proc/PID/smaps_rollup` does.
+/// `/proc/PID/status` names them; `Rss`, `Pss_Anon` or `Private_Dirty`, as `/proc/PID/smaps_rollup` does.
 pub fn memory(pid: u32, kind: &str) -> u64 {
-    let file = if matches!(kind, "Rss" | "Pss") { "smaps_rollup" } else { "status" };
+    let is_rolled_up = kind == "Rss" || kind.starts_with("Pss") || kind.starts_with("Private_");
+    let file = if is_rolled_up { "smaps_rollup" } else { "status" };
     let text = fs::read_to_string(format!("/proc/{pid}/{file}")).expect("a process");
     let value = text.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':'));
     let value = value.unwrap_or_else(|| panic!("no {kind} in {text}"));

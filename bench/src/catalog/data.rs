@@ -5,7 +5,8 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use xspace_tests::{Random, Response, bytes};
+use serde_json::Value;
+use xspace_tests::{Random, Response, Site, bytes, lmdb_load};
 
 use crate::workbench::{Result, Workbench};
 
@@ -15,6 +16,9 @@ const VERSION: u32 = 1;
 /// Entries are written in another order than they are counted in, so that those which are asked
 /// for lie all over the file. No power of ten has a common divisor with it.
 const STRIDE: u64 = 7919;
+
+/// The size of the map of LMDB, of which only a part is used.
+pub const LMDB_MAP_SIZE: u64 = 16 << 30;
 
 /// How many spaces are asked for.
 pub const ASKED: u32 = 100;
@@ -121,6 +125,12 @@ fn stem(number: u32, state: State) -> String {
     format!("{}/{:02}/{}", state.year(), number % 12 + 1, id(number))
 }
 
+/// The entry of a space: its title and two files.
+pub fn entry(number: u32, state: State) -> String {
+    let (title, stem) = (Value::from(title(number, state)), stem(number, state));
+    format!(r#"{{"title": {title}, "files": ["{stem}.mp3", "{stem}.mp4"]}}"#)
+}
+
 /// Makes a file unless it is there already.
 fn make(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     if !path.exists() {
@@ -140,17 +150,29 @@ pub fn catalog(bench: &Workbench, entries: u32, state: State) -> Result<PathBuf>
     make(&path, |out| {
         for place in 0..entries {
             let number = number_at(place, entries);
-            let title = serde_json::to_string(&title(number, state))?;
-            let stem = stem(number, state);
             let before = if place == 0 { "{" } else { "," };
-            write!(
-                out,
-                "{before}\n\"{}\": {{\"title\": {title}, \"files\": [\"{stem}.mp3\", \"{stem}.mp4\"]}}",
-                id(number)
-            )?;
+            write!(out, "{before}\n\"{}\": {}", id(number), entry(number, state))?;
         }
         Ok(writeln!(out, "\n}}")?)
     })?;
+    Ok(path)
+}
+
+/// The same in LMDB, in the order of the ids, as `mdb_load` makes it.
+pub fn lmdb(bench: &Workbench, entries: u32) -> Result<PathBuf> {
+    let path = bench.dir.join(format!("lmdb-{VERSION}-{entries}"));
+    if !path.exists() {
+        let unfinished = path.with_extension("unfinished");
+        remove(&unfinished)?;
+        // Bytes of a fixed length need less memory than ten million strings.
+        let mut ids: Vec<([u8; 13], u32)> = (0..entries)
+            .map(|number| Ok((id(number).as_bytes().try_into()?, number)))
+            .collect::<Result<_>>()?;
+        ids.sort_unstable();
+        let pairs = ids.iter().map(|&(_, number)| (id(number), entry(number, State::Old)));
+        lmdb_load(&unfinished, LMDB_MAP_SIZE, pairs);
+        fs::rename(&unfinished, &path)?;
+    }
     Ok(path)
 }
 
@@ -160,11 +182,29 @@ pub fn map(bench: &Workbench, entries: u32) -> Result<PathBuf> {
     make(&path, |out| {
         for place in 0..entries {
             let number = number_at(place, entries);
-            writeln!(out, "/download/{} {}.mp3;", id(number), stem(number, State::Old))?;
+            writeln!(out, "{}", map_line(number, State::Old))?;
         }
         Ok(())
     })?;
     Ok(path)
+}
+
+/// A line of the map.
+pub fn map_line(number: u32, state: State) -> String {
+    format!("/download/{} {}.mp3;", id(number), stem(number, state))
+}
+
+/// A site with a map of so many entries, in front of the recordings. `target` is for their location.
+pub fn with_map(site: Site, recordings: &Path, map: &Path, entries: u32, target: &str) -> Site {
+    // Where the buckets have less room, nginx warns and takes longer.
+    let http = format!(
+        "map_hash_bucket_size 512; map_hash_max_size {entries};
+        map $uri $space_file {{ include {}; }}",
+        map.display()
+    );
+    let back = format!("alias {}/$space_file; {target}", recordings.display());
+    // In a location that is no regular expression, nginx would append the id.
+    site.http(&http).server(&format!("location ~ ^/download/ {{ {back} }}"))
 }
 
 fn number_at(place: u32, entries: u32) -> u32 {
@@ -179,9 +219,7 @@ pub fn recordings(bench: &Workbench) -> Result<PathBuf> {
         return Ok(dir);
     }
     let unfinished = dir.with_extension("unfinished");
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished)?;
-    }
+    remove(&unfinished)?;
     for index in 0..ASKED {
         let asked = Asked(index);
         for state in [State::Old, State::New] {
@@ -195,6 +233,13 @@ pub fn recordings(bench: &Workbench) -> Result<PathBuf> {
     Ok(dir)
 }
 
+fn remove(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir)?;
+    }
+    Ok(())
+}
+
 fn recording(index: u32, state: State) -> Vec<u8> {
     let seed = (u64::from(index) << 32) | u64::from(state.year()) | (1 << 63);
     bytes(seed, RECORDING_LEN as usize)
@@ -205,7 +250,8 @@ fn recording(index: u32, state: State) -> Vec<u8> {
 pub struct Asked(pub u32);
 
 impl Asked {
-    fn number(self) -> u32 {
+    /// The number of the space.
+    pub fn number(self) -> u32 {
         self.0 * ASKED_STEP
     }
 
@@ -282,6 +328,14 @@ impl Requests {
 
 /// The locations: the catalog's in front of the recordings.
 pub fn locations(recordings: &Path, directives: &str) -> String {
+    locations_with(recordings, directives, SHOW_TITLE)
+}
+
+/// Lets a response have the title that [`Requests::check`] looks at.
+pub const SHOW_TITLE: &str = "add_header X-Title $xspace_title;";
+
+/// The same with other directives in the location of the recordings.
+pub fn locations_with(recordings: &Path, directives: &str, target: &str) -> String {
     format!(
         "location ^~ /download/ {{
             xspace_download /downloads/;
@@ -290,7 +344,7 @@ pub fn locations(recordings: &Path, directives: &str) -> String {
         location ^~ /downloads/ {{
             internal;
             alias {}/;
-            add_header X-Title $xspace_title;
+            {target}
         }}",
         recordings.display()
     )

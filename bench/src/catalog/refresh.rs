@@ -23,7 +23,7 @@ use crate::stats::Sorted;
 use crate::workbench::{Result, Workbench};
 
 /// The clients that ask for ranges.
-const CLIENTS: usize = 4;
+pub const CLIENTS: usize = 4;
 
 /// Between two requests of the probe.
 const PROBE_INTERVAL: Duration = Duration::from_millis(1);
@@ -70,15 +70,27 @@ fn under(bench: &Workbench, load: Load, refreshes: usize) -> Result<Value> {
     let worker = nginx.wait_worker();
 
     let event_loop = Schedule::of_process(worker)?;
+    let start = Instant::now();
     let replacing =
         Replacing { bench, path, nginx: &nginx, event_loop, state: State::Old, refreshes };
     let requests = Requests::new(|asked| format!("/download/{}", asked.id()));
     let mut clients =
         (0..CLIENTS).map(|place| Client::new(&nginx, load.interval, place)).collect::<Vec<_>>();
     clients.push(Client::new(&nginx, Some(PROBE_INTERVAL), PROBE_TURN));
-    let start = Instant::now();
-    let steps = thread::scope(|scope| {
-        let (requests, clients) = (&requests, &mut clients[..]);
+    let steps = while_asked(worker, &mut clients, &requests, start, || replacing.run(start))?;
+    nginx.finish();
+    report(load, &steps, &clients)
+}
+
+/// Does something while clients ask, all of them in a thread of their own.
+pub fn while_asked<T>(
+    worker: u32,
+    clients: &mut [Client],
+    requests: &Requests,
+    start: Instant,
+    meanwhile: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    thread::scope(|scope| {
         // This thread sleeps nearly all the time; the other one is "the client".
         let (stop, stopped) = mpsc::channel::<()>();
         let client = scope.spawn(move || {
@@ -89,16 +101,14 @@ fn under(bench: &Workbench, load: Load, refreshes: usize) -> Result<Value> {
             };
             asking().map_err(|e| e.to_string())
         });
-        let steps = replacing.run(start);
+        let result = meanwhile();
         drop(stop);
         match client.join() {
-            Ok(Ok(())) => steps,
+            Ok(Ok(())) => result,
             Ok(Err(error)) => Err(error.into()),
             Err(_) => Err("the client panicked".into()),
         }
-    })?;
-    nginx.finish();
-    report(load, &steps, &clients)
+    })
 }
 
 /// The row that tells how long the event loop was held up.
@@ -171,11 +181,11 @@ fn nanoseconds(duration: Duration) -> u64 {
 
 /// A request that was answered; all in nanoseconds.
 #[derive(Clone, Copy, Debug)]
-struct Answered {
+pub struct Answered {
     /// Since the start.
-    sent: u64,
+    pub sent: u64,
     /// From sending to the last byte.
-    took: u64,
+    pub took: u64,
     /// The same without the time in which event loop or client had no processor. For the probe.
     held_up: u64,
     /// How long the event loop worked since the last answer. For the probe.
@@ -189,8 +199,9 @@ struct Clock {
     here: Schedule,
 }
 
+/// A client that asks for one space after the other, in turn with the others.
 #[derive(Debug)]
-struct Client {
+pub struct Client {
     connection: RawConnection,
     interval: Option<Duration>,
     /// When to send the next request.
@@ -202,13 +213,15 @@ struct Client {
     /// The event loop at the last answer.
     worked: u64,
     turn: usize,
-    answered: Vec<Answered>,
+    /// What it was answered.
+    pub answered: Vec<Answered>,
     /// How many answers were of each state of the catalog.
-    states: [usize; 2],
+    pub states: [usize; 2],
 }
 
 impl Client {
-    fn new(nginx: &Nginx, interval: Option<Duration>, turn: usize) -> Self {
+    /// A client whose first request is the one of its turn.
+    pub fn new(nginx: &Nginx, interval: Option<Duration>, turn: usize) -> Self {
         Self {
             connection: RawConnection::open_nonblocking(nginx.address(Protocol::Http1)),
             interval,
