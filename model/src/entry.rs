@@ -238,7 +238,7 @@ impl EntryBuf {
         let before = *cursor;
         let Some(string) = cursor.string() else { return fault(Cause::Title, &before) };
         self.title.try_reserve(string.raw.len().min(MAX_TITLE_LEN))?;
-        if string.is_simple && string.raw.len() <= MAX_TITLE_LEN {
+        if string.raw.len() <= MAX_TITLE_LEN && (string.is_simple || string.is_plain()) {
             self.title.extend_from_slice(string.raw);
         } else {
             let Some(text) = string.text() else { return fault(Cause::Unicode, &before) };
@@ -406,8 +406,12 @@ fn push_title(title: &mut Vec<u8>, chars: impl Iterator<Item = char>) {
 }
 
 /// Adds a character to a text that has room for it.
+#[inline]
 pub(crate) fn push(text: &mut Vec<u8>, c: char) {
-    text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+    match u8::try_from(c) {
+        Ok(b) if b.is_ascii() => text.push(b),
+        _ => text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
 }
 
 /// Why a text is not the path of a file below the target.

@@ -395,8 +395,9 @@ enum Kind {
 /// What a character of a title is to the default name.
 fn in_title(c: char) -> Kind {
     match c {
-        '_' => Kind::Kept,
-        '-' => Kind::Gap,
+        // The most frequent ones first.
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '_' => Kind::Kept,
+        ' ' | '-' => Kind::Gap,
         c if c.is_whitespace() => Kind::Gap,
         c if JOINERS.contains(&c) => Kind::Joiner,
         c if is_hidden(c) => Kind::Hidden,

@@ -450,6 +450,13 @@ pub(crate) struct JsonString<'t> {
 }
 
 impl<'t> JsonString<'t> {
+    /// Whether the string has no escapes, is UTF-8, and surely has no control characters: those beyond
+    /// ASCII begin with the byte 0xc2, as some letters do.
+    pub(crate) fn is_plain(self) -> bool {
+        let may_have_control = || self.raw.iter().any(|b| matches!(b, 0x7f | 0xc2));
+        !self.has_escape && self.text().is_some() && !may_have_control()
+    }
+
     /// The text, with its escapes; `None` if it is not UTF-8.
     pub(crate) fn text(self) -> Option<&'t str> {
         core::str::from_utf8(self.raw).ok()

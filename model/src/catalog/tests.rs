@@ -65,6 +65,9 @@ fn entries() {
         ),
         (r#"{"title":"\ud83c\u0041\ud83c"}"#, "\u{fffd}A\u{fffd}|A|0|", "halves around"),
         (r#"{"title":"a\u0000\r\n\u0085\tb"}"#, "a b|a-b|0|", "control characters in a title"),
+        ("{\"title\":\"a\u{7f}b\"}", "ab|ab|0|", "one that JSON allows"),
+        ("{\"title\":\"é\u{85}\u{9f}b\"}", "é b|é-b|0|", "those beyond ASCII"),
+        ("{\"title\":\"20 °C, «é»\"}", "20 °C, «é»|20-C-é|0|", "none, but the same first byte"),
         (
             r#"{"title":"\nLine one\nline\u0001 two\r\n"}"#,
             "Line one line two|Line-one-line-two|0|",
