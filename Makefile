@@ -196,6 +196,16 @@ suite-counts: build test-packages counts-packages ## Bring plays into databases,
 	$(FOR_TESTS) XSPACE_TEST_NGINX=$(CURDIR)/build/nginx XSPACE_TEST_MODULE=$(CURDIR)/build/$(MODULE) \
 	    cargo test --locked --manifest-path tests/Cargo.toml --test counts -- $(TESTS)
 
+# The same with MySQL in the place of MariaDB, and without the other databases. Debian unstable has it.
+.PHONY: suite-mysql
+suite-mysql: build test-packages counts-packages tree-packages mysql-packages ## Bring plays into MySQL, make catalogs of it
+	@tools/mysql $(CURDIR)/build/mysql
+	@echo "== Counts and catalogs in MySQL: $$(build/mysql/mysqld --no-defaults --version)"
+	$(FOR_TESTS) XSPACE_TEST_NGINX=$(CURDIR)/build/nginx XSPACE_TEST_MODULE=$(CURDIR)/build/$(MODULE) \
+	    XSPACE_TEST_MYSQL=$(CURDIR)/build/mysql \
+	    cargo test --locked --manifest-path tests/Cargo.toml --test counts -- --nocapture --include-ignored \
+	        --skip sqlite --skip postgresql $(or $(TESTS),$(addsuffix ::,catalog_follow catalog_from_sql migration mysql plays_to_sql))
+
 # The players, download programs and Chromium whose requests suite-counts replays.
 .PHONY: clients-test
 clients-test: build test-packages clients-packages browser-packages $(BROWSER_MODULES) ## Count what real players and download programs fetch (docs/counting.md)
@@ -542,7 +552,7 @@ rust:
 	@tools/check-rust tools/bundled-nginx/Cargo.toml
 
 PACKAGES := $(addsuffix -packages,application bench browser build clients counts deb debian demo frameworks fuzz image \
-                lint matrix memory nginx-tests node quick rpm signers test tree writers)
+                lint matrix memory mysql nginx-tests node quick rpm signers test tree writers)
 .PHONY: $(PACKAGES) packages
 ifdef LIST_PACKAGES
 $(PACKAGES):

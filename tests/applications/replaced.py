@@ -5,7 +5,7 @@
 The tests put the module in front of it by the steps of docs/coming-from-flask.md.
 
     RECORDINGS   directory of the files
-    DATABASE     mariadb:FILE with a [client] section, or sqlite:FILE
+    DATABASE     mariadb:FILE or mysql:FILE with a [client] section, or sqlite:FILE
     SENDS        how a recording is sent: x-accel (X-Accel-Redirect to /protected/), send-file, or
                  by-hand (send_file, but a range is read and sent by the application); x-accel
 """
@@ -44,7 +44,7 @@ application.secret_key = "not a secret"
 
 def query(text, *arguments):
     """The first row, if there is one. What is written is committed."""
-    if DATABASE == "mariadb":
+    if DATABASE in ("mariadb", "mysql"):
         database = pymysql.connect(read_default_file=DATABASE_FILE, autocommit=True)
     else:
         database = sqlite3.connect(DATABASE_FILE, isolation_level=None)

@@ -1,20 +1,51 @@
-//! MariaDB, PostgreSQL, SQLite.
+//! MariaDB, MySQL, PostgreSQL, SQLite.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{env, fmt, fs};
 
-use xspace_tests::{Address, Program, is_root, project_dir, wait_for};
+use xspace_tests::{Address, Program, free_port, is_root, project_dir, wait_for};
 
 use crate::site::SPACES;
 
 /// A kind of database.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
     Sqlite,
     Postgresql,
+    /// MariaDB, or MySQL if [`mysql`] has it.
     Mariadb,
+}
+
+impl Kind {
+    /// Its name for plays-to-sql and catalog-to-lmdb.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgresql => "postgresql",
+            Self::Mariadb if mysql().is_some() => "mysql",
+            Self::Mariadb => "mariadb",
+        }
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Those of these kinds that are tested: only MySQL if it takes MariaDB's place.
+pub fn tested(kinds: &[Kind]) -> impl Iterator<Item = Kind> {
+    kinds.iter().copied().filter(|&kind| kind == Kind::Mariadb || mysql().is_none())
+}
+
+/// The directory of `mysqld` and `mysql`, programs of MySQL that take the place of MariaDB's.
+pub fn mysql() -> Option<PathBuf> {
+    let dir = env::var_os("XSPACE_TEST_MYSQL").filter(|dir| !dir.is_empty())?;
+    Some(PathBuf::from(dir))
 }
 
 /// A database with a name, in a directory of its own.
@@ -22,6 +53,8 @@ pub struct Database {
     kind: Kind,
     dir: PathBuf,
     server: Option<Program>,
+    /// Where MySQL listens, besides its socket.
+    pub port: u16,
 }
 
 impl Database {
@@ -41,19 +74,31 @@ impl Database {
                     .arg(dir.join("data")));
             }
             Kind::Mariadb => {
-                run(mariadb("mariadb-install-db", &dir)
-                    .args(["--no-defaults", "--auth-root-authentication-method=normal"])
-                    .args(["--skip-test-db", user()])
-                    .arg(format!("--datadir={}", dir.join("data").display())));
                 let socket = dir.join("socket");
-                let options = format!(
+                let mut options = format!(
                     "[client]\nuser = root\ndatabase = site\nsocket = {}\n",
                     socket.display()
                 );
+                if let Some(programs) = mysql() {
+                    // After each start, clients are asked for the password itself (caching_sha2_password).
+                    options += "password = secret\n";
+                    let statements = dir.join("statements");
+                    fs::write(&statements, "ALTER USER root@localhost IDENTIFIED BY 'secret';\n")
+                        .expect("a file of statements");
+                    run(mysqld(&programs, &dir)
+                        .arg("--initialize-insecure")
+                        .arg(format!("--init-file={}", statements.display())));
+                    make_path(&dir.join("path"), &programs);
+                } else {
+                    run(mariadb("mariadb-install-db", &dir)
+                        .args(["--no-defaults", "--auth-root-authentication-method=normal"])
+                        .args(["--skip-test-db", user()])
+                        .arg(format!("--datadir={}", dir.join("data").display())));
+                }
                 fs::write(dir.join("options"), options).expect("a file of options");
             }
         }
-        let mut database = Self { kind, dir, server: None };
+        let mut database = Self { kind, dir, server: None, port: free_port() };
         database.resume();
         match kind {
             Kind::Sqlite => drop(fs::File::create(database.dir.join("site.db"))),
@@ -68,7 +113,7 @@ impl Database {
         match self.kind {
             Kind::Sqlite => format!("sqlite:{}", self.dir.join("site.db").display()),
             Kind::Postgresql => format!("postgresql://site@/site?host={}", self.dir.display()),
-            Kind::Mariadb => format!("mariadb:{}", self.dir.join("options").display()),
+            Kind::Mariadb => format!("{}:{}", self.kind.name(), self.dir.join("options").display()),
         }
     }
 
@@ -83,6 +128,11 @@ impl Database {
             Kind::Mariadb => ("mysql", self.dir.join("options").display().to_string()),
         };
         (project_dir().join(format!("nginx-conf/catalog-from-{kind}")), url)
+    }
+
+    /// The `PATH` of a script, if it has to be another one.
+    pub fn path(&self) -> Option<PathBuf> {
+        Some(self.dir.join("path")).filter(|path| path.exists())
     }
 
     /// Ends the server at once; the file of SQLite gets another name.
@@ -114,10 +164,23 @@ impl Database {
                 (command, ".s.PGSQL.5432")
             }
             Kind::Mariadb => {
-                let mut command = mariadb("/usr/sbin/mariadbd", &self.dir);
+                let mut command = mysql().map_or_else(
+                    || {
+                        let mut command = mariadb("/usr/sbin/mariadbd", &self.dir);
+                        command
+                            .args(["--no-defaults", "--skip-networking", user()])
+                            .arg(format!("--datadir={}", self.dir.join("data").display()));
+                        command
+                    },
+                    |programs| {
+                        let mut command = mysqld(&programs, &self.dir);
+                        command
+                            .arg("--bind-address=127.0.0.1")
+                            .arg(format!("--port={}", self.port));
+                        command
+                    },
+                );
                 command
-                    .args(["--no-defaults", "--skip-networking", user()])
-                    .arg(format!("--datadir={}", self.dir.join("data").display()))
                     .arg(format!("--pid-file={}", self.dir.join("pid").display()))
                     .arg(format!("--socket={}", self.dir.join("socket").display()));
                 (command, "socket")
@@ -160,7 +223,9 @@ impl Database {
                     command
                 }
                 Kind::Mariadb => {
-                    let mut command = Command::new("mariadb");
+                    let client =
+                        mysql().map_or("mariadb".into(), |programs| programs.join("mysql"));
+                    let mut command = Command::new(client);
                     command
                         .arg(format!("--defaults-file={}", self.dir.join("options").display()))
                         .args(["-BNe", text, name]);
@@ -202,6 +267,28 @@ fn mariadb(name: &str, dir: &Path) -> Command {
     let mut command = Command::new(name);
     command.env("TMPDIR", dir);
     command
+}
+
+/// MySQL's server, likewise, with a redo log that is not of 100 MB. Numbers of rows come from a recursion.
+fn mysqld(programs: &Path, dir: &Path) -> Command {
+    let mut command = Command::new(programs.join("mysqld"));
+    command
+        .env("TMPDIR", dir)
+        .args(["--no-defaults", "--mysqlx=OFF", "--secure-file-priv=NULL"])
+        .args(["--innodb-redo-log-capacity=32M", "--cte-max-recursion-depth=10000000"])
+        .arg(format!("--datadir={}", dir.join("data").display()))
+        .args(is_root().then_some("--user=root"));
+    command
+}
+
+/// Fills a directory with the client of MySQL, without that of MariaDB, and with what scripts need
+/// besides.
+fn make_path(dir: &Path, programs: &Path) {
+    fs::create_dir(dir).expect("a directory");
+    symlink(programs.join("mysql"), dir.join("mysql")).expect("a link");
+    for name in ["awk", "chmod", "cmp", "dirname", "mktemp", "mv", "rm", "sort"] {
+        symlink(Path::new("/usr/bin").join(name), dir.join(name)).expect("a link");
+    }
 }
 
 /// Root's is the only name that MariaDB refuses to run with unless it is told to.

@@ -9,10 +9,12 @@ mod catalog_from_sql;
 mod clients;
 /// The table of clients in the documentation.
 mod clients_table;
-/// MariaDB, PostgreSQL, SQLite.
+/// MariaDB, MySQL, PostgreSQL, SQLite.
 mod database;
 /// A site of the replaced kind, before and after.
 mod migration;
+/// Accounts of MySQL.
+mod mysql;
 /// Plays in the log that nginx-conf/plays-to-sql brings into a database.
 mod plays_to_sql;
 /// Prometheus.

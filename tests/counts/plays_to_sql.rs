@@ -13,7 +13,7 @@ use xspace_tests::{
     Nginx, Protocol, Random, end_with_this_process, poll, project_dir, setting, wait_for,
 };
 
-use crate::database::{Database, Kind};
+use crate::database::{Database, Kind, tested};
 use crate::site::{SPACES, counting, play};
 
 const LOG: &str = "log/plays.log";
@@ -197,7 +197,7 @@ fn kills_with_mariadb() {
 /// One that goes on after it was stopped, its database gone and its log away.
 #[test]
 fn it_goes_on_by_itself() {
-    for kind in [Kind::Sqlite, Kind::Postgresql, Kind::Mariadb] {
+    for kind in tested(&[Kind::Sqlite, Kind::Postgresql, Kind::Mariadb]) {
         let nginx = counting(&format!("{{dir}}/{LOG}")).start();
         let mut database = database(kind, &nginx);
         let (log, messages) = (nginx.dir().join(LOG), nginx.dir().join("messages"));
@@ -230,7 +230,7 @@ fn it_goes_on_by_itself() {
 /// Two scripts on one database, and the part of a transaction that a killed one has left.
 #[test]
 fn two_at_once_count_once() {
-    for kind in [Kind::Sqlite, Kind::Postgresql, Kind::Mariadb] {
+    for kind in tested(&[Kind::Sqlite, Kind::Postgresql, Kind::Mariadb]) {
         let nginx = counting(&format!("{{dir}}/{LOG}")).start();
         let database = database(kind, &nginx);
         let (log, messages) = (nginx.dir().join(LOG), nginx.dir().join("messages"));
