@@ -139,7 +139,7 @@ fn read_changed(
     if known == Some(&FileVersion::of(&metadata)) {
         return Ok(Reading::Unchanged);
     }
-    if was_replaced(path, &metadata) {
+    if was_replaced(path, known, &metadata) {
         return Ok(Reading::Disturbed);
     }
 
@@ -157,12 +157,16 @@ fn read_changed(
     }
 }
 
-/// Whether another file, or none, is at the path of an open file now. A rename over a file changes
-/// the inode of the old one too: without this check its catalog would be taken once more. Some file
-/// systems count no links at all.
-fn was_replaced(path: &Path, open: &Metadata) -> bool {
-    let is_there = |there: Metadata| (there.dev(), there.ino()) == (open.dev(), open.ino());
-    open.nlink() == 0 && !fs::metadata(path).is_ok_and(is_there)
+/// Whether the file that was opened is the known one, and another or none is at its path now. A rename
+/// over a file changes the inode of the old one too: without this check its catalog would be taken once
+/// more.
+fn was_replaced(path: &Path, known: Option<&FileVersion>, open: &Metadata) -> bool {
+    let id = (open.dev(), open.ino());
+    let is_known = match known {
+        Some(FileVersion::File { device, inode, .. }) => (*device, *inode) == id,
+        _ => false,
+    };
+    is_known && !fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == id)
 }
 
 /// The file's version at a moment after which any change is seen in it.
