@@ -205,8 +205,8 @@ impl Nginx {
         children(self.pid())
     }
 
-    /// Whether these, one at least, are still there. Others may have been started since: the processes of a cache come
-    /// last, when the first request may have been answered.
+    /// Whether these, one at least, are still there. Others may have been started since: the
+    /// processes of a cache come last, when the first request may have been answered.
     pub fn has_still(&self, workers: &[u32]) -> bool {
         let now = self.workers();
         !workers.is_empty() && workers.iter().all(|worker| now.contains(worker))
