@@ -238,7 +238,7 @@ impl EntryBuf {
         let before = *cursor;
         let Some(string) = cursor.string() else { return fault(Cause::Title, &before) };
         self.title.try_reserve(string.raw.len().min(MAX_TITLE_LEN))?;
-        if string.raw.len() <= MAX_TITLE_LEN && (string.is_simple || string.is_plain()) {
+        if string.raw.len() <= MAX_TITLE_LEN && string.is_plain() {
             self.title.extend_from_slice(string.raw);
         } else {
             let Some(text) = string.text() else { return fault(Cause::Unicode, &before) };
@@ -281,7 +281,7 @@ impl EntryBuf {
         }
         let start = self.files.len();
         let mut has_control = false;
-        if string.is_simple && string.raw.len() <= room {
+        if string.raw.len() <= room && string.is_plain() {
             self.files.extend_from_slice(string.raw);
         } else {
             let Some(text) = string.text() else { return fault(Cause::Unicode, &before) };

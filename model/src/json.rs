@@ -446,7 +446,7 @@ pub(crate) struct JsonString<'t> {
     pub(crate) raw: &'t [u8],
     pub(crate) has_escape: bool,
     /// Whether it has no escapes, no control characters and nothing beyond ASCII.
-    pub(crate) is_simple: bool,
+    is_simple: bool,
 }
 
 impl<'t> JsonString<'t> {
@@ -454,7 +454,7 @@ impl<'t> JsonString<'t> {
     /// ASCII begin with the byte 0xc2, as some letters do.
     pub(crate) fn is_plain(self) -> bool {
         let may_have_control = || self.raw.iter().any(|b| matches!(b, 0x7f | 0xc2));
-        !self.has_escape && self.text().is_some() && !may_have_control()
+        self.is_simple || (!self.has_escape && self.text().is_some() && !may_have_control())
     }
 
     /// The text, with its escapes; `None` if it is not UTF-8.
