@@ -302,6 +302,11 @@ impl Requests {
         }
     }
 
+    /// The same at the module's location.
+    pub fn downloads() -> Self {
+        Self::new(|asked| format!("/download/{}", asked.id()))
+    }
+
     /// A request; they begin anew after the last one.
     pub fn get(&self, turn: usize) -> &[u8] {
         &self.requests[turn % self.requests.len()]

@@ -46,7 +46,7 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
     let nginx = site().http1_only().server(&server).start();
     let worker = nginx.wait_worker();
     let mut connection = nginx.raw();
-    let requests = Requests::new(|asked| format!("/download/{}", asked.id()));
+    let requests = Requests::downloads();
     let mut expect = |state: State| {
         if requests.check(0, &connection.ask(requests.get(0)))? != state {
             return Err("this is not the catalog that was read last".into());

@@ -73,7 +73,7 @@ fn under(bench: &Workbench, load: Load, refreshes: usize) -> Result<Value> {
     let start = Instant::now();
     let replacing =
         Replacing { bench, path, nginx: &nginx, event_loop, state: State::Old, refreshes };
-    let requests = Requests::new(|asked| format!("/download/{}", asked.id()));
+    let requests = Requests::downloads();
     let mut clients =
         (0..CLIENTS).map(|place| Client::new(&nginx, load.interval, place)).collect::<Vec<_>>();
     clients.push(Client::new(&nginx, Some(PROBE_INTERVAL), PROBE_TURN));

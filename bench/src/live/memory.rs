@@ -23,7 +23,7 @@ pub fn measure(bench: &Workbench) -> Result<Value> {
         let mut row = json!({ "with": source.name(), "entries": entries });
         for (when, state) in [("at start", State::Old), ("after a change", State::New)] {
             if state == State::New {
-                Change::new(&mut server)?.make(&mut server, state)?;
+                Change::new(&server)?.make(&mut server, state)?;
             }
             touch(&server, entries)?;
             let used = Used::of(&server);

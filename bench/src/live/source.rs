@@ -59,49 +59,38 @@ impl Source {
         shape: Shape<'_>,
     ) -> Result<(Site, Entries)> {
         let recordings = data::recordings(bench)?;
-        let generated = self.generated(bench, entries)?;
         let site = beside(&recordings, site());
         let locations =
             |directives: &str| data::locations_with(&recordings, directives, shape.target);
-        // What LMDB has is written in place.
-        let served = match self {
-            Self::File => Some(bench.dir.join("live-served.json")),
-            Self::Map => Some(bench.dir.join("live-served.conf")),
-            Self::Lmdb | Self::Memcached => None,
-        };
-        if let (Some(generated), Some(served)) = (&generated, &served) {
-            remove(served)?;
-            hard_link(generated, served)?;
-        }
         let mut memcached = None;
-        let site = match (self, &served) {
-            (Self::Lmdb, _) => {
+        let (site, writer) = match self {
+            Self::Lmdb => {
+                // What LMDB has is written in place.
                 let path = data::lmdb(bench, entries)?;
-                site.server(&locations(&format!("xspace_catalog lmdb:{};", path.display())))
+                let directive = format!("xspace_catalog lmdb:{};", path.display());
+                (site.server(&locations(&directive)), Writer::Lmdb(lmdb_writer(&path, true)))
             }
-            (Self::File, Some(served)) => {
-                let (path, refresh) = (served.display(), shape.refresh);
-                site.server(&locations(&format!("xspace_catalog {path} refresh={refresh};")))
+            Self::File => {
+                let generated = data::catalog(bench, entries, State::Old)?;
+                let file = Served::put(generated, bench.dir.join("live-served.json"))?;
+                let (path, refresh) = (file.path.display(), shape.refresh);
+                let directive = format!("xspace_catalog {path} refresh={refresh};");
+                (site.server(&locations(&directive)), Writer::File(file))
             }
-            (Self::Map, Some(served)) => {
-                data::with_map(site, &recordings, served, entries, shape.target)
-            }
-            _ => {
+            Self::Memcached => {
                 let socket = site.dir().join("memcached.sock");
+                let lookup = locations("xspace_lookup /_space;");
+                let site = site.http(UPSTREAM).server(LOOKUP).server(&lookup);
                 memcached = shape.has_entries.then(|| load(&socket, entries));
-                site.http(UPSTREAM).server(LOOKUP).server(&locations("xspace_lookup /_space;"))
+                let connect = |_: &Program| Writer::Memcached(Memcached::connect(&socket));
+                (site, memcached.as_ref().map_or(Writer::Nothing, connect))
             }
-        };
-        let writer = match (generated.zip(served), self) {
-            (Some((generated, served)), Self::Map) => Writer::Map { generated, served },
-            (Some((generated, served)), _) => Writer::File { generated, served },
-            (None, _) if self == Self::Lmdb => {
-                Writer::Lmdb(lmdb_writer(&data::lmdb(bench, entries)?, true))
+            Self::Map => {
+                let generated = data::map(bench, entries)?;
+                let file = Served::put(generated, bench.dir.join("live-served.conf"))?;
+                let site = data::with_map(site, &recordings, &file.path, entries, shape.target);
+                (site, Writer::Map(file))
             }
-            (None, _) if shape.has_entries => {
-                Writer::Memcached(Memcached::connect(&site.dir().join("memcached.sock")))
-            }
-            (None, _) => Writer::Nothing,
         };
         Ok((site, Entries { memcached, writer }))
     }
@@ -223,11 +212,11 @@ pub enum Writer {
     /// A transaction, with fsync.
     Lmdb(LmdbWriter),
     /// A new file, renamed.
-    File { generated: PathBuf, served: PathBuf },
+    File(Served),
     /// A `set`.
     Memcached(Memcached),
     /// A new file, renamed; nginx has to be told to reload.
-    Map { generated: PathBuf, served: PathBuf },
+    Map(Served),
     /// There are no entries.
     Nothing,
 }
@@ -235,12 +224,12 @@ pub enum Writer {
 impl Writer {
     /// Whether workers see a change later, when they check the file.
     pub fn is_a_file(&self) -> bool {
-        matches!(self, Self::File { .. })
+        matches!(self, Self::File(_))
     }
 
     /// Whether workers see a change after a reload only.
     pub fn is_map(&self) -> bool {
-        matches!(self, Self::Map { .. })
+        matches!(self, Self::Map(_))
     }
 
     fn write(&mut self, state: State) -> Result<()> {
@@ -249,36 +238,48 @@ impl Writer {
         match self {
             Self::Lmdb(writer) => writer.put(&id, &entry),
             Self::Memcached(client) => client.set(&key(number), &entry),
-            Self::File { generated, served } => {
-                replace_line(generated, served, &id, &format!("\"{id}\": {entry},"))?;
-            }
-            Self::Map { generated, served } => {
-                replace_line(generated, served, &id, &data::map_line(number, state))?;
-            }
+            Self::File(file) => file.replace_line(&id, &format!("\"{id}\": {entry},"))?,
+            Self::Map(file) => file.replace_line(&id, &data::map_line(number, state))?,
             Self::Nothing => return Err("there is nothing to write to".into()),
         }
         Ok(())
     }
 }
 
-/// Puts a copy of a file in place by a rename, in which the line with an id, one of the first lines, is
-/// another one.
-fn replace_line(generated: &Path, served: &Path, id: &str, line: &str) -> Result<()> {
-    let mut from = File::open(generated)?;
-    let mut head = Vec::new();
-    Read::by_ref(&mut from).take(4096).read_to_end(&mut head)?;
-    // The last character may be cut off.
-    let head = String::from_utf8_lossy(&head);
-    let at = head.find(id).ok_or("the entry is not at the beginning of the file")?;
-    let start = head[..at].rfind('\n').map_or(0, |end| end + 1);
-    let end = at + head[at..].find('\n').ok_or("the line does not end")?;
-    let new = served.with_extension("new");
-    let mut to = File::create(&new)?;
-    to.write_all(&head.as_bytes()[..start])?;
-    to.write_all(line.as_bytes())?;
-    from.seek(SeekFrom::Start(end as u64))?;
-    io::copy(&mut from, &mut to)?;
-    Ok(fs::rename(new, served)?)
+/// A file that nginx reads.
+pub struct Served {
+    /// What it was at first, and all but one line of it stays.
+    generated: PathBuf,
+    path: PathBuf,
+}
+
+impl Served {
+    /// Puts a generated file in place.
+    fn put(generated: PathBuf, path: PathBuf) -> Result<Self> {
+        remove(&path)?;
+        hard_link(&generated, &path)?;
+        Ok(Self { generated, path })
+    }
+
+    /// Puts a copy in place by a rename, in which the line with an id, one of the first lines, is
+    /// another one.
+    fn replace_line(&self, id: &str, line: &str) -> Result<()> {
+        let mut from = File::open(&self.generated)?;
+        let mut head = Vec::new();
+        Read::by_ref(&mut from).take(4096).read_to_end(&mut head)?;
+        // The last character may be cut off.
+        let head = String::from_utf8_lossy(&head);
+        let at = head.find(id).ok_or("the entry is not at the beginning of the file")?;
+        let start = head[..at].rfind('\n').map_or(0, |end| end + 1);
+        let end = at + head[at..].find('\n').ok_or("the line does not end")?;
+        let new = self.path.with_extension("new");
+        let mut to = File::create(&new)?;
+        to.write_all(&head.as_bytes()[..start])?;
+        to.write_all(line.as_bytes())?;
+        from.seek(SeekFrom::Start(end as u64))?;
+        io::copy(&mut from, &mut to)?;
+        Ok(fs::rename(new, &self.path)?)
+    }
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -177,7 +177,7 @@ impl Run {
         let shape = Shape { target: SHOW_TITLE, ..PLAIN };
         let (site, kept) = Source::Lmdb.set_up(bench, entries, shape)?;
         let server = Server::start((site, kept));
-        let requests = Requests::new(|asked| format!("/download/{}", asked.id()));
+        let requests = Requests::downloads();
         let mut clients: Vec<_> =
             (0..CLIENTS).map(|place| Client::new(&server.nginx, Some(INTERVAL), place)).collect();
         let start = Instant::now();
